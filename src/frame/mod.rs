@@ -1,0 +1,1 @@
+//! The frame: Arrow in, SQLite values out, and back. Pure: no browser, no SQLite.
