@@ -1,1 +1,63 @@
-//! The frame: Arrow in, SQLite values out, and back. Pure: no browser, no SQLite.
+//! The frame: Arrow in, SQLite values out, and back.
+//!
+//! Everything that knows an Arrow type lives here: decoding hostile bytes, the type rules of
+//! `docs/types.md`, the DDL and the catalogue they lead to, and the way back from SQLite's values
+//! to Arrow. The layer is pure: no browser, no SQLite, no clock, no randomness; the store calls it
+//! with bytes and table descriptions and executes what it answers. Nothing here may panic,
+//! whatever the bytes say: in the browser a panic is the end of the worker.
+
+mod ipc;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::datatypes::{Schema, SchemaRef};
+
+use crate::error::Result;
+
+/// A table's worth of typed rows, in the batches in which they came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Frame {
+    /// The columns' names and types, shared by every batch.
+    pub schema: SchemaRef,
+    /// The rows; a batch may be empty, and there may be none.
+    pub batches: Vec<RecordBatch>,
+    /// The number of rows of all batches together.
+    pub rows: u64,
+}
+
+impl Frame {
+    /// A frame of batches that share `schema`.
+    pub fn new(schema: SchemaRef, batches: Vec<RecordBatch>) -> Self {
+        let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        Frame {
+            schema,
+            batches,
+            rows,
+        }
+    }
+
+    /// A frame without rows.
+    pub fn empty(schema: Schema) -> Self {
+        Frame::new(Arc::new(schema), Vec::new())
+    }
+
+    /// Reads Arrow IPC bytes, stream or file format, with dictionaries (delta and replacement) and
+    /// LZ4 or ZSTD bodies. Uncompressed, aligned bodies are borrowed from `bytes`, not copied.
+    ///
+    /// # Errors
+    /// `INVALID_FRAME` for bytes that are not well-formed Arrow IPC, `UNSUPPORTED_TYPE` for
+    /// well-formed bytes with something that is not stored (a union, big-endian data).
+    pub fn decode(bytes: Buffer) -> Result<Frame> {
+        ipc::decode(bytes)
+    }
+
+    /// Writes the frame as an Arrow IPC stream, uncompressed.
+    ///
+    /// # Errors
+    /// `INVALID_FRAME` when a batch does not fit the schema or a dictionary cannot be written.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        ipc::encode(self)
+    }
+}

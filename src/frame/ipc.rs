@@ -1,0 +1,261 @@
+//! Arrow IPC bytes to batches and back.
+//!
+//! One walk serves both formats: a stream is its messages one after the other; a file is a footer
+//! that says where its messages are. Layout of a message, both formats:
+//!
+//! ```text
+//! [FF FF FF FF]  continuation marker (absent before Arrow 0.15)
+//! i32 LE         length of the metadata, 0 = end of stream
+//! metadata       a flatbuffer Message, padded
+//! body           the buffers, bodyLength bytes
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::buffer::Buffer;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::ipc::reader::{read_dictionary, read_record_batch};
+use arrow::ipc::writer::StreamWriter;
+use arrow::ipc::{
+    Message, MessageHeader, convert::try_fb_to_schema, root_as_footer, root_as_message,
+};
+
+use super::Frame;
+use crate::error::{Code, Error, Result};
+
+const CONTINUATION: [u8; 4] = [0xff; 4];
+const MAGIC: &[u8; 6] = b"ARROW1";
+
+/// Reads a stream or a file; see [`Frame::decode`].
+pub fn decode(bytes: Buffer) -> Result<Frame> {
+    if bytes.starts_with(MAGIC) {
+        decode_file(&bytes)
+    } else {
+        decode_stream(&bytes)
+    }
+}
+
+/// Writes a stream; see [`Frame::encode`].
+pub fn encode(frame: &Frame) -> Result<Vec<u8>> {
+    let mut writer = StreamWriter::try_new(Vec::new(), &frame.schema).map_err(invalid)?;
+    for batch in &frame.batches {
+        writer.write(batch).map_err(invalid)?;
+    }
+    writer.into_inner().map_err(invalid)
+}
+
+/// What has been read so far.
+struct Reader {
+    schema: SchemaRef,
+    dictionaries: HashMap<i64, ArrayRef>,
+    batches: Vec<arrow::array::RecordBatch>,
+}
+
+impl Reader {
+    fn new(schema: arrow::ipc::Schema<'_>) -> Result<Self> {
+        let schema = try_fb_to_schema(schema).map_err(invalid)?;
+        Ok(Reader {
+            schema: Arc::new(schema),
+            dictionaries: HashMap::new(),
+            batches: Vec::new(),
+        })
+    }
+
+    /// Takes in one dictionary or record batch message with its body.
+    fn read(&mut self, message: Message<'_>, body: &Buffer) -> Result<()> {
+        if let Some(batch) = message.header_as_record_batch() {
+            let batch = read_record_batch(
+                body,
+                batch,
+                Arc::clone(&self.schema),
+                &self.dictionaries,
+                None,
+                &message.version(),
+            );
+            self.batches.push(batch.map_err(invalid)?);
+            Ok(())
+        } else if let Some(batch) = message.header_as_dictionary_batch() {
+            read_dictionary(
+                body,
+                batch,
+                &self.schema,
+                &mut self.dictionaries,
+                &message.version(),
+            )
+            .map_err(invalid)
+        } else {
+            Err(malformed(
+                "a message that is neither a batch nor a dictionary",
+            ))
+        }
+    }
+
+    fn finish(self) -> Frame {
+        Frame::new(self.schema, self.batches)
+    }
+}
+
+fn decode_stream(bytes: &Buffer) -> Result<Frame> {
+    let mut reader = None;
+    let mut at = 0;
+    while let Some((metadata, body_at)) = metadata_at(bytes, at)? {
+        let message = message(&metadata)?;
+        let body = body_of(bytes, body_at, &message)?;
+        at = body_at + body.len();
+        match (&mut reader, message.header_as_schema()) {
+            (None, Some(schema)) => reader = Some(Reader::new(schema)?),
+            (Some(reader), None) => reader.read(message, &body)?,
+            (Some(_), Some(_)) => return Err(malformed("a second schema")),
+            (None, None) => return Err(malformed("the first message is not a schema")),
+        }
+    }
+    reader
+        .map(Reader::finish)
+        .ok_or_else(|| malformed("no schema"))
+}
+
+fn decode_file(bytes: &Buffer) -> Result<Frame> {
+    let tail = bytes.len().checked_sub(10).filter(|tail| *tail >= 8);
+    let tail = tail.ok_or_else(|| malformed("the file ends before its footer"))?;
+    if &bytes[tail + 4..] != MAGIC {
+        return Err(malformed("the file does not end with ARROW1"));
+    }
+    let length = length_at(bytes, tail)?;
+    let start = tail.checked_sub(length).filter(|start| *start >= 8);
+    let start = start.ok_or_else(|| malformed("the footer is longer than the file"))?;
+    let footer = aligned(bytes, start, length);
+    let footer =
+        root_as_footer(&footer).map_err(|e| malformed(format!("the footer is damaged: {e}")))?;
+    let schema = footer
+        .schema()
+        .ok_or_else(|| malformed("the footer has no schema"))?;
+    let mut reader = Reader::new(schema)?;
+    let blocks = [
+        (footer.dictionaries(), MessageHeader::DictionaryBatch),
+        (footer.recordBatches(), MessageHeader::RecordBatch),
+    ];
+    for (blocks, kind) in blocks {
+        for block in blocks.into_iter().flatten() {
+            let at = usize::try_from(block.offset()).map_err(|_| malformed("a block's offset"))?;
+            let Some((metadata, body_at)) = metadata_at(bytes, at)? else {
+                return Err(malformed("a block without a message"));
+            };
+            let message = message(&metadata)?;
+            if message.header_type() != kind {
+                return Err(malformed("a block with the wrong kind of message"));
+            }
+            let body = body_of(bytes, body_at, &message)?;
+            reader.read(message, &body)?;
+        }
+    }
+    Ok(reader.finish())
+}
+
+/// The metadata of the message at `at`, and where its body starts; `None` at the end of the
+/// stream, which is a marker or simply the last byte.
+fn metadata_at(bytes: &Buffer, mut at: usize) -> Result<Option<(Buffer, usize)>> {
+    if at >= bytes.len() {
+        return Ok(None);
+    }
+    if bytes[at..].starts_with(&CONTINUATION) {
+        at += 4;
+    }
+    let length = length_at(bytes, at)?;
+    at += 4;
+    if length == 0 {
+        return Ok(None);
+    }
+    if length > bytes.len() - at {
+        return Err(malformed("a message is longer than the bytes"));
+    }
+    Ok(Some((aligned(bytes, at, length), at + length)))
+}
+
+/// The non-negative i32 at `at`.
+fn length_at(bytes: &Buffer, at: usize) -> Result<usize> {
+    bytes
+        .get(at..)
+        .and_then(|rest| rest.first_chunk::<4>())
+        .and_then(|chunk| usize::try_from(i32::from_le_bytes(*chunk)).ok())
+        .ok_or_else(|| malformed("a message's length is missing or negative"))
+}
+
+/// `bytes[at..at + length]`, copied when it does not start at a multiple of 8: flatbuffers are
+/// read in place and must be aligned.
+fn aligned(bytes: &Buffer, at: usize, length: usize) -> Buffer {
+    let slice = bytes.slice_with_length(at, length);
+    if slice.as_ptr().align_offset(8) == 0 {
+        slice
+    } else {
+        Buffer::from_slice_ref(&*slice)
+    }
+}
+
+fn message(metadata: &Buffer) -> Result<Message<'_>> {
+    root_as_message(metadata).map_err(|e| malformed(format!("a message is damaged: {e}")))
+}
+
+fn body_of(bytes: &Buffer, at: usize, message: &Message<'_>) -> Result<Buffer> {
+    usize::try_from(message.bodyLength())
+        .ok()
+        .filter(|length| *length <= bytes.len() - at)
+        .map(|length| bytes.slice_with_length(at, length))
+        .ok_or_else(|| malformed("a message's body is longer than the bytes"))
+}
+
+pub(super) fn malformed(what: impl std::fmt::Display) -> Error {
+    Error::new(
+        Code::InvalidFrame,
+        format!("not a well-formed Arrow IPC frame: {what}"),
+    )
+}
+
+fn invalid(error: ArrowError) -> Error {
+    malformed(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Int64Array, RecordBatch, StringArray};
+    use arrow::ipc::writer::FileWriter;
+
+    fn batch() -> RecordBatch {
+        RecordBatch::try_from_iter([
+            ("a", Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef),
+            (
+                "b",
+                Arc::new(StringArray::from(vec![Some("x"), None, Some("")])),
+            ),
+        ])
+        .unwrap()
+    }
+
+    #[test]
+    fn a_stream_and_a_file_read_back_as_written() {
+        let batch = batch();
+        let frame = Frame::new(batch.schema(), vec![batch.clone(), batch.slice(1, 1)]);
+        let stream = frame.encode().unwrap();
+        assert_eq!(Frame::decode(stream.into()).unwrap(), frame);
+
+        let mut writer = FileWriter::try_new(Vec::new(), &frame.schema).unwrap();
+        for batch in &frame.batches {
+            writer.write(batch).unwrap();
+        }
+        let file = writer.into_inner().unwrap();
+        assert_eq!(Frame::decode(file.into()).unwrap(), frame);
+    }
+
+    #[test]
+    fn bytes_at_an_odd_address_read_alike() {
+        let batch = batch();
+        let frame = Frame::new(batch.schema(), vec![batch]);
+        let mut bytes = vec![0];
+        bytes.extend(frame.encode().unwrap());
+        let odd = Buffer::from(bytes).slice(1);
+        assert_eq!(Frame::decode(odd).unwrap(), frame);
+    }
+}
