@@ -1,0 +1,61 @@
+// The build: Rust to wasm, wasm-bindgen's glue, TypeScript to ESM, into dist/. With --dev it compiles faster
+// (no link-time optimisation, debug assertions on) and says no sizes. SQLITE_WASM_RS_FLAGS adds SQLite options.
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { setUp } from './setup.mjs';
+import { cargoEnv, dist, root, run, WASM_TARGET, wasmBindgenFolder } from './toolchain.mjs';
+
+/** Files of dist/ that a page loads; type declarations and maps are not. */
+const shipped = (name) => /\.(js|wasm)$/.test(name);
+
+/** Prints raw, gzip and brotli bytes of every shipped file. */
+function printSizes() {
+  const sums = [0, 0, 0];
+  const line = (name, sizes) => {
+    const cells = sizes.map((bytes) => bytes.toLocaleString('en').padStart(11));
+    console.log(`${name.padEnd(26)}${cells.join('')}`);
+  };
+  console.log(`${'bytes'.padEnd(26)}${['raw', 'gzip', 'brotli'].map((name) => name.padStart(11)).join('')}`);
+  for (const name of readdirSync(dist).filter(shipped).sort()) {
+    const bytes = readFileSync(join(dist, name));
+    // Node's brotli defaults to quality 11.
+    const sizes = [bytes.length, gzipSync(bytes, { level: 9 }).length, brotliCompressSync(bytes).length];
+    sizes.forEach((size, i) => (sums[i] += size));
+    line(name, sizes);
+  }
+  line('together', sums);
+}
+
+/**
+ * Builds the package. It is put together beside dist/ and moved there whole, so that a failed build leaves the
+ * last good one.
+ */
+export async function build({ dev = false, sizes = !dev } = {}) {
+  const next = join(root, '.cache', 'dist-next');
+  rmSync(next, { recursive: true, force: true });
+  mkdirSync(next, { recursive: true });
+  const profile = dev ? [] : ['--release'];
+  await run('cargo', ['build', '--locked', '--lib', '--target', WASM_TARGET, ...profile], {
+    env: cargoEnv(),
+  });
+  const wasm = join(root, 'target', WASM_TARGET, dev ? 'debug' : 'release', 'framelock.wasm');
+  const names = dev ? [] : ['--remove-name-section', '--remove-producers-section'];
+  const bindgen = ['--target', 'web', '--no-typescript', '--out-dir', next, '--out-name', 'framelock_wasm'];
+  await run(join(wasmBindgenFolder(), 'wasm-bindgen'), [...bindgen, ...names, wasm]);
+  await run(join(root, 'node_modules', '.bin', 'tsc'), ['-p', 'tsconfig.build.json', '--outDir', next]);
+  rmSync(dist, { recursive: true, force: true });
+  renameSync(next, dist);
+  if (sizes) printSizes();
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    await setUp();
+    await build({ dev: process.argv.includes('--dev') });
+  } catch (error) {
+    console.error(`build: ${error.message}`);
+    process.exit(1);
+  }
+}

@@ -1,0 +1,131 @@
+// Versions, paths and environment that set-up, build, lint and tests share. It decides nothing and
+// installs nothing; it runs on a bare Node 20, before node_modules exists.
+import { spawn, spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The repository. */
+export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+/** What `npm run build` writes. */
+export const dist = join(root, 'dist');
+/** Tools that set-up installs for this project alone. */
+export const cacheCargo = join(root, '.cache', 'cargo');
+
+export const WASM_TARGET = 'wasm32-unknown-unknown';
+
+/**
+ * Flags for the C half of the wasm module (SQLite, zstd). `local-exec`: there is one thread, and clang's
+ * default TLS model wants symbols that do not exist here. The other three are instruction sets that every
+ * browser with OPFS has.
+ */
+const WASM_CFLAGS = '-ftls-model=local-exec -mbulk-memory -msign-ext -mnontrapping-fptoint';
+
+/** Debian packages, each with the command or file that shows it is there. */
+export const DEBIAN_PACKAGES = {
+  clang: 'clang',
+  llvm: 'llvm-ar',
+  'build-essential': 'cc',
+  chromium: 'chromium',
+  'chromium-driver': 'chromedriver',
+  'firefox-esr': 'firefox-esr',
+  sqlite3: 'sqlite3',
+  'fonts-dejavu-core': '/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf',
+};
+
+/** The path of a command on PATH, or of a file named in full; undefined when there is none. */
+export function which(command) {
+  if (command.startsWith('/')) return existsSync(command) ? command : undefined;
+  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+    const path = join(folder, command);
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      // Not in this folder.
+    }
+  }
+  return undefined;
+}
+
+/** The version of a crate in Cargo.lock. */
+export function lockedVersion(crate) {
+  const lock = readFileSync(join(root, 'Cargo.lock'), 'utf8');
+  const found = lock.match(new RegExp(`name = "${crate}"\\nversion = "([^"]+)"`));
+  if (!found) throw new Error(`Cargo.lock does not name ${crate}`);
+  return found[1];
+}
+
+/** The Rust version that rust-toolchain.toml asks for. */
+export function pinnedRust() {
+  return readFileSync(join(root, 'rust-toolchain.toml'), 'utf8').match(/channel = "([^"]+)"/)[1];
+}
+
+/**
+ * The folder of `wasm-bindgen` and `wasm-bindgen-test-runner` at the crate's exact version: the project's own
+ * copy, else the one on PATH, else undefined.
+ */
+export function wasmBindgenFolder() {
+  const wanted = `wasm-bindgen ${lockedVersion('wasm-bindgen')}`;
+  const onPath = which('wasm-bindgen');
+  for (const folder of [join(cacheCargo, 'bin'), onPath && dirname(onPath)]) {
+    if (!folder || !existsSync(join(folder, 'wasm-bindgen-test-runner'))) continue;
+    const shown = spawnSync(join(folder, 'wasm-bindgen'), ['--version'], { encoding: 'utf8' });
+    if (shown.stdout?.trim() === wanted) return folder;
+  }
+  return undefined;
+}
+
+/** The folder of the SQLite source that native tests compile, so that wasm runs the very same version. */
+function sqliteSource(env) {
+  const args = ['metadata', '--format-version', '1', '--locked'];
+  const shown = spawnSync('cargo', args, { cwd: root, encoding: 'utf8', env, maxBuffer: 1 << 28 });
+  if (shown.status !== 0) throw new Error(`cargo metadata failed:\n${shown.stderr}`);
+  const crate = JSON.parse(shown.stdout).packages.find((p) => p.name === 'libsqlite3-sys');
+  return join(dirname(crate.manifest_path), 'sqlite3');
+}
+
+/**
+ * Adds the pinned Rust's stand-in where the pinned one cannot be had: `stable`, when it is new enough. It returns
+ * an environment without one when rustup has the pinned toolchain.
+ */
+export function rustEnv() {
+  const env = { ...process.env };
+  if (env.RUSTUP_TOOLCHAIN || !which('rustup')) return env;
+  const names = spawnSync('rustup', ['toolchain', 'list'], { encoding: 'utf8', cwd: root }).stdout ?? '';
+  const has = (name) => names.split('\n').some((line) => line.startsWith(`${name}-`));
+  if (!has(pinnedRust()) && has('stable')) env.RUSTUP_TOOLCHAIN = 'stable';
+  return env;
+}
+
+/** The environment of every cargo call: what the wasm target needs; native builds ignore it. */
+export function cargoEnv() {
+  const env = rustEnv();
+  const target = WASM_TARGET.replaceAll('-', '_');
+  env[`CC_${target}`] ??= 'clang';
+  env[`AR_${target}`] ??= 'llvm-ar';
+  env[`CFLAGS_${target}`] ??= WASM_CFLAGS;
+  env.SQLITE_WASM_RS_SOURCE_DIR ??= sqliteSource(env);
+  return env;
+}
+
+/** The browsers' paths. FRAMELOCK_CHROMIUM, FRAMELOCK_FIREFOX and CHROMEDRIVER name others. */
+export function browserPaths() {
+  return {
+    chromium: process.env.FRAMELOCK_CHROMIUM ?? which('chromium'),
+    firefox: process.env.FRAMELOCK_FIREFOX ?? which('firefox-esr'),
+    chromedriver: process.env.CHROMEDRIVER ?? which('chromedriver'),
+  };
+}
+
+/** Runs a command with its output shown; rejects when it does not exit with 0. */
+export function run(command, args, options = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: 'inherit', ...options });
+    child.on('error', reject);
+    child.on('exit', (code, signal) => {
+      if (code === 0) resolve();
+      else reject(new Error(`${command} ${args.join(' ')} ended with ${signal ?? `exit code ${code}`}`));
+    });
+  });
+}
