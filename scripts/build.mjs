@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { setUp } from './setup.mjs';
-import { cargoEnv, dist, root, run, WASM_TARGET, wasmBindgenFolder } from './toolchain.mjs';
+import { cargoEnv, dist, LOCKED, root, run, WASM_TARGET, wasmBindgenFolder } from './toolchain.mjs';
 
 /** Files of dist/ that a page loads; type declarations and maps are not. */
 const shipped = (name) => /\.(js|wasm)$/.test(name);
@@ -37,7 +37,7 @@ export async function build({ dev = false, sizes = !dev } = {}) {
   rmSync(next, { recursive: true, force: true });
   mkdirSync(next, { recursive: true });
   const profile = dev ? [] : ['--release'];
-  await run('cargo', ['build', '--locked', '--lib', '--target', WASM_TARGET, ...profile], {
+  await run('cargo', ['build', ...LOCKED, '--lib', '--target', WASM_TARGET, ...profile], {
     env: cargoEnv(),
   });
   const wasm = join(root, 'target', WASM_TARGET, dev ? 'debug' : 'release', 'framelock.wasm');

@@ -14,6 +14,9 @@ export const cacheCargo = join(root, '.cache', 'cargo');
 
 export const WASM_TARGET = 'wasm32-unknown-unknown';
 
+/** In CI the lock file must be up to date; at a desk cargo may bring it up to date. */
+export const LOCKED = process.env.CI ? ['--locked'] : [];
+
 /**
  * Flags for the C half of the wasm module (SQLite, zstd). `local-exec`: there is one thread, and clang's
  * default TLS model wants symbols that do not exist here. The other three are instruction sets that every
@@ -78,7 +81,7 @@ export function wasmBindgenFolder() {
 
 /** The folder of the SQLite source that native tests compile, so that wasm runs the very same version. */
 function sqliteSource(env) {
-  const args = ['metadata', '--format-version', '1', '--locked'];
+  const args = ['metadata', '--format-version', '1', ...LOCKED];
   const shown = spawnSync('cargo', args, { cwd: root, encoding: 'utf8', env, maxBuffer: 1 << 28 });
   if (shown.status !== 0) throw new Error(`cargo metadata failed:\n${shown.stderr}`);
   const crate = JSON.parse(shown.stdout).packages.find((p) => p.name === 'libsqlite3-sys');

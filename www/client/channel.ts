@@ -1,0 +1,232 @@
+// One worker and the calls under way in it. Every promise made here settles: by the worker's answer, by its death, by
+// its end, or by a guard. It knows the protocol's envelopes and nothing of what the operations mean.
+import { guard } from './deadline.js';
+import { FramelockError, fromWire, invalidArgument } from './errors.js';
+import type { EventMessage, LifecycleState, Op, Operations, PageMessage } from './messages.js';
+import type { StartMessage, WorkerMessage } from './messages.js';
+import type { AssetOptions } from './types.js';
+
+/** A worker that has not started by then never will: its script or its wasm hangs. */
+const START_MS = 10_000;
+
+/** What a call may have beside its arguments. */
+export interface CallOptions {
+  /** Transferred: the caller's side gives them away. */
+  buffers?: Uint8Array[];
+  signal?: AbortSignal | undefined;
+  onProgress?: ((progress: { rows: number; totalRows: number }) => void) | undefined;
+  /** When to give the worker up for this call, in milliseconds. Default: never, unless it dies. */
+  guardMs?: number;
+}
+
+interface Pending {
+  resolve(value: unknown): void;
+  reject(error: FramelockError): void;
+  signal: AbortSignal | undefined;
+  onProgress: CallOptions['onProgress'];
+  /** Removes the abort listener and the guard. */
+  tidy(): void;
+}
+
+/** The error of a call whose signal fired. */
+export function abortedBy(signal: AbortSignal): FramelockError {
+  return new FramelockError('ABORTED', 'the signal fired before the call was carried out', {
+    cause: signal.reason,
+  });
+}
+
+/** A worker's failure, whose cause is mostly for the console: browsers say little about it. */
+function workerFailed(what: string, cause?: unknown): FramelockError {
+  return new FramelockError('WORKER_FAILED', what, cause === undefined ? {} : { cause });
+}
+
+/** The message of a worker's error event; none when its script did not load. */
+function failureOf(event: Event): FramelockError {
+  if (event.type === 'messageerror') return workerFailed('a message of the worker could not be read');
+  const message = (event as Partial<ErrorEvent>).message;
+  return workerFailed(
+    message
+      ? `the worker failed: ${message}`
+      : 'the worker did not load; is its script where workerUrl says, and does the CSP allow it?',
+  );
+}
+
+/** The address of the wasm file, resolved here since the worker has another base. */
+function absolute(url: string | URL): string {
+  const base = typeof document === 'undefined' ? globalThis.location.href : document.baseURI;
+  try {
+    return new URL(url, base).href;
+  } catch (cause) {
+    throw invalidArgument(`wasmUrl is not a URL: ${String(url)}`, { cause });
+  }
+}
+
+function spawn(assets: AssetOptions): Worker {
+  if (typeof Worker === 'undefined') {
+    throw new FramelockError(
+      'STORAGE_UNAVAILABLE',
+      'there are no workers here: this is no browser page or worker',
+    );
+  }
+  try {
+    // Written out in full: bundlers look for exactly this expression.
+    return assets.workerUrl === undefined
+      ? new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'framelock' })
+      : new Worker(assets.workerUrl, { type: 'module', name: 'framelock' });
+  } catch (cause) {
+    throw workerFailed('the browser refused to start the worker', cause);
+  }
+}
+
+/**
+ * Starts a worker for one purpose. Resolves with it and with its first answer: nothing for `opened`, the value for
+ * `done`. Whatever goes wrong, the worker is gone and a later start is not affected.
+ */
+export async function startWorker(
+  message: StartMessage,
+  assets: AssetOptions,
+): Promise<{ worker: Worker; value: unknown }> {
+  const start: StartMessage =
+    assets.wasmUrl === undefined ? message : { ...message, wasmUrl: absolute(assets.wasmUrl) };
+  const worker = spawn(assets);
+  const ended = new AbortController();
+  const once = { signal: ended.signal };
+  try {
+    const value = await new Promise<unknown>((resolve, reject) => {
+      const stop = guard(START_MS, () => reject(workerFailed(`the worker did not start in ${START_MS} ms`)));
+      ended.signal.addEventListener('abort', stop);
+      worker.addEventListener('error', (event) => reject(failureOf(event)), once);
+      worker.addEventListener('messageerror', (event) => reject(failureOf(event)), once);
+      worker.addEventListener(
+        'message',
+        ({ data }: MessageEvent<WorkerMessage>) => {
+          if (data.kind === 'opened') resolve(undefined);
+          else if (data.kind === 'done') resolve(data.value);
+          else if (data.kind === 'failed') reject(fromWire(data.error));
+        },
+        once,
+      );
+      worker.postMessage(start);
+    });
+    return { worker, value };
+  } catch (error) {
+    worker.terminate();
+    throw error;
+  } finally {
+    ended.abort();
+  }
+}
+
+/** The calls of an open handle. */
+export class Channel {
+  readonly #worker: Worker;
+  readonly #onEvent: (message: EventMessage) => void;
+  readonly #pending = new Map<number, Pending>();
+  #lastId = 0;
+  /** Why no call is taken any more. */
+  #ended: FramelockError | undefined;
+
+  constructor(worker: Worker, onEvent: (message: EventMessage) => void) {
+    this.#worker = worker;
+    this.#onEvent = onEvent;
+    worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => this.#receive(data);
+    worker.onerror = (event) => this.end(failureOf(event));
+    worker.onmessageerror = (event) => this.end(failureOf(event));
+  }
+
+  /** Asks the worker for an operation. Messages go out at once and in the order of the calls. */
+  call<O extends Op>(
+    op: O,
+    args: Operations[O]['args'],
+    options: CallOptions = {},
+  ): Promise<Operations[O]['value']> {
+    const { buffers = [], signal, onProgress, guardMs } = options;
+    if (this.#ended) return Promise.reject(this.#ended);
+    if (signal?.aborted) return Promise.reject(abortedBy(signal));
+    return new Promise<unknown>((resolve, reject) => {
+      const id = ++this.#lastId;
+      const cancel = () => this.#post({ kind: 'cancel', id });
+      const giveUp = () =>
+        this.#settle(id)?.reject(workerFailed(`the worker did not answer in ${guardMs} ms`));
+      const stop = guardMs === undefined ? undefined : guard(guardMs, giveUp);
+      signal?.addEventListener('abort', cancel, { once: true });
+      const tidy = () => {
+        stop?.();
+        signal?.removeEventListener('abort', cancel);
+      };
+      this.#pending.set(id, { resolve, reject, signal, onProgress, tidy });
+      try {
+        const message = { kind: 'call', id, op, args, buffers } as PageMessage;
+        this.#post(message, [...new Set(buffers.map((bytes) => bytes.buffer as ArrayBuffer))]);
+      } catch (cause) {
+        this.#settle(id)?.reject(
+          invalidArgument(`the call cannot be sent to the worker: ${cause}`, { cause }),
+        );
+      }
+    }) as Promise<Operations[O]['value']>;
+  }
+
+  /** Tells the engine what the page does. */
+  lifecycle(state: LifecycleState): void {
+    if (!this.#ended) this.#post({ kind: 'lifecycle', state });
+  }
+
+  /** Refuses further calls with this error; those under way go on. */
+  refuse(error: FramelockError): void {
+    this.#ended ??= error;
+  }
+
+  /** Ends the worker; every call under way, and every later one, rejects. */
+  end(error: FramelockError): void {
+    this.#ended ??= error;
+    this.#worker.terminate();
+    for (const id of [...this.#pending.keys()]) this.#settle(id)?.reject(error);
+  }
+
+  #post(message: PageMessage, transfer: Transferable[] = []): void {
+    this.#worker.postMessage(message, transfer);
+  }
+
+  /** Takes a call out of the pending ones: from here on it settles once. */
+  #settle(id: number): Pending | undefined {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    pending?.tidy();
+    return pending;
+  }
+
+  #receive(message: WorkerMessage): void {
+    switch (message.kind) {
+      case 'reply':
+        this.#settle(message.id)?.resolve(message.value);
+        break;
+      case 'error': {
+        const pending = this.#settle(message.id);
+        const aborted = message.error.code === 'ABORTED' && pending?.signal?.aborted;
+        pending?.reject(fromWire(message.error, aborted ? pending.signal?.reason : undefined));
+        break;
+      }
+      case 'progress': {
+        const { rows, totalRows } = message;
+        const onProgress = this.#pending.get(message.id)?.onProgress;
+        if (onProgress) callSafely(() => onProgress({ rows, totalRows }));
+        break;
+      }
+      case 'event':
+        this.#onEvent(message);
+        break;
+      case 'failed':
+        this.end(fromWire(message.error));
+        break;
+    }
+  }
+}
+
+/** Calls a caller's function; what it throws is reported as an uncaught error and stops nothing here. */
+export function callSafely(callback: () => void): void {
+  try {
+    callback();
+  } catch (error) {
+    reportError(error);
+  }
+}

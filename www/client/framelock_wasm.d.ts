@@ -1,0 +1,23 @@
+// What the engine (src/api.rs, through wasm-bindgen) exports, and all that the worker uses of it. The module itself
+// is generated into dist/ by the build.
+
+/** Loads the WebAssembly module; without a path, the file beside the script. */
+export default function init(options?: { module_or_path?: string }): Promise<unknown>;
+
+/** Sends a message of the protocol to the page. */
+export type Post = (message: unknown, transfer: Transferable[]) => void;
+
+/** One open handle. It answers through the `post` it was opened with. */
+export class Handle {
+  private constructor();
+  /** Rejects with a plain error object (`WireError`). */
+  static open(name: string, options: { storage: string; durability: string }, post: Post): Promise<Handle>;
+  call(id: number, op: string, args: unknown, buffers: Uint8Array[]): void;
+  cancel(id: number): void;
+  lifecycle(state: string): void;
+}
+
+/** The names of the databases of this origin. Rejects with a plain error object. */
+export function list_databases(): Promise<string[]>;
+/** Removes a database. Rejects with a plain error object. */
+export function delete_database(name: string): Promise<void>;

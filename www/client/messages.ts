@@ -1,0 +1,122 @@
+// The whole protocol between a handle on the page and its worker, as two unions. The worker's side of it is
+// written in Rust (src/api.rs); a change here is a change there.
+//
+// Binary data travels in `buffers` (page → worker) or inside `value` (worker → page), always transferred.
+import type { WireError } from './errors.js';
+import type { AppendReceipt, DatabaseEvents, ExecResult, RetryPolicy, Status } from './types.js';
+
+/** A bound value after the page has checked it: Dates are milliseconds as bigint by now. */
+export type WireValue = null | number | bigint | boolean | string | Uint8Array;
+
+/** Bound values: in order, or by name without the sign. */
+export type WireParams = WireValue[] | Record<string, WireValue>;
+
+/** How a frame's rows are laid out in `buffers`; `raw` and `packed` are described by a JSON `descriptor`. */
+export type FrameForm = 'ipc' | 'raw' | 'packed';
+
+/** The options of an append that the engine reads: all but the signal and the progress callback. */
+export type WireAppendOptions = Record<string, unknown>;
+
+/** The arguments of reads. `tx` names an open transaction to read inside. */
+export interface QueryArgs {
+  sql: string;
+  params: WireParams;
+  int64?: 'bigint' | 'number';
+  dates?: boolean;
+  timeoutMs?: number;
+  tx?: number;
+}
+
+/** One column of a query's answer; `rows.ts` says how it is read. */
+export interface PackedColumn {
+  name: string;
+  /** The tag of every row, when they all have the same one. */
+  tag?: number;
+  /** Else the tag of each row. */
+  tags?: Uint8Array;
+  numbers?: Float64Array;
+  bigints?: BigInt64Array;
+  unsigned?: BigUint64Array;
+  /** UTF-8 of all texts, one after the other. */
+  text?: Uint8Array;
+  /** Where each text ends, in UTF-16 code units of the decoded whole. */
+  textEnds?: Uint32Array;
+  /** All blobs, one after the other. */
+  blobs?: Uint8Array;
+  /** Where each blob ends, in bytes. */
+  blobEnds?: Uint32Array;
+}
+
+/** Every operation of a handle: its arguments, and the value of its reply. */
+export interface Operations {
+  append: {
+    args: {
+      table: string;
+      options: WireAppendOptions;
+      tx?: number;
+      form: FrameForm;
+      descriptor?: string;
+      /** Whether progress messages are wanted. */
+      progress: boolean;
+    };
+    value: AppendReceipt;
+  };
+  exec: { args: { sql: string; params: WireParams; timeoutMs?: number; tx?: number }; value: ExecResult };
+  query: { args: QueryArgs; value: { rows: number; columns: PackedColumn[] } };
+  queryArrow: { args: QueryArgs; value: Uint8Array };
+  streamOpen: { args: QueryArgs & { batchRows?: number }; value: { cursor: number } };
+  /** One batch as an Arrow IPC stream; null after the last one, which also closes the cursor. */
+  streamNext: { args: { cursor: number }; value: Uint8Array | null };
+  streamClose: { args: { cursor: number }; value: undefined };
+  begin: { args: { retry?: RetryPolicy; timeoutMs?: number }; value: { tx: number } };
+  commit: { args: { tx: number }; value: undefined };
+  rollback: { args: { tx: number }; value: undefined };
+  status: { args: Record<string, never>; value: Status };
+  export: { args: Record<string, never>; value: Uint8Array<ArrayBuffer> };
+  /** The new file's bytes are the one buffer. */
+  import: { args: Record<string, never>; value: undefined };
+  drain: { args: Record<string, never>; value: { applied: number; rejected: number; remaining: number } };
+  whenCommitted: { args: { frameId: string }; value: AppendReceipt };
+  close: { args: Record<string, never>; value: undefined };
+}
+
+/** The name of an operation. */
+export type Op = keyof Operations;
+
+/** What the page does with itself, told to the engine so that it never keeps the lock in a page that sleeps. */
+export type LifecycleState = 'visible' | 'hidden' | 'freeze' | 'resume' | 'pagehide';
+
+/** The first message of a worker says what it is for. */
+export type StartMessage =
+  | {
+      kind: 'open';
+      name: string;
+      options: { storage: 'opfs' | 'memory'; durability: 'full' | 'relaxed' };
+      wasmUrl?: string;
+    }
+  | { kind: 'list'; wasmUrl?: string }
+  | { kind: 'delete'; name: string; wasmUrl?: string };
+
+/** A call; `id` names it in the reply, in progress and in a cancellation. */
+export type CallMessage = {
+  [O in Op]: { kind: 'call'; id: number; op: O; args: Operations[O]['args']; buffers: Uint8Array[] };
+}[Op];
+
+/** Page → worker. */
+export type PageMessage =
+  StartMessage | CallMessage | { kind: 'cancel'; id: number } | { kind: 'lifecycle'; state: LifecycleState };
+
+/** An event of the engine. `append` is not among them: the page raises it from the receipts it is given. */
+export type EventMessage = {
+  [E in Exclude<keyof DatabaseEvents, 'append'>]: { kind: 'event'; event: E; detail: DatabaseEvents[E] };
+}[Exclude<keyof DatabaseEvents, 'append'>];
+
+/** Worker → page. `failed` ends the worker: it could not start, or it met an error that nothing caught. */
+export type WorkerMessage =
+  | { kind: 'opened' }
+  | { kind: 'failed'; error: WireError }
+  | { kind: 'done'; value: unknown }
+  | { kind: 'reply'; id: number; value: unknown }
+  | { kind: 'error'; id: number; error: WireError }
+  | { kind: 'progress'; id: number; rows: number; totalRows: number }
+  | EventMessage;

@@ -1,0 +1,152 @@
+// The options of every public call: which there are, what each may be, and how a handle's defaults combine with a
+// call's own. Nothing is sent from here.
+import {
+  callback,
+  type Check,
+  describe,
+  flag,
+  number,
+  oneOf,
+  ownOptions,
+  signal,
+  text,
+  url,
+} from './arguments.js';
+import { invalidArgument } from './errors.js';
+import type {
+  AppendOptions,
+  AssetOptions,
+  Fallback,
+  OpenOptions,
+  QueryOptions,
+  RetryPolicy,
+  StatementOptions,
+  StreamOptions,
+  TransactionOptions,
+} from './types.js';
+
+/** What a handle's appends and transactions use where a call says nothing. */
+export interface Defaults {
+  retry: RetryPolicy;
+  fallback: Fallback;
+}
+
+/** The deadline of an append for which nobody named one (CONTRACT: RetryPolicy). */
+export const DEADLINE_MS = 15_000;
+
+type SignalOptions = { signal?: AbortSignal };
+type Checks<T> = { [K in keyof Required<T>]: Check };
+
+/** Its fields are looked at by `retryPolicy`. */
+const later: Check = () => undefined;
+
+const FALLBACK = oneOf('handoff', 'queue', 'none');
+const ASSETS: Checks<AssetOptions> = { workerUrl: url, wasmUrl: url };
+const STATEMENT: Checks<StatementOptions> = { timeoutMs: number(0), signal };
+const QUERY: Checks<QueryOptions> = { ...STATEMENT, int64: oneOf('bigint', 'number'), dates: flag };
+const STREAM: Checks<StreamOptions> = { ...QUERY, batchRows: number(1, true) };
+const TRANSACTION: Checks<TransactionOptions> = { retry: later, ...STATEMENT };
+const OPEN: Checks<OpenOptions> = {
+  ...ASSETS,
+  storage: oneOf('opfs', 'memory'),
+  durability: oneOf('full', 'relaxed'),
+  retry: later,
+  fallback: FALLBACK,
+};
+const RETRY: Checks<RetryPolicy> = {
+  attempts: number(0, true),
+  lockTimeoutMs: number(0),
+  baseDelayMs: number(0),
+  factor: number(1),
+  maxDelayMs: number(0),
+  jitter: flag,
+  deadlineMs: number(0),
+};
+const APPEND: Checks<AppendOptions> = {
+  mode: oneOf('create', 'append', 'createAppend', 'replace', 'deleteRows', 'upsert', 'ignore'),
+  key: later,
+  match: oneOf('name', 'position'),
+  extraColumns: oneOf('error', 'drop', 'add'),
+  missingColumns: oneOf('error', 'default'),
+  types: later,
+  lossy: oneOf('error', 'warn', 'allow'),
+  frameId: text(128),
+  retry: later,
+  fallback: FALLBACK,
+  signal,
+  onProgress: callback,
+};
+
+/** A retry policy over another one, field by field. Neither object is kept. */
+function retryPolicy(given: unknown, under?: RetryPolicy): RetryPolicy {
+  return Object.assign(Object.create(null), under, ownOptions<RetryPolicy>('retry', given, RETRY));
+}
+
+/** The options of `openDatabase`, complete but for the addresses. */
+export function openOptions(given: unknown): Required<Omit<OpenOptions, keyof AssetOptions>> & AssetOptions {
+  const own = ownOptions<OpenOptions>('options', given, OPEN);
+  return {
+    __proto__: null,
+    storage: 'opfs',
+    durability: 'full',
+    fallback: 'handoff',
+    ...own,
+    retry: retryPolicy(own.retry),
+  } as ReturnType<typeof openOptions>;
+}
+
+/** The options of calls that only start a worker. */
+export const assetOptions = (given: unknown): AssetOptions =>
+  ownOptions<AssetOptions>('options', given, ASSETS);
+/** The options of `exec`. */
+export const statementOptions = (given: unknown): StatementOptions =>
+  ownOptions<StatementOptions>('options', given, STATEMENT);
+/** The options of `query`, `queryColumns` and `queryArrow`. */
+export const queryOptions = (given: unknown): QueryOptions =>
+  ownOptions<QueryOptions>('options', given, QUERY);
+/** The options of `stream`. */
+export const streamOptions = (given: unknown): StreamOptions =>
+  ownOptions<StreamOptions>('options', given, STREAM);
+/** The options of `drain` and `whenCommitted`. */
+export const signalOptions = (given: unknown): SignalOptions =>
+  ownOptions<SignalOptions>('options', given, { signal });
+
+/** The options of `transaction`, with the handle's retry policy under the call's own. */
+export function transactionOptions(given: unknown, defaults: Defaults): TransactionOptions {
+  const own = ownOptions<TransactionOptions>('options', given, TRANSACTION);
+  own.retry = retryPolicy(own.retry, defaults.retry);
+  return own;
+}
+
+/** The options of `appendFrame`, with the handle's defaults under them and lists and maps copied. */
+export function appendOptions(
+  given: unknown,
+  defaults: Defaults,
+): AppendOptions & { retry: RetryPolicy; fallback: Fallback } {
+  const own = ownOptions<AppendOptions>('options', given, APPEND);
+  if (own.key !== undefined) own.key = columnNames(own.key);
+  if (own.types !== undefined) own.types = typeNames(own.types);
+  return Object.assign(own, {
+    retry: retryPolicy(own.retry, defaults.retry),
+    fallback: own.fallback ?? defaults.fallback,
+  });
+}
+
+/** A copy of the `key` option. */
+function columnNames(given: unknown): string[] {
+  const wanted = 'options: key must be a non-empty array of strings';
+  if (!Array.isArray(given)) throw invalidArgument(`${wanted}, not ${describe(given)}`);
+  const names = Array.from(given as unknown[]);
+  if (names.length === 0 || !names.every((name) => typeof name === 'string')) throw invalidArgument(wanted);
+  return names as string[];
+}
+
+/** A copy of the `types` option; which types there are is the engine's to say. Column names may be anything. */
+function typeNames(given: unknown): Record<string, string> {
+  const isType = text();
+  const any = new Proxy({} as Record<string, Check>, {
+    get: () => isType,
+    getOwnPropertyDescriptor: () => ({ value: isType, configurable: true }),
+  });
+  return ownOptions<Record<string, string>>('types', given, any);
+}

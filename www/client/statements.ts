@@ -1,0 +1,99 @@
+// appendFrame, exec and the reads: arguments in, one call each, answers out. A database and an open transaction are
+// both this; they differ in the transaction's number and in when they refuse.
+import { sqlText, tableName, wireParams } from './arguments.js';
+import type { Channel } from './channel.js';
+import { packFrame } from './frames.js';
+import type { QueryArgs } from './messages.js';
+import { appendOptions, DEADLINE_MS, type Defaults, queryOptions, statementOptions } from './options.js';
+import { decodeColumns, decodeRows } from './rows.js';
+import type {
+  AppendOptions,
+  AppendReceipt,
+  Column,
+  ExecResult,
+  FrameInput,
+  Params,
+  QueryOptions,
+  StatementOptions,
+  Statements,
+} from './types.js';
+
+/** An append that has no answer this long after its deadline has a worker that does not work. */
+const GUARD_MS = 5000;
+
+/** What statements need of the handle they belong to. */
+export interface Host {
+  readonly channel: Channel;
+  readonly defaults: Defaults;
+  /** Told of every receipt. */
+  onReceipt(receipt: AppendReceipt): void;
+}
+
+/** A read's arguments as they are sent; the options are checked copies without a prototype. */
+export function queryArgs(sql: unknown, params: unknown, options: QueryOptions, tx?: number): QueryArgs {
+  const { signal: _, ...rest } = options;
+  const args: QueryArgs = { sql: sqlText(sql), params: wireParams(params), ...rest };
+  if (tx !== undefined) args.tx = tx;
+  return args;
+}
+
+/** The statements of a handle, or of its transaction `tx`. */
+export class HandleStatements implements Statements {
+  readonly #host: Host;
+  readonly #tx: number | undefined;
+
+  constructor(host: Host, tx?: number) {
+    this.#host = host;
+    this.#tx = tx;
+  }
+
+  async appendFrame(table: string, frame: FrameInput, options?: AppendOptions): Promise<AppendReceipt> {
+    const name = tableName(table);
+    const { signal, onProgress, ...rest } = appendOptions(options, this.#host.defaults);
+    const { form, descriptor, buffers } = packFrame(frame);
+    const packed = descriptor === undefined ? { form } : { form, descriptor };
+    const progress = onProgress !== undefined;
+    const receipt = await this.#host.channel.call(
+      'append',
+      { table: name, options: rest, ...packed, progress, ...this.#joined() },
+      { buffers, signal, onProgress, guardMs: (rest.retry.deadlineMs ?? DEADLINE_MS) + GUARD_MS },
+    );
+    this.#host.onReceipt(receipt);
+    return receipt;
+  }
+
+  async exec(sql: string, params?: Params, options?: StatementOptions): Promise<ExecResult> {
+    const { signal, ...rest } = statementOptions(options);
+    const args = { sql: sqlText(sql), params: wireParams(params), ...rest, ...this.#joined() };
+    return this.#host.channel.call('exec', args, { signal });
+  }
+
+  async query<Row = Record<string, unknown>>(
+    sql: string,
+    params?: Params,
+    options?: QueryOptions,
+  ): Promise<Row[]> {
+    const { rows, columns } = await this.#read('query', sql, params, options);
+    return decodeRows(rows, columns) as Row[];
+  }
+
+  async queryColumns(sql: string, params?: Params, options?: QueryOptions): Promise<Record<string, Column>> {
+    const { rows, columns } = await this.#read('query', sql, params, options);
+    return decodeColumns(rows, columns);
+  }
+
+  async queryArrow(sql: string, params?: Params, options?: QueryOptions): Promise<Uint8Array> {
+    return this.#read('queryArrow', sql, params, options);
+  }
+
+  #read<O extends 'query' | 'queryArrow'>(op: O, sql: string, params?: Params, options?: QueryOptions) {
+    const checked = queryOptions(options);
+    return this.#host.channel.call<O>(op, queryArgs(sql, params, checked, this.#tx), {
+      signal: checked.signal,
+    });
+  }
+
+  #joined(): { tx?: number } {
+    return this.#tx === undefined ? {} : { tx: this.#tx };
+  }
+}

@@ -1,0 +1,68 @@
+// One write transaction around a caller's function: begin, run, then commit or roll back. It never retries the
+// function, which may have had effects of its own.
+import { describe } from './arguments.js';
+import { abortedBy } from './channel.js';
+import { FramelockError, invalidArgument } from './errors.js';
+import { transactionOptions } from './options.js';
+import { HandleStatements, type Host } from './statements.js';
+import type { Transaction, TransactionOptions } from './types.js';
+
+/** A promise that rejects when the signal fires, and one to forget it by. */
+function abortion(signal: AbortSignal | undefined): { rejects: Promise<never>[]; forget(): void } {
+  if (!signal) return { rejects: [], forget: () => {} };
+  let forget = () => {};
+  const rejects = new Promise<never>((_, reject) => {
+    const abort = () => reject(abortedBy(signal));
+    forget = () => signal.removeEventListener('abort', abort);
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort);
+  });
+  return { rejects: [rejects], forget };
+}
+
+/** The statements of a transaction, which refuse once it has ended. */
+function statementsOf(host: Host, tx: number): { transaction: Transaction; end(): void } {
+  const statements = new HandleStatements(host, tx);
+  let ended = false;
+  const whileOpen = <A extends unknown[], R>(method: (...args: A) => Promise<R>) => {
+    return async (...args: A): Promise<R> => {
+      if (ended) throw new FramelockError('CLOSED', 'the transaction has ended');
+      return method.apply(statements, args);
+    };
+  };
+  const transaction: Transaction = {
+    appendFrame: whileOpen(statements.appendFrame),
+    exec: whileOpen(statements.exec),
+    query: whileOpen(statements.query) as Transaction['query'],
+    queryColumns: whileOpen(statements.queryColumns),
+    queryArrow: whileOpen(statements.queryArrow),
+  };
+  return { transaction: Object.freeze(transaction), end: () => (ended = true) };
+}
+
+/** Runs `fn` in a transaction of the host's handle. */
+export async function runTransaction<T>(
+  host: Host,
+  fn: (tx: Transaction) => Promise<T> | T,
+  options?: TransactionOptions,
+): Promise<T> {
+  if (typeof fn !== 'function') throw invalidArgument(`transaction takes a function, not ${describe(fn)}`);
+  const { signal, ...args } = transactionOptions(options, host.defaults);
+  const { tx } = await host.channel.call('begin', args, { signal });
+  const { transaction, end } = statementsOf(host, tx);
+  const { rejects, forget } = abortion(signal);
+  try {
+    // In a then, so that a function that throws before its first await is rolled back like any other.
+    const value = await Promise.race([Promise.resolve(transaction).then(fn), ...rejects]);
+    end();
+    await host.channel.call('commit', { tx });
+    return value;
+  } catch (error) {
+    end();
+    // What ended the transaction is what the caller must hear; a roll-back that fails has nothing to add.
+    await host.channel.call('rollback', { tx }).catch(() => {});
+    throw error;
+  } finally {
+    forget();
+  }
+}

@@ -1,0 +1,311 @@
+// The public types: what a caller passes and what comes back. Types only, no code; each default and unit is said
+// where the field is declared.
+import type { Attempt } from './errors.js';
+
+/** A value that can be bound to a SQL parameter. A `Date` is bound as milliseconds since the epoch. */
+export type SqlValue = null | number | bigint | boolean | string | Uint8Array | ArrayBuffer | Date;
+
+/** SQL parameters: an array for `?`, an object for `:name`, `@name` and `$name` (keys without the sign). */
+export type Params = readonly SqlValue[] | { readonly [name: string]: SqlValue };
+
+/** The name of an Arrow type, such as `int64`, `timestamp[us, UTC]` or `decimal128(38, 9)`. */
+export type ArrowTypeName = string;
+
+/**
+ * A table's worth of rows. Arrow IPC bytes (stream or file format, also compressed) are copied at the call: changing
+ * them afterwards changes nothing.
+ */
+export type FrameInput = Uint8Array | ArrayBuffer | object;
+
+/** How an append meets a lock that another tab holds. Every field is optional. */
+export interface RetryPolicy {
+  /** Direct attempts before the fallback. Default 3; 0 goes straight to the fallback. */
+  attempts?: number;
+  /** How long one attempt waits for the write lock, in milliseconds. Default 200. */
+  lockTimeoutMs?: number;
+  /** The delay before the second attempt, in milliseconds, before jitter. Default 50. */
+  baseDelayMs?: number;
+  /** What each further delay is multiplied by. Default 2. */
+  factor?: number;
+  /** The longest delay, in milliseconds. Default 1000. */
+  maxDelayMs?: number;
+  /** Full jitter: the delay is random between 0 and the computed one. Default true. */
+  jitter?: boolean;
+  /** The deadline of the whole call, in milliseconds; past it the call settles whatever happened. Default 15000. */
+  deadlineMs?: number;
+}
+
+/** What follows when the lock stayed taken: ask its holder, go straight to the durable queue, or throw `BUSY`. */
+export type Fallback = 'handoff' | 'queue' | 'none';
+
+/** Where the package's files lie, when a bundler or a CDN moved them. */
+export interface AssetOptions {
+  /** The worker script. Default: `worker.js` beside this module. */
+  workerUrl?: string | URL;
+  /** The WebAssembly file. Default: `framelock_wasm_bg.wasm` beside the worker. */
+  wasmUrl?: string | URL;
+}
+
+/** Options of {@link openDatabase}. */
+export interface OpenOptions extends AssetOptions {
+  /** Default `opfs`. It never falls back to memory by itself: it throws `STORAGE_UNAVAILABLE`. */
+  storage?: 'opfs' | 'memory';
+  /** `full` (default): a resolved write was flushed. `relaxed`: survives a tab's crash, not a power cut. */
+  durability?: 'full' | 'relaxed';
+  /** Defaults for this handle's appends, field by field. */
+  retry?: RetryPolicy;
+  /** The default fallback of this handle's appends. Default `handoff`. */
+  fallback?: Fallback;
+}
+
+/** Options of `appendFrame`. An option that is `undefined` counts as not given. */
+export interface AppendOptions {
+  /**
+   * Default `createAppend`. `create`: the table must not exist; `append`: it must; `replace`: drop it first;
+   * `deleteRows`: empty it first; `upsert` and `ignore`: what to do with a row whose key is there.
+   */
+  mode?: 'create' | 'append' | 'createAppend' | 'replace' | 'deleteRows' | 'upsert' | 'ignore';
+  /** The columns that identify a row, for `upsert` and `ignore`. Default: the table's primary key. */
+  key?: readonly string[];
+  /** How the frame's columns find the table's. Default `name`. */
+  match?: 'name' | 'position';
+  /** A column that the table lacks: refuse the frame (default), leave it out, or add it to the table. */
+  extraColumns?: 'error' | 'drop' | 'add';
+  /** A column that the frame lacks: refuse the frame, or use the column's DEFAULT, else NULL (default). */
+  missingColumns?: 'error' | 'default';
+  /** The Arrow types of columns given as rows or arrays. Default: the table's, else from the values. */
+  types?: Readonly<Record<string, ArrowTypeName>>;
+  /** A value that cannot be kept exactly: refuse the frame (default), store and count it, or store it. */
+  lossy?: 'error' | 'warn' | 'allow';
+  /** Idempotency key, 1–128 characters: a frame is applied at most once. Default: a fresh UUID. */
+  frameId?: string;
+  /** How to meet a taken lock; fields not given come from the handle, then from the defaults. */
+  retry?: RetryPolicy;
+  /** What follows when the lock stays taken. Default: the handle's. */
+  fallback?: Fallback;
+  /** Gives up when it fires, unless a rung has already taken the frame. */
+  signal?: AbortSignal;
+  /** Called at most about ten times a second while rows are written. */
+  onProgress?: (progress: { rows: number; totalRows: number }) => void;
+}
+
+/** What became of a frame. */
+export interface AppendReceipt {
+  /** The id under which the frame was applied, given or made up. */
+  frameId: string;
+  table: string;
+  /** Rows in the frame. */
+  rows: number;
+  /** The rung that took the frame; `duplicate`: this `frameId` was applied before. */
+  path: 'direct' | 'handoff' | 'queued' | 'joined' | 'duplicate';
+  /** False only for `queued` (durable, to be applied) and `joined` (its transaction is open). */
+  committed: boolean;
+  /** Every attempt, in order. */
+  attempts: Attempt[];
+  /** From the call to the receipt, in milliseconds. */
+  elapsedMs: number;
+  /** Column → how many values were changed on the way in. Empty unless `lossy` is `warn` or `allow`. */
+  coerced: Record<string, number>;
+}
+
+/** Options of statements that are not appends. */
+export interface StatementOptions {
+  /** How long to wait for the lock, in milliseconds, before `BUSY`. Default 15000. */
+  timeoutMs?: number;
+  /** Gives up with `ABORTED` when it fires before the statement ran. */
+  signal?: AbortSignal;
+}
+
+/** Options of reads. */
+export interface QueryOptions extends StatementOptions {
+  /** How int64 and uint64 columns come back. Default `bigint`; `number` throws on a value beyond 2^53 − 1. */
+  int64?: 'bigint' | 'number';
+  /** True: timestamp and date columns come back as `Date`. Default false: the stored integer. */
+  dates?: boolean;
+}
+
+/** Options of `stream`. */
+export interface StreamOptions extends QueryOptions {
+  /** Rows in one batch. Default: the engine's choice. */
+  batchRows?: number;
+}
+
+/**
+ * One column of `queryColumns`: a typed array when every value is a number, a bigint or an unsigned bigint, else an
+ * array with `null` for NULL.
+ */
+export type Column = Float64Array | BigInt64Array | BigUint64Array | unknown[];
+
+/** What `exec` did. */
+export interface ExecResult {
+  /** Rows that the last statement changed. */
+  changes: number;
+  /** The rowid of the last inserted row; 0n when there was none. */
+  lastInsertRowid: bigint;
+}
+
+/** The state of a handle. */
+export interface Status {
+  storage: 'opfs' | 'memory';
+  /** Whether the browser promised not to evict this origin's storage. */
+  persisted: boolean;
+  lock: 'held' | 'waiting' | 'free';
+  /** Who holds the write lock, or null. */
+  holder: 'this-tab' | 'other-tab' | null;
+  /** Frames in the durable queue. */
+  queued: number;
+  /** Frames that the database refused after they were queued. */
+  rejected: number;
+  /** The size of the database file in bytes. */
+  bytes: number;
+  /** How this handle's appends went since it was opened. */
+  counters: { direct: number; handoff: number; queued: number; duplicate: number; busy: number };
+  versions: { framelock: string; sqlite: string; arrow: string };
+}
+
+/** The events of a handle and what each one carries. */
+export interface DatabaseEvents {
+  /** A transaction was committed, by this tab or another one. */
+  commit: { tables: string[]; frameIds: string[]; origin: 'this-tab' | 'other-tab' };
+  /** The durable queue changed. */
+  queue: { queued: number; rejected: number };
+  /** An append of this handle was given a receipt. */
+  append: AppendReceipt;
+  /** The lock changed hands. */
+  status: Status;
+}
+
+/** What a listener of any event may be given. */
+export type EventDetail = DatabaseEvents[keyof DatabaseEvents];
+
+/** What both a database and an open transaction can do. */
+export interface Statements {
+  /**
+   * Writes all rows of a frame, or none, in one transaction; see {@link AppendOptions} for what is done about a
+   * taken lock. Throws, among others, `BUSY`, `TIMEOUT`, `INVALID_FRAME`, `SCHEMA_MISMATCH` and `CONSTRAINT`.
+   *
+   * @example
+   * const receipt = await db.appendFrame('ticks', tableToIPC(table));
+   * console.log(receipt.path, receipt.attempts.length);
+   */
+  appendFrame(table: string, frame: FrameInput, options?: AppendOptions): Promise<AppendReceipt>;
+  /**
+   * Runs one or more SQL statements; with parameters, one. Throws `SQL`, `CONSTRAINT`, `BUSY`.
+   *
+   * @example
+   * await db.exec('DELETE FROM ticks WHERE day < ?', [20000]);
+   */
+  exec(sql: string, params?: Params, options?: StatementOptions): Promise<ExecResult>;
+  /**
+   * The rows of a SELECT as plain objects. Where two result columns have one name the last one wins. Columns that
+   * were stored as int64 or uint64 come back as `bigint` (see {@link QueryOptions}).
+   *
+   * @example
+   * const rows = await db.query('SELECT sym, qty FROM ticks WHERE qty > :min', { min: 10 });
+   */
+  query<Row = Record<string, unknown>>(sql: string, params?: Params, options?: QueryOptions): Promise<Row[]>;
+  /**
+   * The same, one array for each column.
+   *
+   * @example
+   * const { qty } = await db.queryColumns('SELECT qty FROM ticks');
+   */
+  queryColumns(sql: string, params?: Params, options?: QueryOptions): Promise<Record<string, Column>>;
+  /**
+   * The same, as an Arrow IPC stream with the types that were written.
+   *
+   * @example
+   * const table = tableFromIPC(await db.queryArrow('SELECT * FROM ticks'));
+   */
+  queryArrow(sql: string, params?: Params, options?: QueryOptions): Promise<Uint8Array>;
+}
+
+/** An open transaction. After it ended every method throws `CLOSED`. */
+export type Transaction = Statements;
+
+/** Options of `transaction`. */
+export interface TransactionOptions {
+  /** How to meet a taken lock. Default: the handle's. */
+  retry?: RetryPolicy;
+  /** How long to wait for the lock, in milliseconds, before `BUSY`. Default 15000. */
+  timeoutMs?: number;
+  /** Rolls back and throws `ABORTED` when it fires before the commit was asked for. */
+  signal?: AbortSignal;
+}
+
+/** A handle on a database, with a worker of its own. */
+export interface Database extends Statements {
+  /** The name it was opened by. */
+  readonly name: string;
+  /**
+   * The rows of a SELECT in batches, each an Arrow IPC stream of its own. Leaving the loop early ends the read.
+   *
+   * @example
+   * for await (const bytes of db.stream('SELECT * FROM ticks')) show(tableFromIPC(bytes));
+   */
+  stream(sql: string, params?: Params, options?: StreamOptions): AsyncIterable<Uint8Array>;
+  /**
+   * Runs `fn` inside one write transaction: commits when its promise resolves, rolls back when it rejects, and then
+   * rejects with the same reason. Throws `BUSY` when the lock stays taken. `db.appendFrame` inside `fn` is another
+   * writer; `tx.appendFrame` joins the transaction.
+   *
+   * @example
+   * await db.transaction(async (tx) => {
+   *   await tx.exec('DELETE FROM ticks');
+   *   await tx.appendFrame('ticks', frame);
+   * });
+   */
+  transaction<T>(fn: (tx: Transaction) => Promise<T> | T, options?: TransactionOptions): Promise<T>;
+  /**
+   * Resolves when a queued frame was applied; rejects when the database refused it.
+   *
+   * @example
+   * if (!receipt.committed) await db.whenCommitted(receipt.frameId);
+   */
+  whenCommitted(frameId: string, options?: { signal?: AbortSignal }): Promise<AppendReceipt>;
+  /**
+   * Applies the durable queue now.
+   *
+   * @example
+   * const { applied, rejected, remaining } = await db.drain();
+   */
+  drain(options?: {
+    signal?: AbortSignal;
+  }): Promise<{ applied: number; rejected: number; remaining: number }>;
+  /**
+   * The state of the handle. It never waits for the lock.
+   *
+   * @example
+   * const { holder, queued } = await db.status();
+   */
+  status(): Promise<Status>;
+  /**
+   * Listens to an event. Returns a function that ends it. What a listener throws is reported and stops nothing.
+   *
+   * @example
+   * const off = db.on('commit', ({ tables, origin }) => refresh(tables, origin));
+   */
+  on<E extends keyof DatabaseEvents>(event: E, listener: (detail: DatabaseEvents[E]) => void): () => void;
+  /**
+   * The bytes of a standard SQLite file.
+   *
+   * @example
+   * const file = new Blob([await db.exportFile()], { type: 'application/vnd.sqlite3' });
+   */
+  exportFile(): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * Replaces the whole database by the bytes of a SQLite file, or leaves it as it was: `NOT_A_DATABASE` and
+   * `CORRUPT` change nothing.
+   *
+   * @example
+   * await db.importFile(input.files[0]);
+   */
+  importFile(bytes: Uint8Array | ArrayBuffer | Blob): Promise<void>;
+  /**
+   * Gives the lock up and ends the worker. Later calls throw `CLOSED`; closing twice is harmless.
+   *
+   * @example
+   * await db.close();
+   */
+  close(): Promise<void>;
+}
