@@ -95,15 +95,15 @@ export class FramelockError extends Error implements ErrorDetails {
   /** The stable cause. */
   readonly code: ErrorCode;
   /** What was tried, for an append that met a taken lock. */
-  readonly attempts?: Attempt[];
+  declare readonly attempts?: Attempt[];
   /** The column concerned. */
-  readonly column?: string;
+  declare readonly column?: string;
   /** The row of the frame concerned, counted from 0. */
-  readonly row?: number;
+  declare readonly row?: number;
   /** The table concerned. */
-  readonly table?: string;
+  declare readonly table?: string;
   /** SQLite's extended result code, when SQLite spoke. */
-  readonly sqliteCode?: number;
+  declare readonly sqliteCode?: number;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails & ErrorOptions = {}) {
     super(message, Object.hasOwn(details, 'cause') ? { cause: details.cause } : undefined);

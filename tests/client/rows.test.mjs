@@ -1,0 +1,128 @@
+// Packed columns → rows and arrays (www/client/rows.ts), on columns packed by hand.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { decodeColumns, decodeRows, Tag } from '../../dist/rows.js';
+
+const utf8 = new TextEncoder();
+
+/** A text column: its UTF-8 and its ends in UTF-16 code units. */
+function texts(name, values) {
+  let end = 0;
+  const textEnds = Uint32Array.from(values, (value) => (end += value.length));
+  return { name, tag: Tag.text, text: utf8.encode(values.join('')), textEnds };
+}
+
+test('one tag for all rows reads one pool', () => {
+  const columns = [
+    { name: 'n', tag: Tag.number, numbers: Float64Array.of(1.5, -0, NaN) },
+    { name: 'b', tag: Tag.bigint, bigints: BigInt64Array.of(-(2n ** 63n), 0n, 2n ** 63n - 1n) },
+    { name: 'u', tag: Tag.unsigned, unsigned: BigUint64Array.of(0n, 1n, 2n ** 64n - 1n) },
+    { name: 'x', tag: Tag.null },
+    { name: 't', tag: Tag.true },
+    { name: 'd', tag: Tag.date, numbers: Float64Array.of(0, -1, 8.64e15) },
+  ];
+  const rows = decodeRows(3, columns);
+  assert.deepEqual(rows[0], { n: 1.5, b: -(2n ** 63n), u: 0n, x: null, t: true, d: new Date(0) });
+  assert.ok(Object.is(rows[1].n, -0));
+  assert.ok(Number.isNaN(rows[2].n));
+  assert.equal(rows[2].u, 2n ** 64n - 1n);
+  assert.deepEqual(rows[2].d, new Date(8.64e15));
+});
+
+test('a tag for each row reads each pool in row order', () => {
+  const tags = Uint8Array.of(
+    Tag.null,
+    Tag.number,
+    Tag.text,
+    Tag.blob,
+    Tag.number,
+    Tag.bigint,
+    Tag.text,
+    Tag.false,
+    Tag.blob,
+    Tag.blob,
+    Tag.date,
+  );
+  const column = {
+    ...texts('mixed', ['x', 'yz']),
+    tag: undefined,
+    tags,
+    numbers: Float64Array.of(1, 2, 1000),
+    bigints: BigInt64Array.of(7n),
+    blobs: Uint8Array.of(9, 8, 7),
+    blobEnds: Uint32Array.of(1, 1, 3),
+  };
+  const values = decodeColumns(tags.length, [column]).mixed;
+  const bytes = (...list) => Uint8Array.from(list);
+  const want = [null, 1, 'x', bytes(9), 2, 7n, 'yz', false, bytes(), bytes(8, 7), new Date(1000)];
+  assert.deepEqual(values, want);
+  assert.deepEqual(
+    decodeRows(tags.length, [column]).map((row) => row.mixed),
+    want,
+  );
+});
+
+test('texts: empty, U+0000, astral, a leading BOM and multi-byte neighbours', () => {
+  const values = ['', '\uFEFFbom', 'a\0b', '😀', 'é', '', '\uFEFF', '日本語'];
+  const rows = decodeRows(values.length, [texts('s', values)]);
+  assert.deepEqual(
+    rows.map((row) => row.s),
+    values,
+  );
+});
+
+test('a blob is a copy of its own, which may be transferred', () => {
+  const blobs = Uint8Array.of(1, 2, 3);
+  const [first, second] = decodeRows(2, [
+    { name: 'b', tag: Tag.blob, blobs, blobEnds: Uint32Array.of(2, 3) },
+  ]);
+  structuredClone(first.b, { transfer: [first.b.buffer] });
+  assert.deepEqual(second.b, Uint8Array.of(3));
+});
+
+test('hostile and doubled column names', () => {
+  const column = (name, value) => ({ name, tag: Tag.number, numbers: Float64Array.of(value) });
+  const columns = [
+    column('__proto__', 1),
+    column('constructor', 2),
+    column('', 3),
+    column('a', 4),
+    column('a', 5),
+    column('0', 6),
+  ];
+  const [row] = decodeRows(1, columns);
+  assert.equal(Object.getPrototypeOf(row), Object.prototype);
+  assert.equal(Object.hasOwn(row, '__proto__'), true);
+  assert.deepEqual(
+    new Map(Object.entries(row)),
+    new Map(Object.entries(JSON.parse('{"0":6,"__proto__":1,"constructor":2,"":3,"a":5}'))),
+  );
+  const arrays = decodeColumns(1, columns);
+  assert.equal(Object.getPrototypeOf(arrays), Object.prototype);
+  assert.deepEqual(Object.getOwnPropertyDescriptor(arrays, '__proto__').value, Float64Array.of(1));
+  assert.deepEqual(arrays.a, Float64Array.of(5));
+});
+
+test('a setter on Object.prototype does not see the rows', () => {
+  let seen = 0;
+  Object.defineProperty(Object.prototype, 'price', { set: () => seen++, configurable: true });
+  try {
+    const [row] = decodeRows(1, [{ name: 'price', tag: Tag.number, numbers: Float64Array.of(2) }]);
+    assert.equal(row.price, 2);
+    assert.equal(seen, 0);
+  } finally {
+    delete Object.prototype.price;
+  }
+});
+
+test('no rows and no columns', () => {
+  assert.deepEqual(decodeRows(0, [texts('s', [])]), []);
+  assert.deepEqual(decodeRows(2, []), [{}, {}]);
+  assert.deepEqual(decodeColumns(0, [{ name: 'n', tag: Tag.number, numbers: new Float64Array() }]), {
+    n: new Float64Array(),
+  });
+});
+
+test('an unknown tag is an error, not undefined', () => {
+  assert.throws(() => decodeRows(1, [{ name: 'n', tag: 99 }]), /unknown tag 99 in row 0 of column n/);
+});
