@@ -1,0 +1,125 @@
+//! The caller's own transaction. Its statements run at once, in the order they come: the lease is
+//! held from `begin` to the end, and nothing else runs in between.
+
+use super::types::{CallId, Receipt, Reply, TxId};
+use super::{Effect, Node};
+use crate::error::{Code, Error, Result};
+use crate::ladder::Path;
+use crate::store::{AppendRequest, PackOptions, Params};
+
+impl Node {
+    /// Runs `work` if `tx` is the open transaction, and replies.
+    fn in_tx(&mut self, call: CallId, tx: TxId, work: impl FnOnce(&mut Node) -> Result<Reply>) {
+        if self.tx != Some(tx) {
+            return self.fail(call, Error::new(Code::Closed, "the transaction is over"));
+        }
+        let outcome = work(self);
+        if !self.store.in_transaction() {
+            // SQLite rolled it back by itself; later statements must not run outside of it.
+            self.end_transaction();
+        }
+        self.effects.push(Effect::Reply(call, outcome, vec![]));
+    }
+
+    pub(super) fn tx_exec(&mut self, call: CallId, tx: TxId, sql: &str, params: &Params) {
+        self.in_tx(call, tx, |node| node.store.exec(sql, params).map(Reply::Exec));
+    }
+
+    pub(super) fn tx_query(
+        &mut self,
+        call: CallId,
+        tx: TxId,
+        sql: &str,
+        params: &Params,
+        options: PackOptions,
+    ) {
+        self.in_tx(call, tx, |node| node.query(sql, params, options));
+    }
+
+    pub(super) fn tx_query_arrow(&mut self, call: CallId, tx: TxId, sql: &str, params: &Params) {
+        self.in_tx(call, tx, |node| node.store.query_arrow(sql, params).map(Reply::Bytes));
+    }
+
+    /// `tx.appendFrame`: the frame joins the transaction, all or nothing by a savepoint.
+    pub(super) fn tx_append(&mut self, call: CallId, request: &AppendRequest, tx: TxId) {
+        if self.tx != Some(tx) {
+            return self.fail(call, Error::new(Code::Closed, "the transaction is over"));
+        }
+        let outcome = self.store.apply_in_savepoint(request);
+        if !self.store.in_transaction() {
+            self.end_transaction();
+        }
+        match outcome {
+            Err(error) => self.fail(call, error),
+            Ok(applied) => {
+                if !applied.duplicate {
+                    self.tx_frames.push(request.frame_id.clone());
+                }
+                let path = if applied.duplicate { Path::Duplicate } else { Path::Joined };
+                self.give_receipt(
+                    call,
+                    Receipt {
+                        frame_id: request.frame_id.clone(),
+                        table: request.table.clone(),
+                        rows: applied.rows,
+                        path,
+                        // A duplicate may be of a frame that this same transaction wrote.
+                        committed: applied.duplicate && !self.tx_frames.contains(&request.frame_id),
+                        attempts: vec![],
+                        elapsed_ms: 0.0,
+                        coerced: applied.coerced,
+                    },
+                );
+            }
+        }
+    }
+
+    pub(super) fn tx_commit(&mut self, call: CallId, tx: TxId) {
+        if self.tx != Some(tx) {
+            return self.fail(call, Error::new(Code::Closed, "the transaction is over"));
+        }
+        let frame_ids = std::mem::take(&mut self.tx_frames);
+        let outcome = match self.store.commit() {
+            // An error after the point of no return leaves everything committed.
+            Err(_) if !frame_ids.is_empty() && self.are_applied(&frame_ids) => {
+                Ok(std::collections::BTreeSet::new())
+            }
+            other => other,
+        };
+        self.end_transaction();
+        match outcome {
+            Ok(tables) => {
+                self.announce(tables, frame_ids);
+                self.reply(call, Reply::Nothing);
+            }
+            Err(error) => self.fail(call, error),
+        }
+    }
+
+    fn are_applied(&self, frame_ids: &[String]) -> bool {
+        frame_ids.iter().all(|id| matches!(self.store.find_frame(id), Ok(Some(_))))
+    }
+
+    pub(super) fn tx_rollback(&mut self, call: CallId, tx: TxId) {
+        if self.tx == Some(tx) {
+            self.abandon_transaction();
+        }
+        self.reply(call, Reply::Nothing);
+    }
+
+    /// Rolls back what is open, if anything is. Later statements of it are told that it is over.
+    pub(super) fn abandon_transaction(&mut self) {
+        if self.tx.is_some() {
+            self.store.rollback();
+            self.end_transaction();
+        }
+    }
+
+    fn end_transaction(&mut self) {
+        self.tx = None;
+        self.tx_frames = Vec::new();
+        self.idle_since_ms = self.now_ms;
+        self.looking = true;
+        self.look();
+    }
+}

@@ -1,0 +1,158 @@
+//! What goes into a node and what comes out of it.
+
+use crate::error::Result;
+use crate::ladder::{Attempt, Fallback, Path};
+use crate::lease::LockId;
+use crate::platform::{FileError, Handles};
+use crate::policy::RetryPolicy;
+use crate::store::{AppendRequest, ExecResult, Mode, PackOptions, PackedRows, Params};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Names one call of the client; its reply carries the same.
+pub type CallId = u32;
+/// Names an open transaction of this node.
+pub type TxId = u32;
+
+/// What the client asks for. `tx` names the open transaction that a statement belongs to.
+pub enum Call {
+    Append { request: Box<AppendRequest>, policy: RetryPolicy, fallback: Fallback },
+    JoinedAppend { request: Box<AppendRequest>, tx: TxId },
+    Exec { sql: String, params: Params, timeout_ms: f64, tx: Option<TxId> },
+    Query { sql: String, params: Params, options: PackOptions, timeout_ms: f64, tx: Option<TxId> },
+    QueryArrow { sql: String, params: Params, timeout_ms: f64, tx: Option<TxId> },
+    Begin { timeout_ms: f64 },
+    Commit { tx: TxId },
+    Rollback { tx: TxId },
+    Status,
+    Export { timeout_ms: f64 },
+    Import { bytes: Vec<u8>, timeout_ms: f64 },
+    Close,
+}
+
+/// What happened.
+pub enum Event {
+    /// The client calls.
+    Call(CallId, Call),
+    /// The client no longer wants the answer.
+    Cancel(CallId),
+    /// The lock was granted.
+    LockGranted(LockId),
+    /// The lock, or the request for it, is gone through no doing of ours.
+    LockLost(LockId),
+    /// Opening the handles ended.
+    Opened(LockId, std::result::Result<Handles, FileError>),
+    /// The answer to [`Effect::QueryLock`].
+    LockQueried { held: bool, others_wait: bool, foreign_version: bool },
+    /// Bytes from another tab.
+    Message(Vec<u8>),
+    /// The page became hidden or visible.
+    Hidden(bool),
+    /// The page is about to be frozen or to be left; nothing may be kept.
+    Suspend,
+    /// The page is back.
+    Resume,
+    /// Time has passed.
+    Wake,
+}
+
+/// What to do. Effects are carried out in order.
+pub enum Effect {
+    RequestLock { id: LockId, mode: Mode },
+    CancelLock { id: LockId },
+    ReleaseLock { id: LockId },
+    OpenHandles { id: LockId, mode: Mode },
+    /// Look who holds and who waits for the lock.
+    QueryLock,
+    /// Send to the other tabs.
+    Post(Vec<u8>),
+    /// Settle a call.
+    Reply(CallId, Result<Reply>, Vec<Attempt>),
+    /// Tell the client.
+    Notify(Notice),
+    /// Everything is given back; the node is done.
+    Closed,
+}
+
+/// An answer.
+pub enum Reply {
+    Nothing,
+    Receipt(Box<Receipt>),
+    Exec(ExecResult),
+    Rows(u64, Box<PackedRows>),
+    Bytes(Vec<u8>),
+    Transaction(TxId),
+    Status(Box<Status>),
+}
+
+/// What became of an append; the contract's `AppendReceipt`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipt {
+    pub frame_id: String,
+    pub table: String,
+    pub rows: u64,
+    pub path: Path,
+    pub committed: bool,
+    pub attempts: Vec<Attempt>,
+    pub elapsed_ms: f64,
+    pub coerced: BTreeMap<String, u64>,
+}
+
+/// Who committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    ThisTab,
+    OtherTab,
+}
+
+/// An event for the client's listeners.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all_fields = "camelCase", untagged)]
+pub enum Notice {
+    Commit { tables: Vec<String>, frame_ids: Vec<String>, origin: Origin },
+    Append(Box<Receipt>),
+    Status { lock: LockStatus, holder: Option<Origin> },
+}
+
+impl Notice {
+    /// The event's name for `db.on`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Notice::Commit { .. } => "commit",
+            Notice::Append(_) => "append",
+            Notice::Status { .. } => "status",
+        }
+    }
+}
+
+/// The lock, seen from this handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockStatus {
+    Held,
+    Waiting,
+    Free,
+}
+
+/// How many frames went which way through this handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Counters {
+    pub direct: u64,
+    pub handoff: u64,
+    pub queued: u64,
+    pub duplicate: u64,
+    pub busy: u64,
+}
+
+/// The protocol's part of the contract's `Status`; the platform adds the rest.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    pub lock: LockStatus,
+    pub holder: Option<Origin>,
+    pub queued: u64,
+    pub rejected: u64,
+    pub counters: Counters,
+}

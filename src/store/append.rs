@@ -1,0 +1,347 @@
+//! A frame into its table: id, plan, checks, DDL, catalogue and rows, in one transaction.
+//!
+//! The frame's id is written in the same transaction as its rows, so a frame is applied at most
+//! once on whatever path it comes. A group of frames may share a transaction; each is still all or
+//! nothing, by a savepoint of its own.
+
+use super::connection::Store;
+use crate::error::{Code, Error, Result};
+use crate::frame::Frame;
+use crate::frame::catalogue;
+use crate::frame::column::Column;
+use crate::frame::options::AppendOptions;
+use crate::frame::packed::Packed;
+use crate::frame::types::ColumnType;
+use crate::frame::plan::{Plan, TableColumn, TableState, check_values};
+use rusqlite::{OptionalExtension, params};
+use std::collections::BTreeMap;
+
+/// Values bound per `INSERT`. Measured: with 8 columns, 100 rows a statement is where it flattens.
+const VALUES_PER_STATEMENT: usize = 800;
+
+/// The table of applied frame ids; `digest` tells a repeat from a conflict.
+const FRAMES_DDL: &str = "CREATE TABLE IF NOT EXISTS _framelock_frames(
+  frame_id TEXT PRIMARY KEY, table_name TEXT NOT NULL, rows INTEGER NOT NULL, digest BLOB NOT NULL
+) WITHOUT ROWID";
+
+/// A frame on its way into a table.
+#[derive(Clone)]
+pub struct AppendRequest {
+    /// The idempotency key.
+    pub frame_id: String,
+    /// The table's name, unquoted.
+    pub table: String,
+    /// How the frame meets the table.
+    pub options: AppendOptions,
+    /// The rows.
+    pub content: Content,
+    /// xxh3-128 of what was sent: the frame's bytes, its table and its options.
+    pub digest: [u8; 16],
+}
+
+/// The rows of a frame.
+#[derive(Clone)]
+pub enum Content {
+    /// Typed.
+    Frame(Frame),
+    /// Plain values, whose types may yet come from the table's catalogue.
+    Packed(Packed),
+}
+
+impl Content {
+    /// How many rows there are.
+    pub fn rows(&self) -> u64 {
+        match self {
+            Content::Frame(frame) => frame.rows,
+            Content::Packed(packed) => packed.rows(),
+        }
+    }
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Rows of the frame.
+    pub rows: u64,
+    /// Values changed on the way in, by column (`lossy: 'warn' | 'allow'`).
+    pub coerced: BTreeMap<String, u64>,
+    /// The id was known, with the same content: nothing was written.
+    pub duplicate: bool,
+}
+
+impl Store {
+    /// Applies frames in one transaction of their own and commits it.
+    ///
+    /// The outer error is of the transaction: none of the frames is in then, unless the commit was
+    /// in doubt. The inner ones are of single frames; the others are in.
+    ///
+    /// # Errors
+    /// As [`Store::apply`], and those of begin and commit.
+    pub fn append_group(&mut self, requests: &[&AppendRequest]) -> Result<Vec<Result<Applied>>> {
+        self.begin()?;
+        let mut outcomes = Vec::with_capacity(requests.len());
+        for request in requests {
+            let outcome = self.apply_in_savepoint(request);
+            if !self.in_transaction() {
+                // SQLite rolled the whole transaction back (a full disk does that).
+                return Err(outcome.err().unwrap_or_else(|| {
+                    Error::new(Code::Sql, "the transaction ended by itself")
+                }));
+            }
+            outcomes.push(outcome);
+        }
+        match self.commit() {
+            Ok(_) => Ok(outcomes),
+            Err(error) if self.all_committed(requests, &outcomes) => {
+                // The error came after the point of no return: everything is in.
+                drop(error);
+                Ok(outcomes)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// After a failed commit: whether its frames are in the file all the same.
+    fn all_committed(&self, requests: &[&AppendRequest], outcomes: &[Result<Applied>]) -> bool {
+        let mut wrote = requests
+            .iter()
+            .zip(outcomes)
+            .filter(|(_, outcome)| outcome.as_ref().is_ok_and(|applied| !applied.duplicate))
+            .peekable();
+        wrote.peek().is_some()
+            && wrote.all(|(request, _)| matches!(self.find_frame(&request.frame_id), Ok(Some(_))))
+    }
+
+    /// Applies one frame inside the open transaction; on an error nothing of it stays.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    pub fn apply_in_savepoint(&mut self, request: &AppendRequest) -> Result<Applied> {
+        self.savepoint()?;
+        match self.apply(request) {
+            Ok(applied) => self.release().map(|()| applied),
+            Err(error) => {
+                if self.in_transaction() {
+                    self.undo()?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Applies one frame inside the open transaction.
+    ///
+    /// # Errors
+    /// `FRAME_ID_CONFLICT`, `SCHEMA_MISMATCH`, `LOSSY_VALUE`, `UNSUPPORTED_TYPE`, `CONSTRAINT`,
+    /// and those of SQLite and its storage.
+    fn apply(&mut self, request: &AppendRequest) -> Result<Applied> {
+        let in_table = |error: Error| match error.table {
+            Some(_) => error,
+            None => error.in_table(&request.table),
+        };
+        self.create_internal_tables()?;
+        if let Some((digest, rows)) = self.find_frame(&request.frame_id)? {
+            if digest != request.digest {
+                return Err(in_table(Error::new(
+                    Code::FrameIdConflict,
+                    format!("frame id {:?} was used for another frame", request.frame_id),
+                )));
+            }
+            return Ok(Applied { rows, coerced: BTreeMap::new(), duplicate: true });
+        }
+        let applied = self.write_frame(request).map_err(in_table)?;
+        let conn = self.conn()?;
+        conn.prepare_cached(
+            "INSERT INTO _framelock_frames(frame_id, table_name, rows, digest) VALUES(?, ?, ?, ?)",
+        )
+        .and_then(|mut insert| {
+            let rows = applied.rows as i64;
+            insert.execute(params![request.frame_id, request.table, rows, request.digest])
+        })
+        .map_err(|e| self.sql_error(e))?;
+        self.touched.insert(&request.table);
+        Ok(applied)
+    }
+
+    fn write_frame(&mut self, request: &AppendRequest) -> Result<Applied> {
+        let state = self.table_state(&request.table)?;
+        let typed;
+        let frame = match &request.content {
+            Content::Frame(frame) => frame,
+            Content::Packed(packed) => {
+                typed = packed.into_frame(&|column| {
+                    let given = match request.options.types.get(column) {
+                        Some(ColumnType::Arrow(data_type)) => Some(data_type.clone()),
+                        Some(ColumnType::Iso8601) | None => None,
+                    };
+                    given.or_else(|| state.field(column).map(|field| field.data_type().clone()))
+                })?;
+                &typed
+            }
+        };
+        let plan = Plan::new(&request.table, &frame.schema, &state, &request.options)?;
+        let coerced = check_values(frame, &plan, request.options.lossy)?;
+        let conn = self.conn()?;
+        for statement in &plan.ddl {
+            conn.execute_batch(statement).map_err(|e| self.sql_error(e))?;
+        }
+        self.write_catalogue(&request.table, &plan)?;
+        self.insert_rows(&request.table, frame, &plan)?;
+        Ok(Applied { rows: frame.rows, coerced, duplicate: false })
+    }
+
+    fn insert_rows(&mut self, table: &str, frame: &Frame, plan: &Plan) -> Result<()> {
+        let width = plan.columns.len().max(1);
+        let per_statement = (VALUES_PER_STATEMENT / width).clamp(1, 100);
+        let mut first_row = 0;
+        for batch in &frame.batches {
+            let columns = plan
+                .columns
+                .iter()
+                .map(|c| Column::new(batch.column(c.frame_index), &c.storage))
+                .collect::<Result<Vec<_>>>()?;
+            let mut done = 0;
+            while done < batch.num_rows() {
+                let rows = per_statement.min(batch.num_rows() - done);
+                let inserted = self.insert_chunk(table, plan, &columns, done, rows);
+                if let Err(error) = inserted {
+                    return Err(self.blame_row(table, plan, &columns, first_row, done, rows, error));
+                }
+                done += rows;
+            }
+            first_row += batch.num_rows();
+        }
+        Ok(())
+    }
+
+    fn insert_chunk(
+        &mut self,
+        table: &str,
+        plan: &Plan,
+        columns: &[Column<'_>],
+        start: usize,
+        rows: usize,
+    ) -> Result<()> {
+        let Store { inserts, vfs, .. } = self;
+        let conn = self.conn.as_ref();
+        let conn = conn.ok_or_else(|| Error::new(Code::Busy, "no lease is held"))?;
+        let slots = vfs.slots();
+        let statement = inserts.get(conn, slots, plan.insert_sql(table, rows))?;
+        statement.run(conn, slots, rows, columns.len(), |row, column| {
+            columns[column].cell(start + row)
+        })
+    }
+
+    /// A statement of many rows failed: finds the row that SQLite refuses, by itself, so that the
+    /// error can name it. The caller undoes everything afterwards.
+    #[allow(clippy::too_many_arguments)]
+    fn blame_row(
+        &mut self,
+        table: &str,
+        plan: &Plan,
+        columns: &[Column<'_>],
+        first_row: usize,
+        start: usize,
+        rows: usize,
+        error: Error,
+    ) -> Error {
+        if error.code != Code::Constraint || !self.in_transaction() {
+            return error;
+        }
+        for row in start..start + rows {
+            if let Err(own) = self.insert_chunk(table, plan, columns, row, 1) {
+                return own.at_row((first_row + row) as u64);
+            }
+        }
+        error
+    }
+
+    /// The digest and row count under which a frame id was applied, if it was.
+    ///
+    /// # Errors
+    /// Those of SQLite and its storage.
+    pub fn find_frame(&self, frame_id: &str) -> Result<Option<([u8; 16], u64)>> {
+        let conn = self.conn()?;
+        let found = conn
+            .prepare_cached("SELECT digest, rows FROM _framelock_frames WHERE frame_id = ?")
+            .and_then(|mut select| {
+                select
+                    .query_row([frame_id], |row| {
+                        Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)? as u64))
+                    })
+                    .optional()
+            });
+        match found {
+            Err(rusqlite::Error::SqlInputError { ref msg, .. }) if msg.contains("no such table") => {
+                Ok(None)
+            }
+            other => other.map_err(|e| self.sql_error(e)),
+        }
+    }
+
+    fn create_internal_tables(&self) -> Result<()> {
+        for ddl in [catalogue::COLUMNS_DDL, FRAMES_DDL] {
+            self.run(ddl)?;
+        }
+        Ok(())
+    }
+
+    fn write_catalogue(&self, table: &str, plan: &Plan) -> Result<()> {
+        let conn = self.conn()?;
+        if plan.drop_catalogue {
+            conn.prepare_cached("DELETE FROM _framelock_columns WHERE table_name = ?")
+                .and_then(|mut delete| delete.execute([table]))
+                .map_err(|e| self.sql_error(e))?;
+        }
+        for (column, field) in &plan.catalogue {
+            let bytes = catalogue::encode_field(field)?;
+            conn.prepare_cached(
+                "INSERT OR REPLACE INTO _framelock_columns(table_name, column_name, arrow_type, field)
+                 VALUES(?, ?, ?, ?)",
+            )
+            .and_then(|mut insert| {
+                insert.execute(params![table, column, field.data_type().to_string(), bytes])
+            })
+            .map_err(|e| self.sql_error(e))?;
+        }
+        Ok(())
+    }
+
+    /// What SQLite and the catalogue know of a table.
+    fn table_state(&self, table: &str) -> Result<TableState> {
+        let conn = self.conn()?;
+        let sql_error = |e| self.sql_error(e);
+        let kind: Option<String> = conn
+            .prepare_cached(
+                "SELECT type FROM sqlite_schema
+                 WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')",
+            )
+            .and_then(|mut select| select.query_row([table], |row| row.get(0)).optional())
+            .map_err(sql_error)?;
+        let Some(kind) = kind else { return Ok(TableState::missing()) };
+        let fields = self.catalogue_of(table)?;
+        let mut select = conn
+            .prepare_cached(
+                "SELECT name, type, \"notnull\", dflt_value IS NOT NULL, pk, hidden
+                 FROM pragma_table_xinfo(?)",
+            )
+            .map_err(sql_error)?;
+        let columns = select
+            .query_map([table], |row| {
+                let name: String = row.get(0)?;
+                let field = fields.get(&name.to_ascii_lowercase()).cloned();
+                Ok(TableColumn {
+                    name,
+                    declared: row.get(1)?,
+                    not_null: row.get(2)?,
+                    has_default: row.get(3)?,
+                    primary_key: row.get(4)?,
+                    generated: row.get::<_, i64>(5)? >= 2,
+                    field,
+                })
+            })
+            .and_then(Iterator::collect)
+            .map_err(sql_error)?;
+        Ok(TableState { exists: true, is_view: kind == "view", columns })
+    }
+}

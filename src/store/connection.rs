@@ -1,0 +1,373 @@
+//! The connection: leases in and out, transactions, plain SQL.
+
+use super::error::{from_file, from_sqlite};
+use super::insert::Inserts;
+use super::vfs::{DATABASE_PATH, Mode, Os, Vfs};
+use crate::error::{Code, Error, Result};
+use crate::platform::Handles;
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::fallible_iterator::FallibleIterator;
+use rusqlite::types::Value;
+use rusqlite::{Batch, Connection, OpenFlags, Statement};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Measured best of 4, 8 and 16 KiB for bulk appends on OPFS.
+const PAGE_BYTES: u32 = 8192;
+const CACHE_KIB: u32 = 16 * 1024;
+
+/// Statement parameters.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Params {
+    /// None given.
+    #[default]
+    None,
+    /// For `?`, in order.
+    Positional(Vec<Value>),
+    /// For `:name`, `@name` and `$name`; the prefix may be left out.
+    Named(Vec<(String, Value)>),
+}
+
+/// What `exec` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExecResult {
+    /// Rows inserted, updated or deleted by the statements themselves.
+    pub changes: u64,
+    /// SQLite's last inserted rowid on this connection.
+    pub last_insert_rowid: i64,
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Touched(Arc<Mutex<BTreeSet<String>>>);
+
+impl Touched {
+    pub(super) fn insert(&self, table: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(table.to_owned());
+    }
+
+    fn clear(&self) {
+        self.take();
+    }
+
+    fn take(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Whether a lease can be worked under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attached {
+    /// It can.
+    Ready,
+    /// A transaction died and left its journal; undoing it takes an exclusive lease.
+    NeedsRecovery,
+}
+
+/// One database, seen from one tab.
+pub struct Store {
+    // Declared in the order in which they must be dropped.
+    pub(super) inserts: Inserts,
+    pub(super) conn: Option<Connection>,
+    /// Tables written since the transaction began. Shared with SQLite's authorizer callback,
+    /// which must be `Send`; never contended.
+    pub(super) touched: Touched,
+    pub(super) vfs: Vfs,
+}
+
+impl Store {
+    /// A store without a lease; nothing is opened yet.
+    pub fn new(os: Box<dyn Os>) -> Store {
+        Store {
+            inserts: Inserts::default(),
+            conn: None,
+            touched: Touched::default(),
+            vfs: Vfs::register(os),
+        }
+    }
+
+    /// Takes over the handles of a lease, and opens the connection the first time.
+    ///
+    /// # Errors
+    /// `NOT_A_DATABASE` and `CORRUPT` when the file is not what it should be; the file is left as
+    /// it was, and the caller detaches.
+    pub fn attach(&mut self, handles: Handles, mode: Mode, durable: bool) -> Result<Attached> {
+        let slots = self.vfs.slots().clone();
+        slots.attach(handles, mode, durable).map_err(from_file)?;
+        if mode == Mode::Shared && slots.has_hot_journal() {
+            return Ok(Attached::NeedsRecovery);
+        }
+        let opened = self.open_connection();
+        if opened.is_err() {
+            self.inserts.clear();
+            self.conn = None;
+        }
+        opened.map(|()| Attached::Ready)
+    }
+
+    fn open_connection(&mut self) -> Result<()> {
+        if self.conn.is_some() {
+            return Ok(());
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let slots = self.vfs.slots().clone();
+        let sql_error = |e| from_sqlite(&slots, e);
+        let mut conn = Connection::open_with_flags_and_vfs(DATABASE_PATH, flags, self.vfs.name())
+            .map_err(sql_error)?;
+        let settings = format!(
+            "PRAGMA page_size={PAGE_BYTES}; PRAGMA cache_size=-{CACHE_KIB};
+             PRAGMA temp_store=MEMORY; PRAGMA synchronous=FULL; PRAGMA foreign_keys=OFF;"
+        );
+        conn.execute_batch(&settings).map_err(sql_error)?;
+        // Reads the first page: what is no database is noticed here.
+        conn.query_row("PRAGMA journal_mode=TRUNCATE", [], |_| Ok(())).map_err(sql_error)?;
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(sql_error)?;
+        conn.busy_timeout(std::time::Duration::ZERO).map_err(sql_error)?;
+        conn.set_prepared_statement_cache_capacity(32);
+        let touched = self.touched.clone();
+        conn.authorizer(Some(move |context: AuthContext<'_>| authorize(&touched, &context)))
+            .map_err(sql_error)?;
+        self.conn = Some(conn);
+        Ok(())
+    }
+
+    /// Closes the handles. Nothing may be open on the connection: no transaction, no cursor.
+    ///
+    /// # Errors
+    /// When a merged write that was still pending fails; the handles are closed all the same.
+    pub fn detach(&mut self) -> Result<()> {
+        if self.in_transaction() {
+            self.rollback();
+        }
+        self.vfs.slots().detach().map_err(from_file)
+    }
+
+    /// The kind of lease that is attached.
+    pub fn mode(&self) -> Option<Mode> {
+        self.vfs.slots().mode()
+    }
+
+    /// Whether a transaction died here; only an exclusive lease can undo it.
+    pub fn has_hot_journal(&self) -> bool {
+        self.vfs.slots().has_hot_journal()
+    }
+
+    /// The size of the database file in bytes, as of this lease.
+    pub fn bytes(&self) -> u64 {
+        self.vfs.slots().database_bytes()
+    }
+
+    pub(super) fn conn(&self) -> Result<&Connection> {
+        self.conn.as_ref().ok_or_else(|| Error::new(Code::Busy, "no lease is held"))
+    }
+
+    pub(super) fn sql_error(&self, error: rusqlite::Error) -> Error {
+        from_sqlite(self.vfs.slots(), error)
+    }
+
+    /// Whether a transaction is open.
+    pub fn in_transaction(&self) -> bool {
+        self.conn.as_ref().is_some_and(|conn| !conn.is_autocommit())
+    }
+
+    /// Opens a write transaction at once (`BEGIN IMMEDIATE`).
+    pub fn begin(&mut self) -> Result<()> {
+        self.touched.clear();
+        self.run("BEGIN IMMEDIATE")
+    }
+
+    /// Commits; on an error the transaction is rolled back. The error may be in doubt: the
+    /// caller looks frame ids up ([`Store::find_frame`]) before it writes them again.
+    pub fn commit(&mut self) -> Result<BTreeSet<String>> {
+        let committed = self.run("COMMIT");
+        if committed.is_err() {
+            self.rollback();
+        }
+        committed.map(|()| self.take_touched())
+    }
+
+    /// Rolls back whatever is open. SQLite may already have done so by itself.
+    pub fn rollback(&mut self) {
+        if self.in_transaction() && self.run("ROLLBACK").is_err() {
+            // The journal stays behind, hot; whoever takes the next lease plays it back. Closing
+            // the connection drops the cache that no longer says what the file does.
+            self.inserts.clear();
+            self.conn = None;
+        }
+        self.touched.clear();
+    }
+
+    /// Opens, releases or undoes a nested transaction.
+    pub fn savepoint(&mut self) -> Result<()> {
+        self.run("SAVEPOINT framelock")
+    }
+
+    /// Keeps what was done since [`Store::savepoint`].
+    pub fn release(&mut self) -> Result<()> {
+        self.run("RELEASE framelock")
+    }
+
+    /// Undoes what was done since [`Store::savepoint`].
+    pub fn undo(&mut self) -> Result<()> {
+        self.run("ROLLBACK TO framelock")?;
+        self.run("RELEASE framelock")
+    }
+
+    pub(super) fn run(&self, sql: &str) -> Result<()> {
+        let conn = self.conn()?;
+        let done = conn.prepare_cached(sql).and_then(|mut statement| statement.raw_execute());
+        done.map(|_| ()).map_err(|e| self.sql_error(e))
+    }
+
+    /// The tables written since the transaction began (or the last call).
+    pub fn take_touched(&self) -> BTreeSet<String> {
+        self.touched.take()
+    }
+
+    /// Runs one or several statements. Parameters belong to a single statement.
+    ///
+    /// # Errors
+    /// `SQL`, `CONSTRAINT`, and `INVALID_ARGUMENT` for parameters that do not fit.
+    pub fn exec(&mut self, sql: &str, params: &Params) -> Result<ExecResult> {
+        let nested = self.in_transaction();
+        if !nested {
+            self.touched.clear();
+        }
+        let outcome = self.exec_all(sql, params);
+        if nested && !self.in_transaction() {
+            return Err(outcome.err().unwrap_or_else(|| {
+                Error::new(Code::Sql, "the statement ended the surrounding transaction")
+            }));
+        }
+        if !nested && self.in_transaction() {
+            self.rollback();
+            outcome?;
+            return Err(Error::new(
+                Code::Sql,
+                "exec left a transaction open, which was rolled back: use db.transaction()",
+            ));
+        }
+        outcome
+    }
+
+    fn exec_all(&mut self, sql: &str, params: &Params) -> Result<ExecResult> {
+        let schema_before = self.schema_version()?;
+        let conn = self.conn()?;
+        let mut batch = Batch::new(conn, sql);
+        let mut changes = 0;
+        let mut statements = 0;
+        while let Some(mut statement) = batch.next().map_err(|e| self.sql_error(e))? {
+            statements += 1;
+            if statements > 1 && *params != Params::None {
+                return Err(Error::new(
+                    Code::InvalidArgument,
+                    "parameters need a single statement",
+                ));
+            }
+            bind(&mut statement, params)?;
+            let before = conn.total_changes();
+            let mut rows = statement.raw_query();
+            while rows.next().map_err(|e| self.sql_error(e))?.is_some() {}
+            drop(rows);
+            drop(statement);
+            if conn.total_changes() != before {
+                changes += conn.changes();
+            }
+        }
+        let last_insert_rowid = conn.last_insert_rowid();
+        if self.schema_version()? != schema_before {
+            self.prune_catalogue()?;
+        }
+        Ok(ExecResult { changes, last_insert_rowid })
+    }
+
+    fn schema_version(&self) -> Result<i64> {
+        let conn = self.conn()?;
+        conn.prepare_cached("PRAGMA schema_version")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(|e| self.sql_error(e))
+    }
+}
+
+/// Binds parameters, and refuses too few, too many and unknown ones.
+pub(super) fn bind(statement: &mut Statement<'_>, params: &Params) -> Result<()> {
+    let refuse = |message: String| Err(Error::new(Code::InvalidArgument, message));
+    let wanted = statement.parameter_count();
+    match params {
+        Params::None if wanted > 0 => refuse(format!("the statement wants {wanted} parameters")),
+        Params::None => Ok(()),
+        Params::Positional(values) if values.len() != wanted => refuse(format!(
+            "the statement wants {wanted} parameters, {} were given",
+            values.len()
+        )),
+        Params::Positional(values) => {
+            for (index, value) in values.iter().enumerate() {
+                set(statement, index + 1, value)?;
+            }
+            Ok(())
+        }
+        Params::Named(values) => {
+            let mut bound = BTreeSet::new();
+            for (name, value) in values {
+                let Some(index) = find(statement, name)? else {
+                    return refuse(format!("the statement has no parameter {name:?}"));
+                };
+                set(statement, index, value)?;
+                bound.insert(index);
+            }
+            if let Some(missing) = (1..=wanted).find(|index| !bound.contains(index)) {
+                let name = statement.parameter_name(missing).unwrap_or("?").to_owned();
+                return refuse(format!("parameter {name} was not given"));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn set(statement: &mut Statement<'_>, index: usize, value: &Value) -> Result<()> {
+    let bound = statement.raw_bind_parameter(index, value);
+    bound.map_err(|e| Error::new(Code::InvalidArgument, e.to_string()))
+}
+
+fn find(statement: &Statement<'_>, name: &str) -> Result<Option<usize>> {
+    let exact = name.starts_with([':', '@', '$']).then(|| name.to_owned());
+    let spellings = [":", "@", "$"].iter().map(|prefix| format!("{prefix}{name}"));
+    for spelling in exact.into_iter().chain(spellings) {
+        match statement.parameter_index(&spelling) {
+            Ok(Some(index)) => return Ok(Some(index)),
+            Ok(None) => {}
+            Err(e) => return Err(Error::new(Code::InvalidArgument, e.to_string())),
+        }
+    }
+    Ok(None)
+}
+
+/// Notes which tables statements write, and keeps SQL from what would break the lease: another
+/// journal or locking mode.
+fn authorize(touched: &Touched, context: &AuthContext<'_>) -> Authorization {
+    match context.action {
+        AuthAction::Insert { table_name }
+        | AuthAction::Delete { table_name }
+        | AuthAction::Update { table_name, .. }
+        | AuthAction::DropTable { table_name }
+        | AuthAction::CreateTable { table_name }
+        | AuthAction::AlterTable { table_name, .. } => {
+            let internal = table_name.starts_with("sqlite_") || table_name.starts_with("_framelock_");
+            if !internal {
+                touched.insert(table_name);
+            }
+            Authorization::Allow
+        }
+        AuthAction::Pragma { pragma_name, pragma_value: Some(_) } => {
+            let lower = pragma_name.to_ascii_lowercase();
+            let protected = ["journal_mode", "locking_mode", "synchronous", "temp_store"];
+            if protected.contains(&lower.as_str()) {
+                Authorization::Deny
+            } else {
+                Authorization::Allow
+            }
+        }
+        _ => Authorization::Allow,
+    }
+}

@@ -1,0 +1,63 @@
+//! SQLite's result codes as ours. The storage failure under an I/O error decides, when there is one.
+
+use super::vfs::Slots;
+use crate::error::{Code, Error};
+use crate::platform::FileError;
+use rusqlite::ffi;
+
+/// Turns what SQLite said into an [`Error`], with its extended code and message.
+pub fn from_sqlite(slots: &Slots, error: rusqlite::Error) -> Error {
+    let failure = slots.take_failure();
+    let (extended, message) = match &error {
+        rusqlite::Error::SqliteFailure(e, message) => {
+            (e.extended_code, message.clone().unwrap_or_else(|| e.to_string()))
+        }
+        rusqlite::Error::SqlInputError { error: e, msg, sql, offset } => {
+            (e.extended_code, format!("{msg}{}", place(sql, *offset)))
+        }
+        other => return Error::new(Code::Sql, other.to_string()),
+    };
+    from_code(extended, message, failure)
+}
+
+/// As [`from_sqlite`], for calls past rusqlite.
+pub fn from_code(extended: i32, message: String, failure: Option<FileError>) -> Error {
+    let code = match (&failure, extended & 0xff) {
+        (Some(FileError::Quota(_)), _) | (_, ffi::SQLITE_FULL) => Code::QuotaExceeded,
+        (Some(FileError::Lost(_)), _) => Code::StorageLost,
+        (_, ffi::SQLITE_CONSTRAINT) => Code::Constraint,
+        (_, ffi::SQLITE_CORRUPT) => Code::Corrupt,
+        (_, ffi::SQLITE_NOTADB) => Code::NotADatabase,
+        (_, ffi::SQLITE_NOMEM) => Code::WorkerFailed,
+        (_, ffi::SQLITE_BUSY) => Code::Busy,
+        (_, ffi::SQLITE_INTERRUPT) => Code::Aborted,
+        _ => Code::Sql,
+    };
+    let mut error = match failure {
+        Some(failure) => Error::new(code, format!("{message}: {failure}")),
+        None => Error::new(code, message),
+    };
+    error.sqlite_code = Some(extended);
+    error
+}
+
+/// A storage failure outside SQLite.
+pub fn from_file(error: FileError) -> Error {
+    let code = match error {
+        FileError::Quota(_) => Code::QuotaExceeded,
+        FileError::Lost(_) => Code::StorageLost,
+        FileError::InUse(_) => Code::Busy,
+        FileError::Io(_) => Code::Sql,
+    };
+    Error::new(code, error.to_string())
+}
+
+fn place(sql: &str, offset: i32) -> String {
+    let rest = usize::try_from(offset).ok().and_then(|start| sql.get(start..));
+    match rest {
+        Some(rest) if !rest.is_empty() => {
+            format!(" (at {:?})", rest.chars().take(40).collect::<String>())
+        }
+        _ => String::new(),
+    }
+}

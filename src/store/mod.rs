@@ -1,0 +1,23 @@
+//! The store: one SQLite connection over swappable handles, and the typed writes and reads on it.
+//!
+//! Everything here is synchronous and runs under a lease that the caller holds. The connection
+//! stays open from one lease to the next, so its page cache and statements survive; SQLite itself
+//! notices by the file's change counter when somebody else wrote in between.
+//! It never waits, never retries and knows no other tab.
+
+mod append;
+mod connection;
+mod error;
+mod import;
+mod insert;
+mod pack;
+mod query;
+mod slot;
+mod vfs;
+
+pub use append::{AppendRequest, Applied, Content};
+pub use import::MAGIC;
+pub use connection::{Attached, ExecResult, Params, Store};
+pub use pack::{PackOptions, PackedColumn, PackedRows};
+pub use rusqlite::types::Value;
+pub use vfs::{Mode, Os};

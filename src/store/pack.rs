@@ -1,0 +1,175 @@
+//! Rows as columns of tags and pools: what crosses to the page for `query`.
+//!
+//! Turning each value into a JavaScript value inside wasm costs a call per cell, and cloning row
+//! objects between threads costs as much again. So the worker sends, for each column, one tag per
+//! row (or one for all) and a pool per kind; the page makes objects of them in one pass.
+
+use super::query::RowSink;
+use crate::error::{Code, Error, Result};
+use crate::frame::cell::Cell;
+use crate::frame::read::ReadColumn;
+use arrow::datatypes::{DataType, TimeUnit};
+
+/// What a value is; the same numbers stand in the page's decoder.
+pub mod tag {
+    pub const NULL: u8 = 0;
+    pub const NUMBER: u8 = 1;
+    pub const BIGINT: u8 = 2;
+    pub const TEXT: u8 = 3;
+    pub const BLOB: u8 = 4;
+    pub const FALSE: u8 = 5;
+    pub const TRUE: u8 = 6;
+    pub const DATE: u8 = 7;
+}
+
+/// The largest integer that a JavaScript number holds exactly, with all below it.
+const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
+
+/// How integers and times are handed over.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PackOptions {
+    /// int64 and uint64 columns as numbers; a value that is not exact is refused.
+    pub int64_as_number: bool,
+    /// Timestamps and dates as `Date`.
+    pub dates: bool,
+}
+
+/// One result column. Every pool is consumed in row order.
+#[derive(Debug, Default)]
+pub struct PackedColumn {
+    pub name: String,
+    pub tags: Vec<u8>,
+    pub numbers: Vec<f64>,
+    pub bigints: Vec<i64>,
+    /// UTF-8 of all texts, end to end.
+    pub text: Vec<u8>,
+    /// Where each text ends, in UTF-16 code units from the start of the pool.
+    pub text_ends: Vec<u32>,
+    pub blobs: Vec<u8>,
+    pub blob_ends: Vec<u32>,
+}
+
+impl PackedColumn {
+    /// The tag that every row has, when there is one.
+    pub fn uniform_tag(&self) -> Option<u8> {
+        let first = *self.tags.first()?;
+        self.tags.iter().all(|tag| *tag == first).then_some(first)
+    }
+}
+
+/// A sink for [`crate::store::Store::query`].
+pub struct PackedRows {
+    options: PackOptions,
+    pub columns: Vec<PackedColumn>,
+    reading: Vec<Reading>,
+}
+
+/// How a column's integers are read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Reading {
+    ByValue,
+    Int64,
+    Bool,
+    /// Milliseconds are `value * factor / divisor`.
+    Date { factor: f64, divisor: f64 },
+}
+
+impl PackedRows {
+    /// An empty result.
+    pub fn new(options: PackOptions) -> Self {
+        PackedRows { options, columns: Vec::new(), reading: Vec::new() }
+    }
+
+    fn reading(&self, column: &ReadColumn) -> Reading {
+        let date = |factor: f64, divisor: f64| {
+            if self.options.dates { Reading::Date { factor, divisor } } else { Reading::ByValue }
+        };
+        match column.field.as_ref().map(|field| field.data_type()) {
+            Some(DataType::Dictionary(_, values)) => reading_of(values, date),
+            Some(data_type) => reading_of(data_type, date),
+            None => Reading::ByValue,
+        }
+    }
+}
+
+impl RowSink for PackedRows {
+    fn columns(&mut self, columns: &[ReadColumn]) -> Result<()> {
+        for column in columns {
+            self.reading.push(self.reading(column));
+            self.columns.push(PackedColumn { name: column.name.clone(), ..Default::default() });
+        }
+        Ok(())
+    }
+
+    fn cell(&mut self, column: usize, cell: Cell<'_>) -> Result<()> {
+        let reading = self.reading[column];
+        let out = &mut self.columns[column];
+        match cell {
+            Cell::Null => out.tags.push(tag::NULL),
+            Cell::Real(value) => {
+                out.tags.push(tag::NUMBER);
+                out.numbers.push(value);
+            }
+            Cell::Integer(value) => {
+                let safe = (-MAX_SAFE_INTEGER..=MAX_SAFE_INTEGER).contains(&value);
+                match reading {
+                    Reading::Bool if value == 0 || value == 1 => {
+                        out.tags.push(if value == 1 { tag::TRUE } else { tag::FALSE });
+                    }
+                    Reading::Date { factor, divisor } => {
+                        out.tags.push(tag::DATE);
+                        out.numbers.push((value as f64 * factor / divisor).floor());
+                    }
+                    Reading::Int64 if self.options.int64_as_number => {
+                        if !safe {
+                            return Err(Error::new(
+                                Code::LossyValue,
+                                format!("{value} is no exact JavaScript number (int64: 'number')"),
+                            ));
+                        }
+                        out.tags.push(tag::NUMBER);
+                        out.numbers.push(value as f64);
+                    }
+                    Reading::ByValue | Reading::Bool if safe => {
+                        out.tags.push(tag::NUMBER);
+                        out.numbers.push(value as f64);
+                    }
+                    _ => {
+                        out.tags.push(tag::BIGINT);
+                        out.bigints.push(value);
+                    }
+                }
+            }
+            Cell::Text(text) => {
+                out.tags.push(tag::TEXT);
+                let units: usize = if text.is_ascii() { text.len() } else { text.encode_utf16().count() };
+                let end = out.text_ends.last().copied().unwrap_or(0) as usize + units;
+                out.text.extend_from_slice(text.as_bytes());
+                out.text_ends.push(pool_end(end)?);
+            }
+            Cell::Blob(bytes) => {
+                out.tags.push(tag::BLOB);
+                out.blobs.extend_from_slice(&bytes);
+                out.blob_ends.push(pool_end(out.blobs.len())?);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pool_end(end: usize) -> Result<u32> {
+    u32::try_from(end).map_err(|_| Error::new(Code::Sql, "the result is larger than 4 GiB"))
+}
+
+fn reading_of(data_type: &DataType, date: impl Fn(f64, f64) -> Reading) -> Reading {
+    match data_type {
+        DataType::Int64 | DataType::UInt64 => Reading::Int64,
+        DataType::Boolean => Reading::Bool,
+        DataType::Timestamp(TimeUnit::Second, _) => date(1000.0, 1.0),
+        DataType::Timestamp(TimeUnit::Millisecond, _) | DataType::Date64 => date(1.0, 1.0),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => date(1.0, 1000.0),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => date(1.0, 1_000_000.0),
+        DataType::Date32 => date(86_400_000.0, 1.0),
+        _ => Reading::ByValue,
+    }
+}

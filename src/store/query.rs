@@ -1,0 +1,168 @@
+//! Reading: rows in SQLite's values out to a sink, with the catalogue's types beside them.
+
+use super::connection::{Params, Store, bind};
+use crate::error::{Code, Error, Result};
+use crate::frame::catalogue;
+use crate::frame::cell::Cell;
+use crate::frame::read::{BatchReader, ReadColumn};
+use arrow::datatypes::Field;
+use arrow::ipc::writer::StreamWriter;
+use rusqlite::types::ValueRef;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// Takes the rows of a query, one at a time.
+pub trait RowSink {
+    /// The columns, once, before the first row.
+    fn columns(&mut self, columns: &[ReadColumn]) -> Result<()>;
+    /// The next value of the present row.
+    fn cell(&mut self, column: usize, cell: Cell<'_>) -> Result<()>;
+}
+
+impl Store {
+    /// Runs one statement and gives its rows to `sink`. Gives how many there were.
+    ///
+    /// # Errors
+    /// `SQL`, `INVALID_ARGUMENT` for parameters that do not fit or several statements, and what
+    /// the sink says. A statement that writes fails under a shared lease; see [`Store::writes`].
+    pub fn query(&mut self, sql: &str, params: &Params, sink: &mut dyn RowSink) -> Result<u64> {
+        let conn = self.conn()?;
+        let mut statement = conn.prepare(sql).map_err(|e| self.sql_error(e))?;
+        bind(&mut statement, params)?;
+        let columns = self.read_columns(&statement)?;
+        sink.columns(&columns)?;
+        let mut rows = statement.raw_query();
+        let mut count = 0;
+        while let Some(row) = rows.next().map_err(|e| self.sql_error(e))? {
+            for column in 0..columns.len() {
+                let value = row.get_ref(column).map_err(|e| self.sql_error(e))?;
+                let cell = to_cell(value)
+                    .map_err(|e| e.in_column(&columns[column].name).at_row(count))?;
+                sink.cell(column, cell).map_err(|e| match e.row {
+                    Some(_) => e,
+                    None => e.in_column(&columns[column].name).at_row(count),
+                })?;
+            }
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Whether a statement would write to the database, and so needs the exclusive lease.
+    ///
+    /// # Errors
+    /// What SQLite says of the text.
+    pub fn writes(&self, sql: &str) -> Result<bool> {
+        let conn = self.conn()?;
+        let statement = conn.prepare(sql).map_err(|e| self.sql_error(e))?;
+        Ok(!statement.readonly())
+    }
+
+    /// The rows of a query as an Arrow IPC stream; batches of `batch_rows` rows at most.
+    ///
+    /// # Errors
+    /// As [`Store::query`], and `UNSUPPORTED_TYPE` for an expression of mixed kinds.
+    pub fn query_arrow(&mut self, sql: &str, params: &Params) -> Result<Vec<u8>> {
+        let mut sink = ArrowSink { reader: None };
+        self.query(sql, params, &mut sink)?;
+        let reader = sink.reader.ok_or_else(|| Error::new(Code::Sql, "no statement"))?;
+        let (schema, batch) = reader.finish()?;
+        let failed = |e: arrow::error::ArrowError| Error::new(Code::Sql, e.to_string());
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema).map_err(failed)?;
+        writer.write(&batch).map_err(failed)?;
+        writer.into_inner().map_err(failed)
+    }
+
+    /// Result columns, with the catalogue's field where one is a plain reference to a column.
+    fn read_columns(&self, statement: &rusqlite::Statement<'_>) -> Result<Vec<ReadColumn>> {
+        let mut tables: BTreeMap<String, BTreeMap<String, Field>> = BTreeMap::new();
+        let mut columns = Vec::new();
+        for column in statement.columns_with_metadata() {
+            let mut field = None;
+            let origin = (column.database_name(), column.table_name(), column.origin_name());
+            if let (Some("main"), Some(table), Some(name)) = origin {
+                if !tables.contains_key(table) {
+                    tables.insert(table.to_owned(), self.catalogue_of(table)?);
+                }
+                field = tables.get(table).and_then(|t| t.get(&name.to_ascii_lowercase())).cloned();
+            }
+            columns.push(ReadColumn { name: column.name().to_owned(), field });
+        }
+        Ok(columns)
+    }
+
+    /// The catalogue's fields of a table, by column name in ASCII lower case.
+    pub(super) fn catalogue_of(&self, table: &str) -> Result<BTreeMap<String, Field>> {
+        let conn = self.conn()?;
+        let select = conn.prepare_cached(
+            "SELECT column_name, field FROM _framelock_columns WHERE table_name = ?",
+        );
+        let mut select = match select {
+            Err(rusqlite::Error::SqlInputError { ref msg, .. }) if msg.contains("no such table") => {
+                return Ok(BTreeMap::new());
+            }
+            other => other.map_err(|e| self.sql_error(e))?,
+        };
+        let mut rows = select.query([table]).map_err(|e| self.sql_error(e))?;
+        let mut fields = BTreeMap::new();
+        while let Some(row) = rows.next().map_err(|e| self.sql_error(e))? {
+            let column: String = row.get(0).map_err(|e| self.sql_error(e))?;
+            let bytes: Vec<u8> = row.get(1).map_err(|e| self.sql_error(e))?;
+            fields.insert(column.to_ascii_lowercase(), catalogue::decode_field(&bytes)?);
+        }
+        Ok(fields)
+    }
+
+    /// After the schema changed by SQL: forgets the types of tables and columns that are no more.
+    pub(super) fn prune_catalogue(&self) -> Result<()> {
+        let conn = self.conn()?;
+        let known: bool = conn
+            .query_row(
+                "SELECT count(*) FROM sqlite_schema WHERE name = '_framelock_columns'",
+                [],
+                |row| row.get(0),
+            )
+            .map_err(|e| self.sql_error(e))?;
+        if known {
+            conn.execute(
+                "DELETE FROM _framelock_columns WHERE NOT EXISTS (
+                   SELECT 1 FROM pragma_table_xinfo(_framelock_columns.table_name) AS info
+                   WHERE info.name = _framelock_columns.column_name COLLATE NOCASE)",
+                [],
+            )
+            .map_err(|e| self.sql_error(e))?;
+        }
+        Ok(())
+    }
+}
+
+fn to_cell(value: ValueRef<'_>) -> Result<Cell<'_>> {
+    Ok(match value {
+        ValueRef::Null => Cell::Null,
+        ValueRef::Integer(value) => Cell::Integer(value),
+        ValueRef::Real(value) => Cell::Real(value),
+        ValueRef::Text(bytes) => Cell::Text(Cow::Borrowed(
+            std::str::from_utf8(bytes)
+                .map_err(|_| Error::new(Code::Corrupt, "the stored text is not valid UTF-8"))?,
+        )),
+        ValueRef::Blob(bytes) => Cell::Blob(Cow::Borrowed(bytes)),
+    })
+}
+
+struct ArrowSink {
+    reader: Option<BatchReader>,
+}
+
+impl RowSink for ArrowSink {
+    fn columns(&mut self, columns: &[ReadColumn]) -> Result<()> {
+        self.reader = Some(BatchReader::new(columns.to_vec()));
+        Ok(())
+    }
+
+    fn cell(&mut self, column: usize, cell: Cell<'_>) -> Result<()> {
+        match &mut self.reader {
+            Some(reader) => reader.push(column, cell),
+            None => Err(Error::new(Code::Sql, "a row came before its columns")),
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Carries out a node's effects with locks, files, a channel and one timer, and feeds back what
+//! became of them.
+
+use super::convert::{self, Post};
+use super::locks::{self, LockEvent, LockRequest};
+use super::opfs::DatabaseFiles;
+use crate::lease::LockId;
+use crate::message::{PROTOCOL, channel_name, lock_name};
+use crate::node::{Config, Effect, Event, Node, Reply};
+use crate::platform::{File, FileResult, Handles, MemoryFile};
+use crate::store::{Mode, Os};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{BroadcastChannel, MessageEvent};
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_name = setTimeout)]
+    fn set_timeout(callback: &js_sys::Function, delay_ms: f64) -> JsValue;
+    #[wasm_bindgen(js_name = clearTimeout)]
+    fn clear_timeout(id: &JsValue);
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn performance_now() -> f64;
+    #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
+    fn get_random_values(bytes: &js_sys::Uint8Array);
+}
+
+/// Random bytes from the browser's generator.
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let array = js_sys::Uint8Array::new_with_length(N as u32);
+    get_random_values(&array);
+    let mut bytes = [0; N];
+    array.copy_to(&mut bytes);
+    bytes
+}
+
+/// Milliseconds since 1970, for names and SQL's `now`; never for order.
+pub fn epoch_ms() -> f64 {
+    js_sys::Date::now()
+}
+
+/// SQLite's time and randomness.
+pub struct BrowserOs;
+
+impl Os for BrowserOs {
+    fn random(&self, buffer: &mut [u8]) {
+        for chunk in buffer.chunks_mut(32) {
+            chunk.copy_from_slice(&random_bytes::<32>()[..chunk.len()]);
+        }
+    }
+
+    fn epoch_ms(&self) -> i64 {
+        epoch_ms() as i64
+    }
+}
+
+/// Where a handle's files are.
+pub enum Storage {
+    Opfs(DatabaseFiles),
+    /// One file for all leases of this one handle.
+    Memory(SharedMemory, SharedMemory),
+}
+
+/// A memory file that outlives the lease.
+#[derive(Clone, Default)]
+pub struct SharedMemory(Rc<RefCell<MemoryFile>>);
+
+impl File for SharedMemory {
+    fn read(&mut self, buffer: &mut [u8], offset: u64) -> FileResult<usize> {
+        self.0.borrow_mut().read(buffer, offset)
+    }
+    fn write(&mut self, bytes: &[u8], offset: u64) -> FileResult<()> {
+        self.0.borrow_mut().write(bytes, offset)
+    }
+    fn truncate(&mut self, size: u64) -> FileResult<()> {
+        self.0.borrow_mut().truncate(size)
+    }
+    fn flush(&mut self) -> FileResult<()> {
+        Ok(())
+    }
+    fn size(&mut self) -> FileResult<u64> {
+        self.0.borrow_mut().size()
+    }
+}
+
+/// One open handle in its worker.
+pub struct Driver {
+    name: String,
+    node: RefCell<Node>,
+    storage: Storage,
+    post: Post,
+    channel: Option<BroadcastChannel>,
+    /// Held as long as the handle is open; keeps the database from being deleted.
+    presence: Option<LockRequest>,
+    locks: RefCell<BTreeMap<LockId, LockRequest>>,
+    timer: RefCell<Option<(f64, JsValue)>>,
+    on_timer: RefCell<Option<Closure<dyn FnMut()>>>,
+    on_message: RefCell<Option<Closure<dyn FnMut(MessageEvent)>>>,
+    started_ms: RefCell<BTreeMap<u32, f64>>,
+    persisted: Cell<bool>,
+}
+
+impl Driver {
+    /// Starts a node on its storage.
+    pub fn start(
+        name: &str,
+        config: Config,
+        storage: Storage,
+        presence: Option<LockRequest>,
+        post: Post,
+    ) -> Rc<Driver> {
+        let in_opfs = matches!(storage, Storage::Opfs(_));
+        let channel = if in_opfs { BroadcastChannel::new(&channel_name(name)).ok() } else { None };
+        let driver = Rc::new(Driver {
+            name: name.to_owned(),
+            node: RefCell::new(Node::new(config, Box::new(BrowserOs))),
+            storage,
+            post,
+            channel,
+            presence,
+            locks: RefCell::default(),
+            timer: RefCell::default(),
+            on_timer: RefCell::default(),
+            on_message: RefCell::default(),
+            started_ms: RefCell::default(),
+            persisted: Cell::new(false),
+        });
+        let weak = Rc::downgrade(&driver);
+        let on_timer = with(&weak, |driver| {
+            driver.timer.take();
+            driver.dispatch(Event::Wake);
+        });
+        *driver.on_timer.borrow_mut() = Some(Closure::new(on_timer));
+        if let Some(channel) = &driver.channel {
+            let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
+                if let (Some(driver), Ok(bytes)) =
+                    (weak.upgrade(), event.data().dyn_into::<js_sys::Uint8Array>())
+                {
+                    driver.dispatch(Event::Message(bytes.to_vec()));
+                }
+            });
+            channel.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+            *driver.on_message.borrow_mut() = Some(on_message);
+        }
+        driver
+    }
+
+    /// A call of the client, whose time starts now.
+    pub fn call(self: &Rc<Self>, id: u32, call: crate::node::Call) {
+        self.started_ms.borrow_mut().insert(id, performance_now());
+        self.dispatch(Event::Call(id, call));
+    }
+
+    /// A call that could not even be read.
+    pub fn refuse(&self, id: u32, error: &crate::error::Error) {
+        convert::post_error(&self.post, id, error, &[]);
+    }
+
+    /// Gives the node an event and carries out what it says.
+    pub fn dispatch(self: &Rc<Self>, event: Event) {
+        let effects = self.node.borrow_mut().handle(performance_now(), event);
+        for effect in effects {
+            self.carry_out(effect);
+        }
+        self.schedule();
+    }
+
+    fn schedule(&self) {
+        let wake_at_ms = self.node.borrow_mut().wake_at_ms();
+        let mut timer = self.timer.borrow_mut();
+        if timer.as_ref().map(|(at_ms, _)| *at_ms) == wake_at_ms {
+            return;
+        }
+        if let Some((_, id)) = timer.take() {
+            clear_timeout(&id);
+        }
+        if let (Some(at_ms), Some(callback)) = (wake_at_ms, &*self.on_timer.borrow()) {
+            let delay_ms = (at_ms - performance_now()).max(0.0).ceil();
+            *timer = Some((at_ms, set_timeout(callback.as_ref().unchecked_ref(), delay_ms)));
+        }
+    }
+
+    fn carry_out(self: &Rc<Self>, effect: Effect) {
+        match effect {
+            Effect::RequestLock { id, mode } => self.request_lock(id, mode),
+            Effect::CancelLock { id } | Effect::ReleaseLock { id } => {
+                if let Some(request) = self.locks.borrow_mut().remove(&id) {
+                    request.end();
+                }
+            }
+            Effect::OpenHandles { id, mode } => self.open_handles(id, mode),
+            Effect::QueryLock => self.query_lock(),
+            Effect::Post(bytes) => {
+                if let Some(channel) = &self.channel {
+                    // A message that cannot be sent is a message lost: the protocol bears that.
+                    let _lost = channel.post_message(&js_sys::Uint8Array::from(&bytes[..]));
+                }
+            }
+            Effect::Reply(call, outcome, attempts) => {
+                let started_ms = self.started_ms.borrow_mut().remove(&call);
+                let elapsed_ms = started_ms.map_or(0.0, |at| performance_now() - at);
+                let outcome = outcome.map(|reply| match reply {
+                    Reply::Receipt(mut receipt) => {
+                        receipt.elapsed_ms = elapsed_ms;
+                        Reply::Receipt(receipt)
+                    }
+                    other => other,
+                });
+                let bytes = self.node.borrow().database_bytes();
+                let facts = convert::Facts {
+                    in_memory: matches!(self.storage, Storage::Memory(..)),
+                    persisted: self.persisted.get(),
+                    bytes,
+                };
+                convert::post_reply(&self.post, call, outcome, &attempts, &facts);
+            }
+            Effect::Notify(notice) => convert::post_notice(&self.post, &notice),
+            Effect::Closed => self.close(),
+        }
+    }
+
+    fn request_lock(self: &Rc<Self>, id: LockId, mode: Mode) {
+        let weak = Rc::downgrade(self);
+        if matches!(self.storage, Storage::Memory(..)) {
+            return spawn_local(async move {
+                if let Some(driver) = weak.upgrade() {
+                    driver.dispatch(Event::LockGranted(id));
+                }
+            });
+        }
+        let tell = move |event: LockEvent| {
+            if let Some(driver) = weak.upgrade() {
+                driver.dispatch(match event {
+                    LockEvent::Granted => Event::LockGranted(id),
+                    LockEvent::Lost => Event::LockLost(id),
+                });
+            }
+        };
+        let request = LockRequest::new(&lock_name(&self.name), mode == Mode::Exclusive, tell);
+        self.locks.borrow_mut().insert(id, request);
+    }
+
+    fn open_handles(self: &Rc<Self>, id: LockId, mode: Mode) {
+        let driver = self.clone();
+        spawn_local(async move {
+            let outcome = match &driver.storage {
+                Storage::Opfs(files) => files.open(mode).await,
+                Storage::Memory(database, journal) => Ok(Handles {
+                    database: Box::new(database.clone()),
+                    journal: Box::new(journal.clone()),
+                }),
+            };
+            driver.dispatch(Event::Opened(id, outcome));
+        });
+    }
+
+    fn query_lock(self: &Rc<Self>) {
+        let driver = self.clone();
+        spawn_local(async move {
+            let mut answer = Event::LockQueried { held: false, others_wait: false, foreign_version: false };
+            if matches!(driver.storage, Storage::Opfs(_)) {
+                let ours = lock_name(&driver.name);
+                let snapshot = locks::snapshot().await;
+                answer = Event::LockQueried {
+                    held: snapshot.held.contains(&ours),
+                    others_wait: snapshot.pending.contains(&ours),
+                    foreign_version: snapshot
+                        .held
+                        .iter()
+                        .any(|lock| *lock != ours && is_version_of(lock, &driver.name)),
+                };
+            }
+            driver.dispatch(answer);
+        });
+    }
+
+    fn close(&self) {
+        if let Some(channel) = &self.channel {
+            channel.set_onmessage(None);
+            channel.close();
+        }
+        for (_, request) in std::mem::take(&mut *self.locks.borrow_mut()) {
+            request.end();
+        }
+        if let Some(presence) = &self.presence {
+            presence.end();
+        }
+        if let Some((_, id)) = self.timer.take() {
+            clear_timeout(&id);
+        }
+    }
+
+    /// What the page found out about `navigator.storage.persisted()`.
+    pub fn set_persisted(&self, persisted: bool) {
+        self.persisted.set(persisted);
+    }
+}
+
+fn with(driver: &Weak<Driver>, work: impl Fn(&Rc<Driver>) + 'static) -> impl FnMut() + 'static {
+    let driver = driver.clone();
+    move || {
+        if let Some(driver) = driver.upgrade() {
+            work(&driver);
+        }
+    }
+}
+
+/// Whether a lock is the write lock of this database in some version of the protocol.
+fn is_version_of(lock: &str, database: &str) -> bool {
+    lock.strip_prefix("framelock/")
+        .and_then(|rest| rest.split_once('/'))
+        .is_some_and(|(version, name)| {
+            name == database && version.parse::<u32>().is_ok_and(|version| version != PROTOCOL)
+        })
+}

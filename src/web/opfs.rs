@@ -1,0 +1,286 @@
+//! Files on the Origin Private File System (WHATWG File System).
+//!
+//! The only place that knows directories, handles and the names of DOM exceptions.
+
+use crate::error::{Code, Error, Result};
+use crate::platform::{File, FileError, FileResult, Handles};
+use crate::store::Mode;
+use js_sys::{Object, Reflect};
+use std::cell::Cell;
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{
+    FileSystemDirectoryHandle, FileSystemFileHandle, FileSystemGetDirectoryOptions,
+    FileSystemGetFileOptions, FileSystemReadWriteOptions, FileSystemRemoveOptions,
+    FileSystemSyncAccessHandle,
+};
+
+const DIRECTORY: &str = "framelock";
+const JOURNAL_SUFFIX: &str = "-journal";
+const QUEUE_SUFFIX: &str = ".queue";
+/// A file that is only ever opened to learn what the browser can do.
+const PROBE: &str = ".probe";
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(thread_local_v2, js_namespace = ["globalThis", "navigator"], js_name = storage)]
+    static STORAGE: Option<Object>;
+
+    /// `createSyncAccessHandle` with an option object of our own making.
+    #[wasm_bindgen(extends = FileSystemFileHandle)]
+    type ModeHandle;
+    #[wasm_bindgen(method, catch, js_name = createSyncAccessHandle)]
+    fn create_with(this: &ModeHandle, options: &Object) -> std::result::Result<js_sys::Promise, JsValue>;
+}
+
+/// The name of a DOM exception, or of whatever was thrown.
+fn exception_name(thrown: &JsValue) -> String {
+    Reflect::get(thrown, &"name".into()).ok().and_then(|n| n.as_string()).unwrap_or_default()
+}
+
+fn exception_text(thrown: &JsValue) -> String {
+    let message = Reflect::get(thrown, &"message".into()).ok().and_then(|m| m.as_string());
+    format!("{}: {}", exception_name(thrown), message.unwrap_or_default())
+}
+
+fn file_error(thrown: &JsValue) -> FileError {
+    let text = exception_text(thrown);
+    match exception_name(thrown).as_str() {
+        "QuotaExceededError" => FileError::Quota(text),
+        "NotFoundError" | "InvalidStateError" => FileError::Lost(text),
+        "NoModificationAllowedError" => FileError::InUse(text),
+        _ => FileError::Io(text),
+    }
+}
+
+fn unavailable(thrown: &JsValue) -> Error {
+    Error::new(
+        Code::StorageUnavailable,
+        format!("the Origin Private File System cannot be used here: {}", exception_text(thrown)),
+    )
+}
+
+async fn await_as<T: JsCast>(promise: js_sys::Promise) -> std::result::Result<T, JsValue> {
+    Ok(JsFuture::from(promise).await?.unchecked_into())
+}
+
+/// framelock's directory in OPFS.
+pub async fn directory() -> Result<FileSystemDirectoryHandle> {
+    let missing = |what: &str| {
+        Error::new(Code::StorageUnavailable, format!("{what} (insecure context or private mode?)"))
+    };
+    let storage = STORAGE
+        .with(Clone::clone)
+        .ok_or_else(|| missing("navigator.storage does not exist here"))?;
+    let get = Reflect::get(&storage, &"getDirectory".into())
+        .ok()
+        .and_then(|f| f.dyn_into::<js_sys::Function>().ok())
+        .ok_or_else(|| missing("navigator.storage.getDirectory does not exist here"))?;
+    let promise = get.call0(&storage).map_err(|e| unavailable(&e))?;
+    let promise: js_sys::Promise = promise.dyn_into().map_err(|e| unavailable(&e))?;
+    let root: FileSystemDirectoryHandle = await_as(promise).await.map_err(|e| unavailable(&e))?;
+    let options = FileSystemGetDirectoryOptions::new();
+    options.set_create(true);
+    let promise = root.get_directory_handle_with_options(DIRECTORY, &options);
+    let directory: FileSystemDirectoryHandle = await_as(promise).await.map_err(|e| unavailable(&e))?;
+    Ok(directory)
+}
+
+async fn file(
+    directory: &FileSystemDirectoryHandle,
+    name: &str,
+    create: bool,
+) -> std::result::Result<FileSystemFileHandle, JsValue> {
+    let options = FileSystemGetFileOptions::new();
+    options.set_create(create);
+    await_as(directory.get_file_handle_with_options(name, &options)).await
+}
+
+/// The two files of one database; they stay known across leases, so that a file which vanished
+/// is noticed instead of being made anew.
+pub struct DatabaseFiles {
+    database: FileSystemFileHandle,
+    journal: FileSystemFileHandle,
+}
+
+impl DatabaseFiles {
+    /// Finds or creates the files of a database.
+    pub async fn locate(directory: &FileSystemDirectoryHandle, name: &str) -> Result<Self> {
+        let journal_name = format!("{name}{JOURNAL_SUFFIX}");
+        let database = file(directory, name, true).await.map_err(|e| unavailable(&e))?;
+        let journal = file(directory, &journal_name, true).await.map_err(|e| unavailable(&e))?;
+        if !has_method(&database, "createSyncAccessHandle") {
+            return Err(Error::new(
+                Code::StorageUnavailable,
+                "this browser has no synchronous access handles (createSyncAccessHandle)",
+            ));
+        }
+        Ok(DatabaseFiles { database, journal })
+    }
+
+    /// Opens both; the first is closed again when the second is refused.
+    pub async fn open(&self, mode: Mode) -> FileResult<Handles> {
+        let database = open(&self.database, mode).await?;
+        let journal = open(&self.journal, mode).await?;
+        Ok(Handles { database: Box::new(database), journal: Box::new(journal) })
+    }
+
+    /// The first bytes of the database, read without any lock.
+    pub async fn first_bytes(&self, count: u32) -> FileResult<Vec<u8>> {
+        let read = async {
+            let file: web_sys::File = await_as(self.database.get_file()).await?;
+            let head = file.slice_with_i32_and_i32(0, count as i32)?;
+            let buffer: js_sys::ArrayBuffer = await_as(head.array_buffer()).await?;
+            Ok::<_, JsValue>(js_sys::Uint8Array::new(&buffer).to_vec())
+        };
+        read.await.map_err(|e| file_error(&e))
+    }
+}
+
+fn has_method(object: &JsValue, name: &str) -> bool {
+    Reflect::get(object, &name.into()).is_ok_and(|f| f.is_function())
+}
+
+async fn open(file: &FileSystemFileHandle, mode: Mode) -> FileResult<OpfsFile> {
+    let promise = match mode {
+        Mode::Exclusive => file.create_sync_access_handle(),
+        Mode::Shared => {
+            let options = Object::new();
+            let set = Reflect::set(&options, &"mode".into(), &"read-only".into());
+            let file: &ModeHandle = file.unchecked_ref();
+            set.and_then(|_| file.create_with(&options)).map_err(|e| file_error(&e))?
+        }
+    };
+    let handle: FileSystemSyncAccessHandle = await_as(promise).await.map_err(|e| file_error(&e))?;
+    Ok(OpfsFile { handle, at: FileSystemReadWriteOptions::new() })
+}
+
+/// Whether several tabs may have a file open for reading. Firefox never reads the option, and then
+/// opens exclusively; so the option is a getter that tells.
+pub async fn shared_reads(directory: &FileSystemDirectoryHandle) -> bool {
+    let Ok(probe) = file(directory, PROBE, true).await else { return false };
+    let seen = Rc::new(Cell::new(false));
+    let getter = {
+        let seen = seen.clone();
+        Closure::<dyn FnMut() -> JsValue>::new(move || {
+            seen.set(true);
+            "read-only".into()
+        })
+    };
+    let descriptor = Object::new();
+    let options = Object::new();
+    let defined = Reflect::set(&descriptor, &"get".into(), getter.as_ref())
+        .and_then(|_| Reflect::define_property(&options, &"mode".into(), &descriptor));
+    if defined != Ok(true) {
+        return false;
+    }
+    let Ok(promise) = probe.unchecked_ref::<ModeHandle>().create_with(&options) else {
+        return false;
+    };
+    if let Ok(handle) = await_as::<FileSystemSyncAccessHandle>(promise).await {
+        handle.close();
+    }
+    seen.get()
+}
+
+/// The names of the databases, sorted.
+pub async fn list() -> Result<Vec<String>> {
+    let directory = directory().await?;
+    let names = directory.keys();
+    let mut found = Vec::new();
+    loop {
+        let promise = names.next().map_err(|e| unavailable(&e))?;
+        let next: JsValue = await_as(promise).await.map_err(|e| unavailable(&e))?;
+        let done = Reflect::get(&next, &"done".into()).is_ok_and(|d| d.is_truthy());
+        if done {
+            break;
+        }
+        let name = Reflect::get(&next, &"value".into()).ok().and_then(|v| v.as_string());
+        found.extend(name.filter(|n| is_database(n)));
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn is_database(file_name: &str) -> bool {
+    !file_name.starts_with('.')
+        && !file_name.ends_with(JOURNAL_SUFFIX)
+        && !file_name.ends_with(QUEUE_SUFFIX)
+}
+
+/// Removes the files of a database. The caller holds its locks.
+pub async fn delete(name: &str) -> Result<()> {
+    let directory = directory().await?;
+    for file_name in [format!("{name}{JOURNAL_SUFFIX}"), name.to_owned()] {
+        let Ok(found) = file(&directory, &file_name, false).await else { continue };
+        // Without this, Chromium goes on counting the bytes against the quota.
+        let mut handle = open(&found, Mode::Exclusive).await.map_err(super::storage_error)?;
+        handle.truncate(0).map_err(super::storage_error)?;
+        drop(handle);
+        remove(&directory, &file_name, false).await?;
+    }
+    remove(&directory, &format!("{name}{QUEUE_SUFFIX}"), true).await
+}
+
+async fn remove(directory: &FileSystemDirectoryHandle, name: &str, recursive: bool) -> Result<()> {
+    let options = FileSystemRemoveOptions::new();
+    options.set_recursive(recursive);
+    match JsFuture::from(directory.remove_entry_with_options(name, &options)).await {
+        Err(e) if exception_name(&e) != "NotFoundError" => Err(super::storage_error(file_error(&e))),
+        _ => Ok(()),
+    }
+}
+
+/// An open access handle. Its methods see wasm's memory directly: nothing is copied on the way.
+struct OpfsFile {
+    handle: FileSystemSyncAccessHandle,
+    at: FileSystemReadWriteOptions,
+}
+
+impl Drop for OpfsFile {
+    fn drop(&mut self) {
+        self.handle.close();
+    }
+}
+
+impl File for OpfsFile {
+    fn read(&mut self, buffer: &mut [u8], offset: u64) -> FileResult<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            self.at.set_at((offset + done as u64) as f64);
+            let rest = &mut buffer[done..];
+            let read = self.handle.read_with_u8_array_and_options(rest, &self.at);
+            match read.map_err(|e| file_error(&e))? as usize {
+                0 => break,
+                count => done += count,
+            }
+        }
+        Ok(done)
+    }
+
+    fn write(&mut self, bytes: &[u8], offset: u64) -> FileResult<()> {
+        self.at.set_at(offset as f64);
+        let written = self.handle.write_with_u8_array_and_options(bytes, &self.at);
+        let written = written.map_err(|e| file_error(&e))?;
+        // At the quota, Chromium may report a huge number and Firefox may write less.
+        if written == bytes.len() as f64 {
+            Ok(())
+        } else {
+            let needed = bytes.len();
+            Err(FileError::Quota(format!("{needed} bytes were needed, {written} were written")))
+        }
+    }
+
+    fn truncate(&mut self, size: u64) -> FileResult<()> {
+        self.handle.truncate_with_f64(size as f64).map_err(|e| file_error(&e))
+    }
+
+    fn flush(&mut self) -> FileResult<()> {
+        self.handle.flush().map_err(|e| file_error(&e))
+    }
+
+    fn size(&mut self) -> FileResult<u64> {
+        self.handle.get_size().map(|size| size as u64).map_err(|e| file_error(&e))
+    }
+}
