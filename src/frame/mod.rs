@@ -6,7 +6,23 @@
 //! with bytes and table descriptions and executes what it answers. Nothing here may panic,
 //! whatever the bytes say: in the browser a panic is the end of the worker.
 
+pub mod catalogue;
+pub mod cell;
+pub mod column;
+pub mod convert;
+pub mod decimal;
+pub mod ident;
+mod interval;
 mod ipc;
+pub mod iso;
+mod json;
+pub mod options;
+pub mod plan;
+pub mod raw;
+pub mod storage;
+mod target;
+pub mod types;
+pub mod values;
 
 use std::sync::Arc;
 
