@@ -9,15 +9,14 @@ use crate::error::{Code, Error, Result};
 use crate::frame::Frame;
 use crate::frame::catalogue;
 use crate::frame::column::Column;
-use crate::frame::options::AppendOptions;
+use crate::frame::ident;
+use crate::frame::options::{AppendOptions, Mode};
 use crate::frame::packed::Packed;
-use crate::frame::types::ColumnType;
-use crate::frame::plan::{Plan, TableColumn, TableState, check_values};
+use crate::frame::plan::Plan;
+use crate::frame::types::{self, ColumnType};
+use crate::frame::values::check_values;
 use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeMap;
-
-/// Values bound per `INSERT`. Measured: with 8 columns, 100 rows a statement is where it flattens.
-const VALUES_PER_STATEMENT: usize = 800;
 
 /// The table of applied frame ids; `digest` tells a repeat from a conflict.
 const FRAMES_DDL: &str = "CREATE TABLE IF NOT EXISTS _framelock_frames(
@@ -164,7 +163,8 @@ impl Store {
     }
 
     fn write_frame(&mut self, request: &AppendRequest) -> Result<Applied> {
-        let state = self.table_state(&request.table)?;
+        let keyed = matches!(request.options.mode, Mode::Upsert | Mode::Ignore);
+        let state = self.table_state(&request.table, keyed)?;
         let typed;
         let frame = match &request.content {
             Content::Frame(frame) => frame,
@@ -174,7 +174,11 @@ impl Store {
                         Some(ColumnType::Arrow(data_type)) => Some(data_type.clone()),
                         Some(ColumnType::Iso8601) | None => None,
                     };
-                    given.or_else(|| state.field(column).map(|field| field.data_type().clone()))
+                    given.or_else(|| {
+                        let folded = ident::fold(column);
+                        let known = state.columns.iter().find(|c| ident::fold(&c.name) == folded);
+                        known?.field.as_ref().map(|field| field.data_type().clone())
+                    })
                 })?;
                 &typed
             }
@@ -191,8 +195,7 @@ impl Store {
     }
 
     fn insert_rows(&mut self, table: &str, frame: &Frame, plan: &Plan) -> Result<()> {
-        let width = plan.columns.len().max(1);
-        let per_statement = (VALUES_PER_STATEMENT / width).clamp(1, 100);
+        let per_statement = plan.rows_per_statement();
         let mut first_row = 0;
         for batch in &frame.batches {
             let columns = plan
@@ -289,59 +292,18 @@ impl Store {
     fn write_catalogue(&self, table: &str, plan: &Plan) -> Result<()> {
         let conn = self.conn()?;
         if plan.drop_catalogue {
-            conn.prepare_cached("DELETE FROM _framelock_columns WHERE table_name = ?")
+            conn.prepare_cached(catalogue::DELETE_SQL)
                 .and_then(|mut delete| delete.execute([table]))
                 .map_err(|e| self.sql_error(e))?;
         }
         for (column, field) in &plan.catalogue {
             let bytes = catalogue::encode_field(field)?;
-            conn.prepare_cached(
-                "INSERT OR REPLACE INTO _framelock_columns(table_name, column_name, arrow_type, field)
-                 VALUES(?, ?, ?, ?)",
-            )
+            conn.prepare_cached(catalogue::UPSERT_SQL)
             .and_then(|mut insert| {
-                insert.execute(params![table, column, field.data_type().to_string(), bytes])
+                insert.execute(params![table, column, types::name(field.data_type()), bytes])
             })
             .map_err(|e| self.sql_error(e))?;
         }
         Ok(())
-    }
-
-    /// What SQLite and the catalogue know of a table.
-    fn table_state(&self, table: &str) -> Result<TableState> {
-        let conn = self.conn()?;
-        let sql_error = |e| self.sql_error(e);
-        let kind: Option<String> = conn
-            .prepare_cached(
-                "SELECT type FROM sqlite_schema
-                 WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')",
-            )
-            .and_then(|mut select| select.query_row([table], |row| row.get(0)).optional())
-            .map_err(sql_error)?;
-        let Some(kind) = kind else { return Ok(TableState::missing()) };
-        let fields = self.catalogue_of(table)?;
-        let mut select = conn
-            .prepare_cached(
-                "SELECT name, type, \"notnull\", dflt_value IS NOT NULL, pk, hidden
-                 FROM pragma_table_xinfo(?)",
-            )
-            .map_err(sql_error)?;
-        let columns = select
-            .query_map([table], |row| {
-                let name: String = row.get(0)?;
-                let field = fields.get(&name.to_ascii_lowercase()).cloned();
-                Ok(TableColumn {
-                    name,
-                    declared: row.get(1)?,
-                    not_null: row.get(2)?,
-                    has_default: row.get(3)?,
-                    primary_key: row.get(4)?,
-                    generated: row.get::<_, i64>(5)? >= 2,
-                    field,
-                })
-            })
-            .and_then(Iterator::collect)
-            .map_err(sql_error)?;
-        Ok(TableState { exists: true, is_view: kind == "view", columns })
     }
 }

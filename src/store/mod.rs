@@ -13,6 +13,7 @@ mod insert;
 mod pack;
 mod query;
 mod slot;
+mod table;
 mod vfs;
 
 pub use append::{AppendRequest, Applied, Content};

@@ -4,6 +4,7 @@ use super::connection::{Params, Store, bind};
 use crate::error::{Code, Error, Result};
 use crate::frame::catalogue;
 use crate::frame::cell::Cell;
+use crate::frame::ident::fold;
 use crate::frame::read::{BatchReader, ReadColumn};
 use arrow::datatypes::Field;
 use arrow::ipc::writer::StreamWriter;
@@ -84,7 +85,7 @@ impl Store {
                 if !tables.contains_key(table) {
                     tables.insert(table.to_owned(), self.catalogue_of(table)?);
                 }
-                field = tables.get(table).and_then(|t| t.get(&name.to_ascii_lowercase())).cloned();
+                field = tables.get(table).and_then(|t| t.get(&fold(name))).cloned();
             }
             columns.push(ReadColumn { name: column.name().to_owned(), field });
         }
@@ -94,9 +95,7 @@ impl Store {
     /// The catalogue's fields of a table, by column name in ASCII lower case.
     pub(super) fn catalogue_of(&self, table: &str) -> Result<BTreeMap<String, Field>> {
         let conn = self.conn()?;
-        let select = conn.prepare_cached(
-            "SELECT column_name, field FROM _framelock_columns WHERE table_name = ?",
-        );
+        let select = conn.prepare_cached(catalogue::SELECT_SQL);
         let mut select = match select {
             Err(rusqlite::Error::SqlInputError { ref msg, .. }) if msg.contains("no such table") => {
                 return Ok(BTreeMap::new());
@@ -108,7 +107,7 @@ impl Store {
         while let Some(row) = rows.next().map_err(|e| self.sql_error(e))? {
             let column: String = row.get(0).map_err(|e| self.sql_error(e))?;
             let bytes: Vec<u8> = row.get(1).map_err(|e| self.sql_error(e))?;
-            fields.insert(column.to_ascii_lowercase(), catalogue::decode_field(&bytes)?);
+            fields.insert(fold(&column), catalogue::decode_field(&bytes)?);
         }
         Ok(fields)
     }

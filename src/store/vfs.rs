@@ -92,10 +92,6 @@ impl Slots {
         self.database.borrow_mut().read(buffer, offset)
     }
 
-    /// Replaces the whole file past SQLite, for importing one.
-    pub fn with_database<T>(&self, work: impl FnOnce(&mut Slot) -> T) -> T {
-        work(&mut self.database.borrow_mut())
-    }
 
     fn fail(&self, code: VfsErrorCode, error: FileError) -> VfsError {
         let code = match error {
