@@ -1,0 +1,540 @@
+//! From a frame's schema, a table's state and the options to what is to be done: the DDL, the
+//! insert, the catalogue rows. Every disagreement is found here, before the first row.
+//!
+//! A table of our own has its types in the catalogue. A table made by other people has none: a
+//! column of it takes what its affinity keeps as it is, and an *empty* one adopts the frame's types
+//! (its catalogue rows are written), so that they read back. One that has rows stays untyped, as
+//! nobody knows what its integers count.
+
+use std::collections::BTreeSet;
+
+use arrow::datatypes::{DataType, Field, Schema};
+
+use super::convert::fit;
+use super::ident::{check_columns, check_table_name, fold, quote};
+use super::options::{AppendOptions, ExtraColumns, Match, MissingColumns, Mode};
+use super::storage::{Affinity, Encoding, Storage, read_back_type};
+use super::types::{self, ColumnType};
+use super::{catalogue, target};
+use crate::error::{Code, Error, Result};
+
+/// The most parameters of one statement, SQLite's default.
+const MAX_PARAMETERS: usize = 32_766;
+
+/// Rows of one statement: 100 measured best (design 3).
+const ROWS_PER_STATEMENT: usize = 100;
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TableKind {
+    /// An ordinary table.
+    #[default]
+    Table,
+    /// A view: it has no rows of its own.
+    View,
+    /// A virtual table, or one that belongs to one.
+    Virtual,
+}
+
+/// A table as it is now: the store reads it from `pragma_table_list`, `pragma_table_xinfo`,
+/// `pragma_index_list` and the catalogue. The default is a table that does not exist.
+#[derive(Debug, Clone, Default)]
+pub struct TableState {
+    /// Whether something has the name.
+    pub exists: bool,
+    /// What that is.
+    pub kind: TableKind,
+    /// Whether it was made with `STRICT`.
+    pub strict: bool,
+    /// Whether it was made with `WITHOUT ROWID`.
+    pub without_rowid: bool,
+    /// Whether it has at least one row.
+    pub has_rows: bool,
+    /// Its columns, in order; hidden ones are left out, generated ones are not.
+    pub columns: Vec<TableColumn>,
+    /// The columns of each unique index that is neither partial nor on an expression.
+    pub unique: Vec<Vec<String>>,
+}
+
+/// A column as it is now.
+#[derive(Debug, Clone, Default)]
+pub struct TableColumn {
+    /// Its name.
+    pub name: String,
+    /// Its declared type, as it stands in the DDL; may be empty.
+    pub declared: String,
+    /// Whether it has `NOT NULL`.
+    pub not_null: bool,
+    /// Whether it has a `DEFAULT`.
+    pub has_default: bool,
+    /// Its place in the primary key, from 1; 0 when it is not in it.
+    pub primary_key: u32,
+    /// Whether it is computed.
+    pub generated: bool,
+    /// Its catalogue field.
+    pub field: Option<Field>,
+}
+
+/// What is to be done for a frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Statements to execute before the first row, in the rows' transaction.
+    pub ddl: Vec<String>,
+    /// The columns to write, in the order of the insert's parameters.
+    pub columns: Vec<PlannedColumn>,
+    /// Whether the table's catalogue rows are to be forgotten first.
+    pub drop_catalogue: bool,
+    /// The catalogue rows to write, by column name.
+    pub catalogue: Vec<(String, Field)>,
+    /// What follows the values: empty, or ` ON CONFLICT…`.
+    pub conflict: String,
+}
+
+/// A column to write.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedColumn {
+    /// Its place in the frame.
+    pub frame_index: usize,
+    /// Its name in the table.
+    pub name: String,
+    /// How its values are stored.
+    pub storage: Storage,
+    /// Whether it is the table's row id, where SQLite writes a number of its own for NULL.
+    pub row_id: bool,
+}
+
+impl Plan {
+    /// Decides what is to be done.
+    ///
+    /// # Errors
+    /// `SCHEMA_MISMATCH` where table and frame disagree, `INVALID_ARGUMENT` for options that make
+    /// no sense, `INVALID_FRAME` and `UNSUPPORTED_TYPE` for the frame's columns.
+    pub fn new(
+        table: &str,
+        schema: &Schema,
+        state: &TableState,
+        options: &AppendOptions,
+    ) -> Result<Plan> {
+        let planner = Planner {
+            table,
+            schema,
+            state,
+            options,
+        };
+        planner.plan().map_err(|error| error.in_table(table))
+    }
+
+    /// How many rows one statement takes at best.
+    pub fn rows_per_statement(&self) -> usize {
+        let fit = MAX_PARAMETERS / self.columns.len().max(1);
+        fit.clamp(1, ROWS_PER_STATEMENT)
+    }
+
+    /// The insert of so many rows, with one `?` for each value, row by row. A plan without columns
+    /// has no insert; its frame has no rows ([`super::values::check_values`] has made sure).
+    pub fn insert_sql(&self, table: &str, rows: usize) -> String {
+        let names: Vec<_> = self
+            .columns
+            .iter()
+            .map(|column| quote(&column.name))
+            .collect();
+        let row = format!("({})", vec!["?"; names.len()].join(","));
+        format!(
+            "INSERT INTO {}({}) VALUES{}{}",
+            quote(table),
+            names.join(","),
+            vec![row; rows].join(","),
+            self.conflict
+        )
+    }
+}
+
+struct Planner<'a> {
+    table: &'a str,
+    schema: &'a Schema,
+    state: &'a TableState,
+    options: &'a AppendOptions,
+}
+
+impl Planner<'_> {
+    fn plan(&self) -> Result<Plan> {
+        check_table_name(self.table)?;
+        check_columns(self.schema)?;
+        self.check_options()?;
+        match self.state.kind {
+            _ if !self.state.exists => {}
+            TableKind::Table => {}
+            TableKind::View => return Err(mismatch("a view has no rows of its own to append to")),
+            TableKind::Virtual => return Err(mismatch("a virtual table is not written to")),
+        }
+        match (self.options.mode, self.state.exists) {
+            (Mode::Create, true) => Err(mismatch("the table exists already")),
+            (Mode::Append, false) => Err(mismatch("the table does not exist")),
+            (Mode::Replace, _) | (_, false) => self.create(),
+            (_, true) => self.append(),
+        }
+    }
+
+    fn check_options(&self) -> Result<()> {
+        for name in self.options.types.keys() {
+            if self.schema.index_of(name).is_err() {
+                let why = "types names a column that the frame does not have";
+                return Err(Error::new(Code::InvalidArgument, why).in_column(name));
+            }
+        }
+        let keyed = matches!(self.options.mode, Mode::Upsert | Mode::Ignore);
+        match &self.options.key {
+            Some(_) if !keyed => Err(argument("key is for the modes upsert and ignore")),
+            Some(key) if key.is_empty() => Err(argument("key names no column")),
+            None if keyed && !self.state.exists => Err(argument(
+                "the table does not exist yet, so key must name the columns",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The table is made, or dropped and made anew.
+    fn create(&self) -> Result<Plan> {
+        if self.schema.fields().is_empty() {
+            return Err(mismatch("a table needs at least one column"));
+        }
+        let mut columns = Vec::new();
+        let mut catalogue = Vec::new();
+        let mut definitions = Vec::new();
+        let key = self.key_in_frame()?;
+        for (frame_index, field) in self.schema.fields().iter().enumerate() {
+            let (data_type, iso8601) = self.wanted(field)?;
+            let storage =
+                Storage::new(&data_type, iso8601).map_err(|e| e.in_column(field.name()))?;
+            let in_key = key.contains(&frame_index);
+            definitions.push(format!(
+                "{} {}{}",
+                quote(field.name()),
+                storage.encoding.declared().as_sql(),
+                if in_key { " NOT NULL" } else { "" }
+            ));
+            catalogue.push((field.name().clone(), typed(field, data_type)));
+            columns.push(PlannedColumn {
+                frame_index,
+                name: field.name().clone(),
+                row_id: in_key && key.len() == 1 && storage.affinity == Affinity::Integer,
+                storage,
+            });
+        }
+        let key: Vec<_> = key
+            .iter()
+            .map(|index| self.schema.field(*index).name().clone())
+            .collect();
+        if !key.is_empty() {
+            definitions.push(format!("PRIMARY KEY({})", list(&key)));
+        }
+        let mut ddl = Vec::new();
+        if self.state.exists {
+            ddl.push(format!("DROP TABLE {}", quote(self.table)));
+        }
+        ddl.push(format!(
+            "CREATE TABLE {}({})",
+            quote(self.table),
+            definitions.join(", ")
+        ));
+        Ok(Plan {
+            ddl,
+            conflict: self.conflict(&key, &columns),
+            columns,
+            drop_catalogue: true,
+            catalogue,
+        })
+    }
+
+    /// The table is there, with its types.
+    fn append(&self) -> Result<Plan> {
+        let mut plan = Plan {
+            ddl: Vec::new(),
+            columns: Vec::new(),
+            drop_catalogue: false,
+            catalogue: Vec::new(),
+            conflict: String::new(),
+        };
+        let empties = self.options.mode == Mode::DeleteRows;
+        if empties {
+            plan.ddl.push(format!("DELETE FROM {}", quote(self.table)));
+        }
+        let adopts = empties || !self.state.has_rows;
+        let mut written = BTreeSet::new();
+        for (frame_index, field) in self.schema.fields().iter().enumerate() {
+            match self.find(frame_index, field) {
+                Some(column) => {
+                    let planned = self
+                        .existing(frame_index, field, column, adopts, &mut plan)
+                        .map_err(|error| error.in_column(field.name()))?;
+                    written.insert(fold(&column.name));
+                    plan.columns.push(planned);
+                }
+                None => self
+                    .extra(frame_index, field, &mut plan)
+                    .map_err(|error| error.in_column(field.name()))?,
+            }
+        }
+        for column in &self.state.columns {
+            if !column.generated && !written.contains(&fold(&column.name)) {
+                self.missing(column, &mut plan)
+                    .map_err(|error| error.in_column(&column.name))?;
+            }
+        }
+        plan.conflict = self.conflict(&self.key_in_table(&plan)?, &plan.columns);
+        Ok(plan)
+    }
+
+    /// The table's column for a column of the frame.
+    fn find(&self, frame_index: usize, field: &Field) -> Option<&TableColumn> {
+        let columns = &self.state.columns;
+        match self.options.matching {
+            Match::Position => columns
+                .iter()
+                .filter(|column| !column.generated)
+                .nth(frame_index),
+            Match::Name => columns
+                .iter()
+                .find(|column| fold(&column.name) == fold(field.name())),
+        }
+    }
+
+    fn existing(
+        &self,
+        frame_index: usize,
+        field: &Field,
+        column: &TableColumn,
+        adopts: bool,
+        plan: &mut Plan,
+    ) -> Result<PlannedColumn> {
+        if column.generated {
+            return Err(mismatch("the table computes this column itself"));
+        }
+        let strict = self.state.strict;
+        let (wanted, iso8601) = self.wanted(field)?;
+        let known = column
+            .field
+            .as_ref()
+            .filter(|known| catalogue::applies(known, &column.declared, strict));
+        let untyped = known.is_none_or(|known| *known.data_type() == DataType::Null);
+        let mut target = target::Target {
+            declared: &column.declared,
+            strict,
+            adopts: adopts || known.is_some(),
+        };
+        let storage = match known {
+            Some(known) if !untyped => target.known(known.data_type(), &wanted, iso8601)?,
+            _ => {
+                target.adopts |= untyped && known.is_some();
+                target.unknown(&wanted, iso8601)?
+            }
+        };
+        if known.is_none() && adopts || known.is_some() && untyped && wanted != DataType::Null {
+            let field = typed(field, storage.data_type.clone()).with_name(&column.name);
+            plan.catalogue.push((column.name.clone(), field));
+        } else if let Some(known) = known
+            && field.is_nullable()
+            && !known.is_nullable()
+        {
+            plan.catalogue
+                .push((column.name.clone(), known.clone().with_nullable(true)));
+        }
+        Ok(PlannedColumn {
+            frame_index,
+            name: column.name.clone(),
+            storage,
+            row_id: self.is_row_id(column),
+        })
+    }
+
+    /// A column that the table does not have.
+    fn extra(&self, frame_index: usize, field: &Field, plan: &mut Plan) -> Result<()> {
+        match self.options.extra_columns {
+            ExtraColumns::Error => Err(mismatch("the table does not have this column")),
+            ExtraColumns::Drop => Ok(()),
+            ExtraColumns::Add => {
+                let (data_type, iso8601) = self.wanted(field)?;
+                let storage = Storage::new(&data_type, iso8601)?;
+                plan.ddl.push(format!(
+                    "ALTER TABLE {} ADD COLUMN {} {}",
+                    quote(self.table),
+                    quote(field.name()),
+                    storage.encoding.declared().as_sql()
+                ));
+                let nullable = field.is_nullable() || self.state.has_rows;
+                let known = typed(field, data_type).with_nullable(nullable);
+                plan.catalogue.push((field.name().clone(), known));
+                plan.columns.push(PlannedColumn {
+                    frame_index,
+                    name: field.name().clone(),
+                    storage,
+                    row_id: false,
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// A column that the frame does not have.
+    fn missing(&self, column: &TableColumn, plan: &mut Plan) -> Result<()> {
+        if self.options.missing_columns == MissingColumns::Error {
+            return Err(mismatch("the frame does not have this column"));
+        }
+        if column.has_default || self.is_row_id(column) {
+            return Ok(());
+        }
+        if column.not_null {
+            let why = "the frame does not have this column, which is NOT NULL without a DEFAULT";
+            return Err(mismatch(why));
+        }
+        if let Some(known) = &column.field
+            && !known.is_nullable()
+        {
+            plan.catalogue
+                .push((column.name.clone(), known.clone().with_nullable(true)));
+        }
+        Ok(())
+    }
+
+    /// The type a column of the frame is to have, and whether as ISO 8601 text.
+    fn wanted(&self, field: &Field) -> Result<(DataType, bool)> {
+        let own = read_back_type(field.data_type());
+        match self.options.types.get(field.name()) {
+            None => Ok((own, false)),
+            Some(ColumnType::Iso8601) => {
+                Encoding::of(&own, true).map_err(|e| e.in_column(field.name()))?;
+                Ok((own, true))
+            }
+            Some(ColumnType::Arrow(wanted)) => {
+                let wanted = read_back_type(wanted);
+                match fit(&own, &wanted) {
+                    Some(_) => Ok((wanted, false)),
+                    None => Err(mismatch(format!(
+                        "{} cannot become {}",
+                        types::name(&own),
+                        types::name(&wanted)
+                    ))
+                    .in_column(field.name())),
+                }
+            }
+        }
+    }
+
+    /// Whether a column is the row id itself: the one `INTEGER PRIMARY KEY` of a rowid table.
+    fn is_row_id(&self, column: &TableColumn) -> bool {
+        let keys = self
+            .state
+            .columns
+            .iter()
+            .filter(|column| column.primary_key > 0);
+        column.primary_key > 0
+            && keys.count() == 1
+            && !self.state.without_rowid
+            && column.declared.eq_ignore_ascii_case("INTEGER")
+    }
+
+    /// The key's columns in a frame that makes its table.
+    fn key_in_frame(&self) -> Result<Vec<usize>> {
+        let mut key = Vec::new();
+        for name in self.options.key.iter().flatten() {
+            let fields = self.schema.fields();
+            let index = fields
+                .iter()
+                .position(|field| fold(field.name()) == fold(name));
+            match index {
+                None => {
+                    return Err(mismatch("the frame does not have this key column").in_column(name));
+                }
+                Some(index) if key.contains(&index) => {
+                    return Err(argument("key names a column twice").in_column(name));
+                }
+                Some(index) => key.push(index),
+            }
+        }
+        if key.is_empty() && matches!(self.options.mode, Mode::Upsert | Mode::Ignore) {
+            return Err(argument("key must name the columns that identify a row"));
+        }
+        Ok(key)
+    }
+
+    /// The key's columns in a table that is there, all of them written by the plan and unique.
+    fn key_in_table(&self, plan: &Plan) -> Result<Vec<String>> {
+        if !matches!(self.options.mode, Mode::Upsert | Mode::Ignore) {
+            return Ok(Vec::new());
+        }
+        let mut primary: Vec<_> = self
+            .state
+            .columns
+            .iter()
+            .filter(|column| column.primary_key > 0)
+            .collect();
+        primary.sort_by_key(|column| column.primary_key);
+        let primary: Vec<_> = primary.iter().map(|column| column.name.clone()).collect();
+        let key = self.options.key.clone().unwrap_or_else(|| primary.clone());
+        if key.is_empty() {
+            return Err(argument(
+                "the table has no primary key, so key must name the columns",
+            ));
+        }
+        for name in &key {
+            if !plan
+                .columns
+                .iter()
+                .any(|column| fold(&column.name) == fold(name))
+            {
+                return Err(mismatch("the frame does not have this key column").in_column(name));
+            }
+        }
+        let set = |names: &[String]| names.iter().map(|name| fold(name)).collect::<BTreeSet<_>>();
+        let wanted = set(&key);
+        if set(&primary) != wanted && !self.state.unique.iter().any(|names| set(names) == wanted) {
+            return Err(mismatch(format!(
+                "rows are not unique by {}; CREATE UNIQUE INDEX would make them so",
+                list(&key)
+            )));
+        }
+        Ok(key)
+    }
+
+    fn conflict(&self, key: &[String], columns: &[PlannedColumn]) -> String {
+        let in_key = |name: &str| key.iter().any(|key| fold(key) == fold(name));
+        let set: Vec<_> = columns
+            .iter()
+            .filter(|column| !in_key(&column.name))
+            .map(|column| format!("{0}=excluded.{0}", quote(&column.name)))
+            .collect();
+        match self.options.mode {
+            Mode::Upsert if !set.is_empty() => {
+                format!(
+                    " ON CONFLICT({}) DO UPDATE SET {}",
+                    list(key),
+                    set.join(",")
+                )
+            }
+            Mode::Upsert | Mode::Ignore => format!(" ON CONFLICT({}) DO NOTHING", list(key)),
+            _ => String::new(),
+        }
+    }
+}
+
+/// A field with the type that is read back.
+fn typed(field: &Field, data_type: DataType) -> Field {
+    if *field.data_type() == data_type {
+        field.clone()
+    } else {
+        field.clone().with_data_type(data_type)
+    }
+}
+
+fn list(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| quote(name)).collect();
+    names.join(",")
+}
+
+fn argument(why: &str) -> Error {
+    Error::new(Code::InvalidArgument, why)
+}
+
+fn mismatch(why: impl Into<String>) -> Error {
+    Error::new(Code::SchemaMismatch, why)
+}
