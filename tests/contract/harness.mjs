@@ -114,7 +114,9 @@ export class Tab {
   /** Loads the blank page and imports framelock into it. */
   async load(path = '/blank') {
     await this.page.goto(this.browser.origin + path);
-    await this.page.evaluate("import('/dist/index.js').then((module) => void (globalThis.framelock = module))");
+    await this.page.evaluate(
+      "import('/dist/index.js').then((module) => void (globalThis.framelock = module))",
+    );
   }
 
   /**

@@ -1,0 +1,80 @@
+// `npm test`: everything, in order, the cheapest first. Arguments name stages: `npm test -- lint rust`. Any failure
+// ends it with a non-zero exit code. Beyond `lint` each stage works on what the earlier ones built.
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from './build.mjs';
+import { setUp } from './setup.mjs';
+import { browserPaths, cargoEnv, LOCKED, root, run, WASM_TARGET, wasmBindgenFolder } from './toolchain.mjs';
+
+const bin = (name) => join(root, 'node_modules', '.bin', name);
+const cargo = (args, env = {}) => run('cargo', args, { env: { ...cargoEnv(), ...env } });
+
+/** In-browser Rust tests: one file of this name, in tests/web. */
+const WEB_TESTS = join(root, 'tests', 'web', 'main.rs');
+
+/** The test files of some folders below tests/. */
+function testFiles(...folders) {
+  return folders.flatMap((folder) => {
+    const path = join(root, 'tests', folder);
+    const names = existsSync(path) ? readdirSync(path).filter((name) => name.endsWith('.test.mjs')) : [];
+    return names.sort().map((name) => join('tests', folder, name));
+  });
+}
+
+/** Node's own runner; the reporter that closes with the counts. Browsers want a processor each: one file at a time. */
+async function nodeTests(...folders) {
+  const files = testFiles(...folders);
+  // Without a file node would look for tests everywhere.
+  if (files.length === 0) return console.log(`no tests in ${folders.join(', ')} yet`);
+  await run('node', ['--test', '--test-reporter=spec', '--test-concurrency=1', ...files]);
+}
+
+const STAGES = {
+  async lint() {
+    const strict = ['--', '-D', 'warnings'];
+    await run(bin('prettier'), ['--check', '--log-level', 'warn', '.']);
+    await run(bin('tsc'), ['-p', 'tsconfig.json']);
+    await cargo(['fmt', '--check']);
+    await cargo(['clippy', ...LOCKED, '--all-targets', '--quiet', ...strict]);
+    await cargo(['clippy', ...LOCKED, '--lib', '--target', WASM_TARGET, '--quiet', ...strict]);
+  },
+  rust: () => cargo(['test', ...LOCKED, '--quiet']),
+  build: () => build(),
+  client: () => nodeTests('client', 'frame'),
+  async web() {
+    if (!existsSync(WEB_TESTS)) return console.log('there is no tests/web/main.rs yet');
+    const { chromium, chromedriver } = browserPaths();
+    // The runner reads webdriver.json in the package's folder.
+    await cargo(['test', ...LOCKED, '--target', WASM_TARGET, '--test', 'web'], {
+      CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER: join(wasmBindgenFolder(), 'wasm-bindgen-test-runner'),
+      CHROMEDRIVER: chromedriver,
+      CHROME_BIN: chromium,
+      WASM_BINDGEN_TEST_TIMEOUT: '120',
+    });
+  },
+  contract: () => nodeTests('contract'),
+  package: () => nodeTests('package'),
+};
+
+/** The stages in the order in which they run; the last one closes the output with its counts. */
+const ORDER = ['lint', 'rust', 'build', 'client', 'web', 'package', 'contract'];
+
+async function main(wanted) {
+  const unknown = wanted.filter((name) => !ORDER.includes(name));
+  if (unknown.length) throw new Error(`no stage ${unknown.join(', ')}; there are ${ORDER.join(', ')}`);
+  await setUp();
+  for (const name of ORDER.filter((stage) => wanted.length === 0 || wanted.includes(stage))) {
+    const start = performance.now();
+    const seconds = () => `${((performance.now() - start) / 1000).toFixed(1)} s`;
+    console.log(`== ${name}`);
+    await STAGES[name]().catch((error) => {
+      throw new Error(`${name} failed after ${seconds()}: ${error.message}`);
+    });
+    if (name !== 'contract') console.log(`== ${name} ok: ${seconds()}`);
+  }
+}
+
+main(process.argv.slice(2)).catch((error) => {
+  console.error(`test: ${error.message}`);
+  process.exit(1);
+});
