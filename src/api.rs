@@ -237,7 +237,8 @@ fn parse_append(args: &JsValue, buffers: &Array, tx: Option<TxId>) -> Result<Cal
     let options = if options.is_object() { options } else { js_sys::Object::new().into() };
     let take = |key: &str| {
         let value = get(&options, key);
-        let _ours = Reflect::delete_property(options.unchecked_ref(), &key.into());
+        let ours: &js_sys::Object = options.unchecked_ref();
+        let _deleted = Reflect::delete_property(ours, &key.into());
         value
     };
     let retry = take("retry");
