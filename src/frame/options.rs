@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::types::{self, ColumnType};
 
 /// The options of `appendFrame` that concern the table; the ladder's stand with the ladder.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct AppendOptions {
     /// What becomes of the table and of rows that are there.
@@ -28,7 +28,7 @@ pub struct AppendOptions {
 }
 
 /// What becomes of the table and of rows that are there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Mode {
     /// The table must not exist.
@@ -49,7 +49,7 @@ pub enum Mode {
 }
 
 /// How the frame's columns find the table's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Match {
     /// By name, as SQLite compares names.
@@ -60,7 +60,7 @@ pub enum Match {
 }
 
 /// What becomes of a column that the table does not have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ExtraColumns {
     /// `SCHEMA_MISMATCH`.
@@ -73,7 +73,7 @@ pub enum ExtraColumns {
 }
 
 /// What becomes of a column that the frame does not have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum MissingColumns {
     /// `SCHEMA_MISMATCH`.
@@ -84,7 +84,7 @@ pub enum MissingColumns {
 }
 
 /// What becomes of values that cannot be kept exactly.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Lossy {
     /// `LOSSY_VALUE`, and nothing is written.
@@ -94,6 +94,15 @@ pub enum Lossy {
     Warn,
     /// They are changed and counted.
     Allow,
+}
+
+impl Serialize for ColumnType {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            ColumnType::Arrow(data_type) => serializer.serialize_str(&types::name(data_type)),
+            ColumnType::Iso8601 => serializer.serialize_str("iso8601"),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for ColumnType {
