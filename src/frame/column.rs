@@ -181,10 +181,9 @@ impl<'a> Column<'a> {
 /// A loop without branches, which the compiler can do several values at a time.
 fn has_nan_or_negative_zero(values: &[f64], keeps_negative_zero: bool) -> bool {
     const NEGATIVE_ZERO: u64 = 1 << 63;
-    let odd = values.iter().fold(false, |odd, value| {
+    values.iter().fold(false, |odd, value| {
         odd | value.is_nan() | (!keeps_negative_zero & (value.to_bits() == NEGATIVE_ZERO))
-    });
-    odd
+    })
 }
 
 impl<'a> Source<'a> {

@@ -6,6 +6,7 @@
 //! with bytes and table descriptions and executes what it answers. Nothing here may panic,
 //! whatever the bytes say: in the browser a panic is the end of the worker.
 
+mod build;
 pub mod catalogue;
 pub mod cell;
 pub mod column;
@@ -16,9 +17,11 @@ mod interval;
 mod ipc;
 pub mod iso;
 mod json;
+mod json_read;
 pub mod options;
 pub mod plan;
 pub mod raw;
+pub mod read;
 pub mod storage;
 mod target;
 pub mod types;

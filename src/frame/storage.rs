@@ -3,7 +3,9 @@
 //! A column of our own is declared `INTEGER`, `REAL`, `TEXT` or `BLOB` and nothing else: under
 //! `DATE`, `BOOLEAN` or `DECIMAL` SQLite would rewrite text that looks like a number.
 
-use arrow::datatypes::DataType;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef};
 
 use super::types;
 use crate::error::{Code, Error, Result};
@@ -204,10 +206,23 @@ pub fn value_type(data_type: &DataType) -> &DataType {
     }
 }
 
-/// The type as it is read back: run-ends are not restored, their values are.
+/// The type as it is read back: run-ends are not restored, their values are, at any depth.
 pub fn read_back_type(data_type: &DataType) -> DataType {
+    use DataType::*;
+    let item = |field: &FieldRef| {
+        let data_type = read_back_type(field.data_type());
+        Arc::new(field.as_ref().clone().with_data_type(data_type))
+    };
     match data_type {
-        DataType::RunEndEncoded(_, values) => read_back_type(values.data_type()),
+        RunEndEncoded(_, values) => read_back_type(values.data_type()),
+        Dictionary(keys, values) => Dictionary(keys.clone(), Box::new(read_back_type(values))),
+        List(field) => List(item(field)),
+        LargeList(field) => LargeList(item(field)),
+        ListView(field) => ListView(item(field)),
+        LargeListView(field) => LargeListView(item(field)),
+        FixedSizeList(field, size) => FixedSizeList(item(field), *size),
+        Map(field, sorted) => Map(item(field), *sorted),
+        Struct(fields) => Struct(fields.iter().map(item).collect()),
         other => other.clone(),
     }
 }
