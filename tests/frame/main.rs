@@ -1,0 +1,5 @@
+//! Frames into a native SQLite and back: the type rules, the modes, the edge cases of
+//! `docs/types.md`, malformed bytes.
+
+mod edges;
+mod harness;
