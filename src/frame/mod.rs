@@ -19,6 +19,7 @@ pub mod iso;
 mod json;
 mod json_read;
 pub mod options;
+pub mod packed;
 pub mod plan;
 pub mod raw;
 pub mod read;

@@ -1,0 +1,435 @@
+//! A column of plain values into an Arrow array of a given type.
+//!
+//! Dictionaries are built over the values that occur. Run-end encoded types give their values,
+//! which is how they are read back. Lists, structs, maps and intervals have no plain value; a
+//! column of them can only be null.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::*;
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::*;
+
+use super::cells::{Column, Data, Value, lengths, tag};
+use super::exact::{self, Fit, Misfit};
+use crate::error::{Code, Error, Result};
+use crate::frame::decimal::{Shape, shape};
+use crate::frame::types;
+
+/// The most bytes that nulls of a wide type may take.
+const MAX_NULL_BYTES: usize = 256 << 20;
+
+/// The values of a column with their rows; dictionaries ask for some of them only.
+struct Input<'a> {
+    column: &'a str,
+    count: usize,
+    values: Box<dyn Iterator<Item = (usize, Value<'a>)> + 'a>,
+    data_type: &'a DataType,
+}
+
+/// The column as an array of `data_type`.
+pub fn array(column: &Column, rows: usize, data_type: &DataType) -> Result<ArrayRef> {
+    if let Some(array) = shared(column, rows, data_type) {
+        return Ok(array);
+    }
+    convert(Input {
+        column: &column.name,
+        count: rows,
+        values: Box::new(column.values().enumerate()),
+        data_type,
+    })
+}
+
+/// The column without a conversion, where its bytes already are what the type wants: typed arrays
+/// of that type, and cells that are all numbers, all texts or all blobs.
+fn shared(column: &Column, rows: usize, data_type: &DataType) -> Option<ArrayRef> {
+    let builder = ArrayData::builder(data_type.clone())
+        .len(rows)
+        .align_buffers(true);
+    let builder = match (&column.data, data_type) {
+        (
+            Data::Typed {
+                data_type: own,
+                values,
+                ..
+            },
+            _,
+        ) if own == data_type => builder.add_buffer(values.clone()),
+        (Data::Cells(cells), DataType::Float64) if cells.count(tag::NUMBER) == rows => {
+            builder.add_buffer(cells.numbers.clone())
+        }
+        (Data::Cells(cells), DataType::Utf8) if cells.count(tag::TEXT) == rows => builder
+            .add_buffer(offsets(&cells.text_lengths)?)
+            .add_buffer(cells.texts.clone()),
+        (Data::Cells(cells), DataType::Binary) if cells.count(tag::BLOB) == rows => builder
+            .add_buffer(offsets(&cells.blob_lengths)?)
+            .add_buffer(cells.blobs.clone()),
+        _ => return None,
+    };
+    builder.build().ok().map(make_array)
+}
+
+/// Lengths as offsets; `None` when their sum is beyond an i32.
+fn offsets(pool: &Buffer) -> Option<Buffer> {
+    let mut offsets = vec![0i32];
+    let mut end = 0i32;
+    for length in lengths(pool) {
+        end = end.checked_add(i32::try_from(length).ok()?)?;
+        offsets.push(end);
+    }
+    Some(Buffer::from_vec(offsets))
+}
+
+fn convert(input: Input<'_>) -> Result<ArrayRef> {
+    use arrow::datatypes::TimeUnit::*;
+    match input.data_type {
+        DataType::Int8 => input.primitive::<Int8Type>(exact::integer),
+        DataType::Int16 => input.primitive::<Int16Type>(exact::integer),
+        DataType::Int32 => input.primitive::<Int32Type>(exact::integer),
+        DataType::Int64 => input.primitive::<Int64Type>(exact::integer),
+        DataType::UInt8 => input.primitive::<UInt8Type>(exact::integer),
+        DataType::UInt16 => input.primitive::<UInt16Type>(exact::integer),
+        DataType::UInt32 => input.primitive::<UInt32Type>(exact::integer),
+        DataType::UInt64 => input.primitive::<UInt64Type>(exact::integer),
+        DataType::Float16 => input.primitive::<Float16Type>(exact::float16),
+        DataType::Float32 => input.primitive::<Float32Type>(exact::float32),
+        DataType::Float64 => input.primitive::<Float64Type>(exact::float64),
+        DataType::Date32 => input.primitive::<Date32Type>(exact::days),
+        DataType::Date64 => input.primitive::<Date64Type>(exact::milliseconds),
+        DataType::Time32(Second) => input.primitive::<Time32SecondType>(exact::integer),
+        DataType::Time32(_) => input.primitive::<Time32MillisecondType>(exact::integer),
+        DataType::Time64(Microsecond) => input.primitive::<Time64MicrosecondType>(exact::integer),
+        DataType::Time64(_) => input.primitive::<Time64NanosecondType>(exact::integer),
+        DataType::Timestamp(unit, _) => {
+            let unit = *unit;
+            let ticks = move |value: Value<'_>| exact::ticks(value, unit);
+            match unit {
+                Second => input.primitive::<TimestampSecondType>(ticks),
+                Millisecond => input.primitive::<TimestampMillisecondType>(ticks),
+                Microsecond => input.primitive::<TimestampMicrosecondType>(ticks),
+                Nanosecond => input.primitive::<TimestampNanosecondType>(ticks),
+            }
+        }
+        DataType::Duration(Second) => input.primitive::<DurationSecondType>(exact::integer),
+        DataType::Duration(Millisecond) => {
+            input.primitive::<DurationMillisecondType>(exact::integer)
+        }
+        DataType::Duration(Microsecond) => {
+            input.primitive::<DurationMicrosecondType>(exact::integer)
+        }
+        DataType::Duration(Nanosecond) => input.primitive::<DurationNanosecondType>(exact::integer),
+        DataType::Decimal32(..) => input.decimal::<Decimal32Type>(|value| {
+            value.to_i128().and_then(|value| value.try_into().ok())
+        }),
+        DataType::Decimal64(..) => input.decimal::<Decimal64Type>(|value| {
+            value.to_i128().and_then(|value| value.try_into().ok())
+        }),
+        DataType::Decimal128(..) => input.decimal::<Decimal128Type>(i256::to_i128),
+        DataType::Decimal256(..) => input.decimal::<Decimal256Type>(Some),
+        DataType::Boolean => input.booleans(),
+        DataType::Utf8 => input.bytes::<i32>(text),
+        DataType::LargeUtf8 => input.bytes::<i64>(text),
+        DataType::Utf8View => input.views(text),
+        DataType::Binary => input.bytes::<i32>(blob),
+        DataType::LargeBinary => input.bytes::<i64>(blob),
+        DataType::BinaryView => input.views(blob),
+        DataType::FixedSizeBinary(size) => input.fixed_size_binary(*size),
+        DataType::Dictionary(keys, values) => input.dictionary(keys, values),
+        DataType::RunEndEncoded(_, values) => convert(Input {
+            data_type: values.data_type(),
+            ..input
+        }),
+        _ => input.nulls(),
+    }
+}
+
+fn text<'a>(value: Value<'a>) -> Fit<&'a [u8]> {
+    match value {
+        Value::Text(text) => Ok(text.as_bytes()),
+        _ => Err(Misfit::Kind),
+    }
+}
+
+fn blob<'a>(value: Value<'a>) -> Fit<&'a [u8]> {
+    match value {
+        Value::Blob(blob) => Ok(blob),
+        _ => Err(Misfit::Kind),
+    }
+}
+
+impl<'a> Input<'a> {
+    /// Gives every value in its new form, or `None` for null, to `put`.
+    fn each<T>(
+        self,
+        mut fit: impl FnMut(Value<'a>) -> Fit<T>,
+        mut put: impl FnMut(Option<T>),
+    ) -> Result<()> {
+        for (row, value) in self.values {
+            put(match value {
+                Value::Null => None,
+                value => {
+                    let fitted = fit(value);
+                    Some(fitted.map_err(|e| misfit(e, self.column, row, &value, self.data_type))?)
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn primitive<T: ArrowPrimitiveType>(
+        self,
+        fit: impl FnMut(Value<'a>) -> Fit<T::Native>,
+    ) -> Result<ArrayRef> {
+        let mut values = Vec::with_capacity(self.count);
+        let mut nulls = NullBufferBuilder::new(self.count);
+        let data_type = self.data_type.clone();
+        self.each(fit, |value| {
+            nulls.append(value.is_some());
+            values.push(value.unwrap_or_default());
+        })?;
+        let array = PrimitiveArray::<T>::new(ScalarBuffer::from(values), nulls.finish());
+        if !PrimitiveArray::<T>::is_compatible(&data_type) {
+            return Err(unsupported(&data_type));
+        }
+        Ok(Arc::new(array.with_data_type(data_type)))
+    }
+
+    fn decimal<T: ArrowPrimitiveType>(
+        self,
+        narrow: impl Fn(i256) -> Option<T::Native>,
+    ) -> Result<ArrayRef> {
+        let shape: Shape = shape(self.data_type).ok_or_else(|| unsupported(self.data_type))?;
+        self.primitive::<T>(move |value| narrow(exact::decimal(value, shape)?).ok_or(Misfit::Lossy))
+    }
+
+    fn booleans(self) -> Result<ArrayRef> {
+        let mut builder = BooleanBuilder::with_capacity(self.count);
+        let fit = |value: Value<'a>| match value {
+            Value::Bool(value) => Ok(value),
+            _ => Err(Misfit::Kind),
+        };
+        self.each(fit, |value| builder.append_option(value))?;
+        Ok(Arc::new(builder.finish()))
+    }
+
+    fn bytes<O: OffsetSizeTrait>(
+        self,
+        fit: impl FnMut(Value<'a>) -> Fit<&'a [u8]>,
+    ) -> Result<ArrayRef> {
+        let (data_type, column) = (self.data_type.clone(), self.column);
+        let mut bytes = Vec::new();
+        let mut lengths = Vec::with_capacity(self.count);
+        let mut nulls = NullBufferBuilder::new(self.count);
+        self.each(fit, |value| {
+            nulls.append(value.is_some());
+            lengths.push(value.unwrap_or_default().len());
+            bytes.extend_from_slice(value.unwrap_or_default());
+        })?;
+        if O::from_usize(bytes.len()).is_none() {
+            let what = format!("its values take more bytes than {data_type} can count");
+            return Err(Error::new(Code::InvalidArgument, what).in_column(column));
+        }
+        let offsets = OffsetBuffer::<O>::from_lengths(lengths);
+        ArrayData::builder(data_type)
+            .len(offsets.len() - 1)
+            .nulls(nulls.finish())
+            .add_buffer(offsets.into_inner().into_inner())
+            .add_buffer(Buffer::from_vec(bytes))
+            .build()
+            .map(make_array)
+            .map_err(|e| Error::new(Code::InvalidArgument, e.to_string()).in_column(column))
+    }
+
+    fn views(self, fit: impl FnMut(Value<'a>) -> Fit<&'a [u8]>) -> Result<ArrayRef> {
+        let is_text = *self.data_type == DataType::Utf8View;
+        let column = self.column;
+        let mut builder = BinaryViewBuilder::with_capacity(self.count);
+        let mut too_long = false;
+        self.each(fit, |value| match value {
+            Some(value) => too_long |= builder.try_append_value(value).is_err(),
+            None => builder.append_null(),
+        })?;
+        if too_long {
+            let what = "a value is too long for a view";
+            return Err(Error::new(Code::InvalidArgument, what).in_column(column));
+        }
+        let views = builder.finish();
+        if !is_text {
+            return Ok(Arc::new(views));
+        }
+        let views = views.to_string_view();
+        Ok(Arc::new(views.map_err(|e| {
+            Error::new(Code::InvalidArgument, e.to_string())
+        })?))
+    }
+
+    fn fixed_size_binary(self, size: i32) -> Result<ArrayRef> {
+        let (column, count) = (self.column, self.count);
+        let width = self.null_width(usize::try_from(size).ok())?;
+        let mut bytes = Vec::with_capacity(count * width);
+        let mut nulls = NullBufferBuilder::new(self.count);
+        let data_type = self.data_type.clone();
+        let fit = |value: Value<'a>| {
+            blob(value).and_then(|blob| (blob.len() == width).then_some(blob).ok_or(Misfit::Lossy))
+        };
+        self.each(fit, |value| {
+            nulls.append(value.is_some());
+            match value {
+                Some(value) => bytes.extend_from_slice(value),
+                None => bytes.resize(bytes.len() + width, 0),
+            }
+        })?;
+        let nulls: Option<NullBuffer> = nulls.finish();
+        ArrayData::builder(data_type)
+            .len(count)
+            .nulls(nulls)
+            .add_buffer(Buffer::from_vec(bytes))
+            .build()
+            .map(make_array)
+            .map_err(|e| Error::new(Code::InvalidArgument, e.to_string()).in_column(column))
+    }
+
+    fn dictionary(self, keys: &DataType, values: &'a DataType) -> Result<ArrayRef> {
+        match keys {
+            DataType::Int8 => self.dictionary_of::<Int8Type>(values),
+            DataType::Int16 => self.dictionary_of::<Int16Type>(values),
+            DataType::Int32 => self.dictionary_of::<Int32Type>(values),
+            DataType::Int64 => self.dictionary_of::<Int64Type>(values),
+            DataType::UInt8 => self.dictionary_of::<UInt8Type>(values),
+            DataType::UInt16 => self.dictionary_of::<UInt16Type>(values),
+            DataType::UInt32 => self.dictionary_of::<UInt32Type>(values),
+            DataType::UInt64 => self.dictionary_of::<UInt64Type>(values),
+            _ => Err(unsupported(self.data_type)),
+        }
+    }
+
+    fn dictionary_of<K: ArrowDictionaryKeyType>(self, values: &'a DataType) -> Result<ArrayRef> {
+        let (column, count) = (self.column, self.count);
+        let mut seen: HashMap<Identity<'a>, usize> = HashMap::new();
+        let mut distinct = Vec::new();
+        let mut keys = Vec::with_capacity(count);
+        let mut nulls = NullBufferBuilder::new(count);
+        for (row, value) in self.values {
+            nulls.append(value != Value::Null);
+            if value == Value::Null {
+                keys.push(K::Native::default());
+                continue;
+            }
+            let key = *seen.entry(identity(value)).or_insert_with(|| {
+                distinct.push((row, value));
+                distinct.len() - 1
+            });
+            let key = K::Native::from_usize(key).filter(|native| native.as_usize() == key);
+            let error = || misfit(Misfit::Lossy, column, row, &value, self.data_type);
+            keys.push(key.ok_or_else(error)?);
+        }
+        let keys = PrimitiveArray::<K>::new(ScalarBuffer::from(keys), nulls.finish());
+        let values = convert(Input {
+            column,
+            count: distinct.len(),
+            values: Box::new(distinct.into_iter()),
+            data_type: values,
+        })?;
+        let array = DictionaryArray::<K>::try_new(keys, values);
+        let array = array
+            .map_err(|e| Error::new(Code::InvalidArgument, e.to_string()).in_column(column))?;
+        Ok(Arc::new(array))
+    }
+
+    /// A column of a type that no plain value goes into.
+    fn nulls(self) -> Result<ArrayRef> {
+        self.null_width(null_bytes(self.data_type))?;
+        let (count, data_type) = (self.count, self.data_type.clone());
+        self.each(|_| Err::<(), _>(Misfit::Kind), |_| ())?;
+        Ok(new_null_array(&data_type, count))
+    }
+
+    /// Checks that nulls of so many bytes each can be made.
+    fn null_width(&self, width: Option<usize>) -> Result<usize> {
+        width
+            .filter(|width| {
+                let bytes = width.checked_mul(self.count);
+                bytes.is_some_and(|bytes| bytes <= MAX_NULL_BYTES)
+            })
+            .ok_or_else(|| {
+                let name = types::name(self.data_type);
+                let what = format!("{} nulls of {name} cannot be made", self.count);
+                Error::new(Code::UnsupportedType, what).in_column(self.column)
+            })
+    }
+}
+
+/// About the bytes of one null; `None` when that is beyond counting, and for types that make no
+/// sense or cannot be null, on which the Arrow crate would panic.
+fn null_bytes(data_type: &DataType) -> Option<usize> {
+    use arrow::datatypes::TimeUnit::*;
+    let size = |size: i32| usize::try_from(size).ok();
+    match data_type {
+        DataType::FixedSizeBinary(width) => size(*width),
+        DataType::FixedSizeList(field, length) => {
+            null_bytes(field.data_type())?.checked_mul(size(*length)?)
+        }
+        DataType::Struct(fields) => fields.iter().try_fold(1usize, |sum, field| {
+            sum.checked_add(null_bytes(field.data_type())?)
+        }),
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field) => null_bytes(field.data_type()).map(|_| 16),
+        DataType::Map(field, _) => match field.data_type() {
+            DataType::Struct(pair) if pair.len() == 2 => null_bytes(field.data_type()).map(|_| 8),
+            _ => None,
+        },
+        DataType::Dictionary(keys, values) if keys.is_dictionary_key_type() => {
+            null_bytes(values).map(|_| 8)
+        }
+        DataType::Dictionary(..) | DataType::RunEndEncoded(..) | DataType::Union(..) => None,
+        DataType::Time32(Microsecond | Nanosecond) | DataType::Time64(Second | Millisecond) => None,
+        _ => Some(32),
+    }
+}
+
+/// What makes two values one entry of a dictionary.
+#[derive(PartialEq, Eq, Hash)]
+enum Identity<'a> {
+    Bits(u8, i128),
+    Bytes(u8, &'a [u8]),
+}
+
+fn identity<'a>(value: Value<'a>) -> Identity<'a> {
+    match value {
+        Value::Null => Identity::Bits(0, 0),
+        Value::Number(number) => Identity::Bits(1, number.to_bits().into()),
+        Value::Date(ms) => Identity::Bits(2, ms.to_bits().into()),
+        Value::Integer(integer) => Identity::Bits(3, integer),
+        Value::Bool(value) => Identity::Bits(4, value.into()),
+        Value::Text(text) => Identity::Bytes(5, text.as_bytes()),
+        Value::Digits(digits) => Identity::Bytes(6, digits.as_bytes()),
+        Value::Blob(blob) => Identity::Bytes(7, blob),
+    }
+}
+
+/// The error for a value, with a short picture of it.
+fn misfit(why: Misfit, column: &str, row: usize, value: &Value<'_>, data_type: &DataType) -> Error {
+    let picture = match value {
+        Value::Number(number) => format!(" {number}"),
+        Value::Integer(integer) => format!(" {integer}"),
+        Value::Digits(digits) => format!(" {digits}"),
+        Value::Text(text) if text.len() <= 40 => format!(" {text:?}"),
+        Value::Bool(value) => format!(" {value}"),
+        _ => String::new(),
+    };
+    let (kind, name) = (value.kind(), types::name(data_type));
+    let (code, what) = match why {
+        Misfit::Kind => (Code::InvalidArgument, "does not go into"),
+        Misfit::Lossy => (Code::LossyValue, "cannot be kept exactly as"),
+    };
+    let what = format!("column {column:?}, row {row}: the {kind}{picture} {what} {name}");
+    Error::new(code, what).in_column(column).at_row(row as u64)
+}
+
+fn unsupported(data_type: &DataType) -> Error {
+    let what = format!("plain values do not go into {}", types::name(data_type));
+    Error::new(Code::UnsupportedType, what)
+}
