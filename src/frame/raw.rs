@@ -202,4 +202,4 @@ fn invalid(what: impl std::fmt::Display) -> Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

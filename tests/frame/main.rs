@@ -3,3 +3,5 @@
 
 mod edges;
 mod harness;
+mod hostile;
+mod samples;

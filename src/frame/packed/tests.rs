@@ -1,4 +1,5 @@
 use super::*;
+use crate::frame::raw::tests::fixtures_in;
 use arrow::array::*;
 use arrow::datatypes::{Fields, IntervalUnit, TimeUnit, UnionFields, UnionMode, i256};
 use cells::{Value, tag};
@@ -104,6 +105,21 @@ fn into(packed: &Packed, data_type: Option<DataType>) -> Result<ArrayRef> {
 
 fn of(values: &[Value<'_>], data_type: DataType) -> Result<ArrayRef> {
     into(&packed(values), Some(data_type))
+}
+
+#[test]
+fn what_the_page_packs_is_what_it_means() {
+    let fixtures = include_bytes!("../../../tests/frame/fixtures/packed.bin");
+    let fixtures = fixtures_in(fixtures);
+    assert_eq!(fixtures.len(), 4);
+    for fixture in fixtures {
+        let packed = Packed::parse(&fixture.descriptor, fixture.buffers).unwrap();
+        let expected = Frame::decode(fixture.ipc.into()).unwrap();
+        for packed in [Packed::decode(packed.encode().into()).unwrap(), packed] {
+            let frame = packed.into_frame(&|_| None).unwrap();
+            assert_eq!(frame, expected, "{}", fixture.name);
+        }
+    }
 }
 
 const SAFE: f64 = 9_007_199_254_740_991.0;

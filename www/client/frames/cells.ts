@@ -106,7 +106,8 @@ export class Cells {
   }
 
   #setObject(row: number, value: object): void {
-    const bytes = bytesOf(value);
+    // Asked first, because to learn that a Date is no ArrayBuffer costs an exception.
+    const bytes = value instanceof Date ? undefined : bytesOf(value);
     if (bytes) {
       this.#tags[row] = Tag.blob;
       (this.#blobs ??= new BytePool()).pushBytes(bytes);

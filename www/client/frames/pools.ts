@@ -57,34 +57,36 @@ export class BytePool {
 
   /** Appends the text as UTF-8; a lone surrogate becomes U+FFFD, so ask first. Returns the bytes it took. */
   pushText(text: string): number {
-    const units = text.length;
-    const length = units <= SHORT_TEXT_UNITS ? this.#ascii(text, units) : this.#encode(text);
-    this.#used += length;
+    const start = this.#used;
+    if (text.length > SHORT_TEXT_UNITS || !this.#ascii(text)) this.#encode(text);
+    const length = this.#used - start;
     this.lengths.push(length);
     return length;
   }
 
-  #ascii(text: string, units: number): number {
+  /** Appends a text that is all ASCII; appends nothing and says false for another. */
+  #ascii(text: string): boolean {
+    const units = text.length;
     this.#reserve(units);
     const bytes = this.#bytes;
     const start = this.#used;
     for (let i = 0; i < units; i++) {
       const unit = text.charCodeAt(i);
-      if (unit > 127) return this.#encode(text);
+      if (unit > 127) return false;
       bytes[start + i] = unit;
     }
-    return units;
+    this.#used += units;
+    return true;
   }
 
-  #encode(text: string): number {
-    let written = 0;
+  #encode(text: string): void {
     for (let rest = text; rest.length > 0;) {
-      this.#reserve(written + rest.length + 4);
-      const step = encoder.encodeInto(rest, this.#bytes.subarray(this.#used + written));
-      written += step.written;
-      rest = step.read < rest.length ? rest.slice(step.read) : '';
+      // No less than a character, else encodeInto would write nothing for ever.
+      this.#reserve(rest.length + 4);
+      const { read, written } = encoder.encodeInto(rest, this.#bytes.subarray(this.#used));
+      this.#used += written;
+      rest = read < rest.length ? rest.slice(read) : '';
     }
-    return written;
   }
 
   bytes(): Uint8Array {
