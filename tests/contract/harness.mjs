@@ -127,7 +127,11 @@ export class Tab {
     const answer = this.page.evaluate(`(${driver})(${fn}, ${JSON.stringify(encode(args))})`);
     const text = await Promise.race([answer, this.#killed.promise]);
     const { value, error } = decode(text);
-    if (error) throw Object.assign(new Error(error.message), error);
+    if (error) {
+      // A trap's own words are on the console only; a test that fails shows them.
+      const seen = this.errors.length ? { console: this.errors.slice(-5) } : {};
+      throw Object.assign(new Error(error.message), error, seen);
+    }
     return value;
   }
 
