@@ -104,6 +104,14 @@ impl Packed {
         self.rows as u64
     }
 
+    /// About how many bytes [`Packed::encode`] makes.
+    pub fn bytes_estimate(&self) -> u64 {
+        let columns = self.columns.iter();
+        // A column's part of the descriptor takes some 200 bytes.
+        let bytes = columns.map(|column| column.data.bytes() + column.name.len() as u64 + 200);
+        bytes.fold(64, u64::saturating_add)
+    }
+
     /// The columns' names, in order.
     pub fn column_names(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|column| &*column.name)

@@ -92,6 +92,38 @@ pub fn typed_array(kind: &str) -> Option<(&'static str, DataType, usize)> {
     })
 }
 
+impl Data {
+    /// The bytes of all values.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Data::Typed { values, .. } => values.len() as u64,
+            Data::Cells(cells) => {
+                let Cells {
+                    tags,
+                    numbers,
+                    ints,
+                    uints,
+                    texts,
+                    text_lengths,
+                    blobs,
+                    blob_lengths,
+                } = cells;
+                let pools = [
+                    tags,
+                    numbers,
+                    ints,
+                    uints,
+                    texts,
+                    text_lengths,
+                    blobs,
+                    blob_lengths,
+                ];
+                pools.iter().map(|pool| pool.len() as u64).sum()
+            }
+        }
+    }
+}
+
 impl Cells {
     /// How many rows have a tag.
     pub fn count(&self, tag: u8) -> usize {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::*;
-use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::*;
 
 use super::cells::{Column, Data, Value, lengths, tag};
@@ -265,25 +265,31 @@ impl<'a> Input<'a> {
     }
 
     fn fixed_size_binary(self, size: i32) -> Result<ArrayRef> {
-        let (column, count) = (self.column, self.count);
-        let width = self.null_width(usize::try_from(size).ok())?;
-        let mut bytes = Vec::with_capacity(count * width);
-        let mut nulls = NullBufferBuilder::new(self.count);
-        let data_type = self.data_type.clone();
+        let (column, count, data_type) = (self.column, self.count, self.data_type.clone());
+        let width = usize::try_from(size).map_err(|_| unsupported(&data_type))?;
+        let mut bytes = Vec::new();
+        let mut padding = 0usize;
+        let mut nulls = NullBufferBuilder::new(count);
         let fit = |value: Value<'a>| {
-            blob(value).and_then(|blob| (blob.len() == width).then_some(blob).ok_or(Misfit::Lossy))
+            let same_size = |blob: &&[u8]| blob.len() == width;
+            Some(blob(value)?).filter(same_size).ok_or(Misfit::Lossy)
         };
         self.each(fit, |value| {
             nulls.append(value.is_some());
             match value {
                 Some(value) => bytes.extend_from_slice(value),
-                None => bytes.resize(bytes.len() + width, 0),
+                None => {
+                    padding = padding.saturating_add(width);
+                    if padding <= MAX_NULL_BYTES {
+                        bytes.resize(bytes.len() + width, 0);
+                    }
+                }
             }
         })?;
-        let nulls: Option<NullBuffer> = nulls.finish();
+        // Too many nulls to fill up: the bytes are fewer than the rows need, which is refused here.
         ArrayData::builder(data_type)
             .len(count)
-            .nulls(nulls)
+            .nulls(nulls.finish())
             .add_buffer(Buffer::from_vec(bytes))
             .build()
             .map(make_array)
@@ -339,24 +345,22 @@ impl<'a> Input<'a> {
 
     /// A column of a type that no plain value goes into.
     fn nulls(self) -> Result<ArrayRef> {
-        self.null_width(null_bytes(self.data_type))?;
+        self.check_null_bytes()?;
         let (count, data_type) = (self.count, self.data_type.clone());
         self.each(|_| Err::<(), _>(Misfit::Kind), |_| ())?;
         Ok(new_null_array(&data_type, count))
     }
 
-    /// Checks that nulls of so many bytes each can be made.
-    fn null_width(&self, width: Option<usize>) -> Result<usize> {
-        width
-            .filter(|width| {
-                let bytes = width.checked_mul(self.count);
-                bytes.is_some_and(|bytes| bytes <= MAX_NULL_BYTES)
-            })
-            .ok_or_else(|| {
-                let name = types::name(self.data_type);
-                let what = format!("{} nulls of {name} cannot be made", self.count);
-                Error::new(Code::UnsupportedType, what).in_column(self.column)
-            })
+    /// Checks that a column of nulls can be made.
+    fn check_null_bytes(&self) -> Result<()> {
+        let width = null_bytes(self.data_type);
+        let bytes = width.and_then(|width| width.checked_mul(self.count));
+        if bytes.is_some_and(|bytes| bytes <= MAX_NULL_BYTES) {
+            return Ok(());
+        }
+        let name = types::name(self.data_type);
+        let what = format!("{} nulls of {name} cannot be made", self.count);
+        Err(Error::new(Code::UnsupportedType, what).in_column(self.column))
     }
 }
 

@@ -552,6 +552,7 @@ proptest! {
         let decoded = Packed::decode(bytes.clone().into()).unwrap();
         prop_assert_eq!(decoded.column_names().collect::<Vec<_>>(), ["c"]);
         prop_assert_eq!(decoded.columns[0].values().collect::<Vec<_>>(), values);
+        prop_assert!(packed.bytes_estimate().abs_diff(bytes.len() as u64) < 1000);
         prop_assert_eq!(decoded.encode(), bytes);
     }
 
