@@ -17,6 +17,7 @@ use crate::web::convert::{self, Post, error_object, get, number, read, text};
 use crate::web::driver::{Driver, SharedMemory, Storage, epoch_ms, random_bytes};
 use crate::web::locks::{self, LockEvent, LockRequest};
 use crate::web::opfs::{self, DatabaseFiles};
+use crate::web::queue::QueueFiles;
 use arrow::buffer::Buffer;
 use js_sys::{Array, Reflect, Uint8Array};
 use std::rc::Rc;
@@ -36,9 +37,15 @@ pub struct Handle {
 #[wasm_bindgen]
 impl Handle {
     /// Opens or creates a database. Never waits for the write lock.
-    pub async fn open(name: String, options: JsValue, post: Post) -> std::result::Result<Handle, JsValue> {
+    pub async fn open(
+        name: String,
+        options: JsValue,
+        post: Post,
+    ) -> std::result::Result<Handle, JsValue> {
         console_error_panic_hook::set_once();
-        open(&name, &options, post).await.map_err(|e| error_object(&e, &[]))
+        open(&name, &options, post)
+            .await
+            .map_err(|e| error_object(&e, &[]))
     }
 
     /// Starts an operation; its reply carries `id`.
@@ -78,10 +85,13 @@ async fn open(name: &str, options: &JsValue, post: Post) -> Result<Handle> {
         seed: u64::from_le_bytes(random_bytes()),
         shared_reads: false,
         durable,
+        queue_waits: false,
     };
     if in_memory {
         let storage = Storage::Memory(SharedMemory::default(), SharedMemory::default());
-        return Ok(Handle { driver: Driver::start(name, config, storage, None, post) });
+        return Ok(Handle {
+            driver: Driver::start(name, config, storage, None, post),
+        });
     }
     if !locks::available() {
         let message = "this browser has no Web Locks here (an insecure context?)";
@@ -95,8 +105,21 @@ async fn open(name: &str, options: &JsValue, post: Post) -> Result<Handle> {
         presence.end();
         return Err(error);
     }
-    let driver = Driver::start(name, config, Storage::Opfs(files), Some(presence), post);
-    driver.set_persisted(persisted().await);
+    let queue = QueueFiles::new(directory, name);
+    config.queue_waits = queue.counts().await.is_ok_and(|counts| counts.queued > 0);
+    let drains = config.queue_waits;
+    let persisted = persisted().await;
+    let driver = Driver::start(
+        name,
+        config,
+        Storage::Opfs { files, queue },
+        Some(presence),
+        post,
+    );
+    driver.set_persisted(persisted);
+    if drains {
+        driver.dispatch(Event::Wake);
+    }
     Ok(Handle { driver })
 }
 
@@ -104,38 +127,58 @@ async fn open(name: &str, options: &JsValue, post: Post) -> Result<Handle> {
 async fn be_present(name: &str) -> Result<LockRequest> {
     let mut request = None;
     let granted = js_sys::Promise::new(&mut |resolve, _| {
-        request = Some(LockRequest::new(&presence_name(name), false, move |event| {
-            let _nobody_listens = resolve.call1(
-                &JsValue::UNDEFINED,
-                &matches!(event, LockEvent::Granted).into(),
-            );
-        }));
+        request = Some(LockRequest::new(
+            &presence_name(name),
+            false,
+            move |event| {
+                let _nobody_listens = resolve.call1(
+                    &JsValue::UNDEFINED,
+                    &matches!(event, LockEvent::Granted).into(),
+                );
+            },
+        ));
     });
-    let granted = JsFuture::from(granted).await.is_ok_and(|answer| answer.is_truthy());
+    let granted = JsFuture::from(granted)
+        .await
+        .is_ok_and(|answer| answer.is_truthy());
     match request {
         Some(request) if granted => Ok(request),
-        _ => Err(Error::new(Code::StorageUnavailable, "Web Locks cannot be used here")),
+        _ => Err(Error::new(
+            Code::StorageUnavailable,
+            "Web Locks cannot be used here",
+        )),
     }
 }
 
 /// A first look at the file, without a lock: what cannot be a database is refused at once. What
 /// another tab is writing just now may look half-made; SQLite judges that, under the lease.
 async fn check_header(files: &DatabaseFiles) -> Result<()> {
-    let Ok(head) = files.first_bytes(16).await else { return Ok(()) };
+    let Ok(head) = files.first_bytes(16).await else {
+        return Ok(());
+    };
     let magic = crate::store::MAGIC;
     let nothing_yet = head.iter().all(|byte| *byte == 0);
     if nothing_yet || head == *magic {
         return Ok(());
     }
-    Err(Error::new(Code::NotADatabase, "the file is not an SQLite database; it was left as it is"))
+    Err(Error::new(
+        Code::NotADatabase,
+        "the file is not an SQLite database; it was left as it is",
+    ))
 }
 
 async fn persisted() -> bool {
     let storage = get(&get(&js_sys::global(), "navigator"), "storage");
-    let Ok(method) = get(&storage, "persisted").dyn_into::<js_sys::Function>() else { return false };
-    let Ok(promise) = method.call0(&storage) else { return false };
+    let Ok(method) = get(&storage, "persisted").dyn_into::<js_sys::Function>() else {
+        return false;
+    };
+    let Ok(promise) = method.call0(&storage) else {
+        return false;
+    };
     match promise.dyn_into::<js_sys::Promise>() {
-        Ok(promise) => JsFuture::from(promise).await.is_ok_and(|answer| answer.is_truthy()),
+        Ok(promise) => JsFuture::from(promise)
+            .await
+            .is_ok_and(|answer| answer.is_truthy()),
         Err(_) => false,
     }
 }
@@ -161,23 +204,34 @@ async fn delete(name: String) -> Result<()> {
         let lock = lock_name(&inner_name);
         locks::with_free_lock(&lock, async move { opfs::delete(&inner_name).await }).await
     };
-    match locks::with_free_lock(&presence_name(&name), alone).await.map_err(refused)? {
+    match locks::with_free_lock(&presence_name(&name), alone)
+        .await
+        .map_err(refused)?
+    {
         Some(Ok(Some(outcome))) => outcome,
         Some(Err(error)) => Err(refused(error)),
-        None | Some(Ok(None)) => {
-            Err(Error::new(Code::Busy, format!("the database {name:?} is open elsewhere")))
-        }
+        None | Some(Ok(None)) => Err(Error::new(
+            Code::Busy,
+            format!("the database {name:?} is open elsewhere"),
+        )),
     }
 }
 
 fn check_name(name: &str) -> Result<()> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let reserved = name.ends_with("-journal") || name.ends_with(".queue");
-    if (1..=128).contains(&name.len()) && !name.starts_with('.') && name.chars().all(allowed) && !reserved {
+    if (1..=128).contains(&name.len())
+        && !name.starts_with('.')
+        && name.chars().all(allowed)
+        && !reserved
+    {
         return Ok(());
     }
     let rule = "1 to 128 characters of A-Z a-z 0-9 . _ -, no dot at the start, not ending in -journal or .queue";
-    Err(Error::new(Code::InvalidArgument, format!("a database name is {rule}; not {name:?}")))
+    Err(Error::new(
+        Code::InvalidArgument,
+        format!("a database name is {rule}; not {name:?}"),
+    ))
 }
 
 fn uuid() -> String {
@@ -194,23 +248,58 @@ fn parse_call(op: &str, args: &JsValue, buffers: &Array) -> Result<Call> {
     let open_tx = || tx.ok_or_else(|| Error::new(Code::InvalidArgument, "no transaction named"));
     Ok(match op {
         "append" => return parse_append(args, buffers, tx),
-        "exec" => Call::Exec { sql: sql()?, params: params()?, timeout_ms, tx },
+        "exec" => Call::Exec {
+            sql: sql()?,
+            params: params()?,
+            timeout_ms,
+            tx,
+        },
         "query" => {
             let options = PackOptions {
                 int64_as_number: get(args, "int64").as_string().as_deref() == Some("number"),
                 dates: get(args, "dates").is_truthy(),
             };
-            Call::Query { sql: sql()?, params: params()?, options, timeout_ms, tx }
+            Call::Query {
+                sql: sql()?,
+                params: params()?,
+                options,
+                timeout_ms,
+                tx,
+            }
         }
-        "queryArrow" => Call::QueryArrow { sql: sql()?, params: params()?, timeout_ms, tx },
+        "queryArrow" => Call::QueryArrow {
+            sql: sql()?,
+            params: params()?,
+            timeout_ms,
+            tx,
+        },
         "begin" => Call::Begin { timeout_ms },
         "commit" => Call::Commit { tx: open_tx()? },
         "rollback" => Call::Rollback { tx: open_tx()? },
         "status" => Call::Status,
+        "whenCommitted" => Call::WhenCommitted {
+            frame_id: text(args, "frameId")?,
+        },
+        "drain" => Call::Drain { timeout_ms },
+        "rejected" => Call::Rejected,
+        "retryRejected" => Call::RetryRejected {
+            frame_id: text(args, "frameId")?,
+        },
+        "discardRejected" => Call::DiscardRejected {
+            frame_id: text(args, "frameId")?,
+        },
         "export" => Call::Export { timeout_ms },
-        "import" => Call::Import { bytes: buffer(buffers, 0)?, timeout_ms },
+        "import" => Call::Import {
+            bytes: buffer(buffers, 0)?,
+            timeout_ms,
+        },
         "close" => Call::Close,
-        other => return Err(Error::new(Code::InvalidArgument, format!("no operation {other:?}"))),
+        other => {
+            return Err(Error::new(
+                Code::InvalidArgument,
+                format!("no operation {other:?}"),
+            ));
+        }
     })
 }
 
@@ -218,7 +307,10 @@ fn timeout(args: &JsValue) -> Result<f64> {
     match number(args, "timeoutMs") {
         None => Ok(TIMEOUT_MS),
         Some(ms) if (0.0..=86_400_000.0).contains(&ms) => Ok(ms),
-        Some(ms) => Err(Error::new(Code::InvalidArgument, format!("timeoutMs must not be {ms}"))),
+        Some(ms) => Err(Error::new(
+            Code::InvalidArgument,
+            format!("timeoutMs must not be {ms}"),
+        )),
     }
 }
 
@@ -234,7 +326,11 @@ fn parse_append(args: &JsValue, buffers: &Array, tx: Option<TxId>) -> Result<Cal
     let table = text(args, "table")?;
     ident::check_table_name(&table)?;
     let options = get(args, "options");
-    let options = if options.is_object() { options } else { js_sys::Object::new().into() };
+    let options = if options.is_object() {
+        options
+    } else {
+        js_sys::Object::new().into()
+    };
     let take = |key: &str| {
         let value = get(&options, key);
         let ours: &js_sys::Object = options.unchecked_ref();
@@ -242,36 +338,57 @@ fn parse_append(args: &JsValue, buffers: &Array, tx: Option<TxId>) -> Result<Cal
         value
     };
     let retry = take("retry");
-    let policy: RetryPolicy =
-        if retry.is_undefined() { RetryPolicy::default() } else { read(retry, "retry")? };
+    let policy: RetryPolicy = if retry.is_undefined() {
+        RetryPolicy::default()
+    } else {
+        read(retry, "retry")?
+    };
     policy.check()?;
     let fallback = take("fallback");
-    let fallback: Fallback =
-        if fallback.is_undefined() { Fallback::default() } else { read(fallback, "fallback")? };
+    let fallback: Fallback = if fallback.is_undefined() {
+        Fallback::default()
+    } else {
+        read(fallback, "fallback")?
+    };
     let frame_id = match take("frameId") {
         missing if missing.is_undefined() => uuid(),
         given => check_frame_id(given.as_string())?,
     };
     let options: AppendOptions = read(options, "options")?;
     let (content, digest) = parse_content(args, buffers, &table)?;
-    let request = Box::new(AppendRequest { frame_id, table, options, content, digest });
+    let request = Box::new(AppendRequest {
+        frame_id,
+        table,
+        options,
+        content,
+        digest,
+    });
     Ok(match tx {
         Some(tx) => Call::JoinedAppend { request, tx },
-        None => Call::Append { request, policy, fallback },
+        None => Call::Append {
+            request,
+            policy,
+            fallback,
+        },
     })
 }
 
 fn check_frame_id(id: Option<String>) -> Result<String> {
     match id {
         Some(id) if (1..=128).contains(&id.chars().count()) => Ok(id),
-        _ => Err(Error::new(Code::InvalidArgument, "a frameId is a string of 1 to 128 characters")),
+        _ => Err(Error::new(
+            Code::InvalidArgument,
+            "a frameId is a string of 1 to 128 characters",
+        )),
     }
 }
 
 /// The rows, decoded and checked, and the digest of what was sent.
 fn parse_content(args: &JsValue, buffers: &Array, table: &str) -> Result<(Content, [u8; 16])> {
     let form = text(args, "form")?;
-    let mut parts = (0..buffers.length()).map(|i| buffer(buffers, i)).collect::<Result<Vec<_>>>()?;
+    let mut parts = (0..buffers.length())
+        .map(|i| buffer(buffers, i))
+        .collect::<Result<Vec<_>>>()?;
     let descriptor = get(args, "descriptor").as_string().unwrap_or_default();
     let mut hasher = XxHash3_128::new();
     for part in [table.as_bytes(), form.as_bytes(), descriptor.as_bytes()] {
@@ -297,7 +414,12 @@ fn parse_content(args: &JsValue, buffers: &Array, table: &str) -> Result<(Conten
             let buffers = parts.into_iter().map(Buffer::from_vec).collect();
             Content::Packed(Packed::parse(&descriptor, buffers).map_err(in_table)?)
         }
-        _ => return Err(Error::new(Code::InvalidArgument, format!("no frame form {form:?}"))),
+        _ => {
+            return Err(Error::new(
+                Code::InvalidArgument,
+                format!("no frame form {form:?}"),
+            ));
+        }
     };
     Ok((content, digest))
 }

@@ -48,30 +48,40 @@ pub enum Code {
     Closed,
 }
 
+/// Every code with its public spelling, as in `FramelockError.code`.
+const SPELLINGS: [(Code, &str); 19] = [
+    (Code::Busy, "BUSY"),
+    (Code::Timeout, "TIMEOUT"),
+    (Code::Aborted, "ABORTED"),
+    (Code::InvalidArgument, "INVALID_ARGUMENT"),
+    (Code::InvalidFrame, "INVALID_FRAME"),
+    (Code::UnsupportedType, "UNSUPPORTED_TYPE"),
+    (Code::LossyValue, "LOSSY_VALUE"),
+    (Code::SchemaMismatch, "SCHEMA_MISMATCH"),
+    (Code::Constraint, "CONSTRAINT"),
+    (Code::FrameIdConflict, "FRAME_ID_CONFLICT"),
+    (Code::Sql, "SQL"),
+    (Code::QuotaExceeded, "QUOTA_EXCEEDED"),
+    (Code::StorageUnavailable, "STORAGE_UNAVAILABLE"),
+    (Code::StorageLost, "STORAGE_LOST"),
+    (Code::Corrupt, "CORRUPT"),
+    (Code::NotADatabase, "NOT_A_DATABASE"),
+    (Code::ProtocolVersion, "PROTOCOL_VERSION"),
+    (Code::WorkerFailed, "WORKER_FAILED"),
+    (Code::Closed, "CLOSED"),
+];
+
 impl Code {
-    /// The public spelling, as in `FramelockError.code`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Code::Busy => "BUSY",
-            Code::Timeout => "TIMEOUT",
-            Code::Aborted => "ABORTED",
-            Code::InvalidArgument => "INVALID_ARGUMENT",
-            Code::InvalidFrame => "INVALID_FRAME",
-            Code::UnsupportedType => "UNSUPPORTED_TYPE",
-            Code::LossyValue => "LOSSY_VALUE",
-            Code::SchemaMismatch => "SCHEMA_MISMATCH",
-            Code::Constraint => "CONSTRAINT",
-            Code::FrameIdConflict => "FRAME_ID_CONFLICT",
-            Code::Sql => "SQL",
-            Code::QuotaExceeded => "QUOTA_EXCEEDED",
-            Code::StorageUnavailable => "STORAGE_UNAVAILABLE",
-            Code::StorageLost => "STORAGE_LOST",
-            Code::Corrupt => "CORRUPT",
-            Code::NotADatabase => "NOT_A_DATABASE",
-            Code::ProtocolVersion => "PROTOCOL_VERSION",
-            Code::WorkerFailed => "WORKER_FAILED",
-            Code::Closed => "CLOSED",
-        }
+    /// The public spelling.
+    pub fn as_str(self) -> &'static str {
+        let found = SPELLINGS.iter().find(|(code, _)| *code == self);
+        found.map_or("WORKER_FAILED", |(_, text)| text)
+    }
+
+    /// The code of a spelling; what is none of ours is `WORKER_FAILED`.
+    pub fn from_text(text: &str) -> Code {
+        let found = SPELLINGS.iter().find(|(_, spelling)| *spelling == text);
+        found.map_or(Code::WorkerFailed, |(code, _)| *code)
     }
 }
 

@@ -3,19 +3,20 @@
 //!
 //! Read the modules in this order; each names only those above it.
 pub mod error;
+pub mod message;
 pub mod policy;
 
 pub mod frame;
 
-//WIP pub mod platform;
-//WIP pub mod store;
+pub mod platform;
+pub mod store;
 
-//WIP pub mod ladder;
-//WIP pub mod lease;
-//WIP pub mod message;
-//WIP pub mod node;
+pub mod envelope;
+pub mod ladder;
+pub mod lease;
+pub mod node;
 
-//WIP #[cfg(target_family = "wasm")]
-//WIP pub mod api;
-//WIP #[cfg(target_family = "wasm")]
-//WIP pub mod web;
+#[cfg(target_family = "wasm")]
+pub mod api;
+#[cfg(target_family = "wasm")]
+pub mod web;

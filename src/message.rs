@@ -11,7 +11,9 @@
 //! parse is ignored, and whatever is claimed is checked again where it matters (by the lease, by
 //! the frame's checksum, by the applied ids).
 
+use crate::error::{Code, Error};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The version of everything that tabs share: lock names, channels, queue files.
 pub const PROTOCOL: u32 = 1;
@@ -36,12 +38,101 @@ pub fn channel_name(database: &str) -> String {
 
 /// A message; `from` is the sender's handle id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "kind",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum Message {
     /// The sender waits for the lease.
     Want { from: String },
-    /// The sender committed.
-    Committed { from: String, tables: Vec<String>, frame_ids: Vec<String> },
+    /// The sender committed: these tables changed, these frames are in.
+    Committed {
+        from: String,
+        tables: Vec<String>,
+        frames: Vec<FrameName>,
+    },
+    /// The sender put frames into the durable queue.
+    Queued { from: String },
+    /// A queued frame was refused by the database, and is on the rejected list now.
+    Rejected {
+        from: String,
+        frame: FrameName,
+        error: Refusal,
+    },
+    /// To whoever holds the lease: please apply the frame in the payload, an envelope, once the
+    /// frame `after` is in (frames of one handle and table keep their order).
+    Offer {
+        from: String,
+        frame_id: String,
+        after: Option<String>,
+    },
+    /// To the sender of an offer.
+    Answer {
+        from: String,
+        to: String,
+        frame_id: String,
+        answer: Answer,
+    },
+}
+
+/// A frame, as others need to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FrameName {
+    pub frame_id: String,
+    pub table: String,
+    pub rows: u64,
+}
+
+/// What became of an offer. No answer is one too: the sender then queues the frame.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "camelCase")]
+pub enum Answer {
+    /// It is committed.
+    Applied {
+        rows: u64,
+        coerced: BTreeMap<String, u64>,
+        duplicate: bool,
+    },
+    /// The database refuses it; nothing was written.
+    Refused { error: Refusal },
+}
+
+/// An [`Error`] on its way to another tab.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    pub code: String,
+    pub message: String,
+    pub table: Option<String>,
+    pub column: Option<String>,
+    pub row: Option<u64>,
+    pub sqlite_code: Option<i32>,
+}
+
+impl From<&Error> for Refusal {
+    fn from(error: &Error) -> Self {
+        Refusal {
+            code: error.code.as_str().to_owned(),
+            message: error.message.clone(),
+            table: error.table.clone(),
+            column: error.column.clone(),
+            row: error.row,
+            sqlite_code: error.sqlite_code,
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let mut error = Error::new(Code::from_text(&refusal.code), refusal.message);
+        error.table = refusal.table;
+        error.column = refusal.column;
+        error.row = refusal.row;
+        error.sqlite_code = refusal.sqlite_code;
+        error
+    }
 }
 
 impl Message {
@@ -78,7 +169,11 @@ mod tests {
         let message = Message::Committed {
             from: "a".into(),
             tables: vec!["t".into()],
-            frame_ids: vec!["1".into()],
+            frames: vec![FrameName {
+                frame_id: "1".into(),
+                table: "t".into(),
+                rows: 7,
+            }],
         };
         let bytes = message.encode(b"payload");
         assert_eq!(Message::decode(&bytes), Some((message, &b"payload"[..])));

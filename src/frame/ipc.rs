@@ -13,17 +13,22 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::buffer::Buffer;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, SchemaRef};
 use arrow::error::ArrowError;
+use arrow::ipc::convert::try_fb_to_schema;
 use arrow::ipc::reader::{read_dictionary, read_record_batch};
 use arrow::ipc::writer::StreamWriter;
 use arrow::ipc::{
-    Message, MessageHeader, convert::try_fb_to_schema, root_as_footer, root_as_message,
+    DictionaryBatch, Message, MessageHeader, MetadataVersion, root_as_footer, root_as_message,
 };
 
 use super::Frame;
+use super::ident::check_columns;
+use super::storage::Encoding;
+use super::verify::{Ledger, check_batch};
+use super::verify_schema::{Dictionaries, check_field, check_flatbuffer};
 use crate::error::{Code, Error, Result};
 
 const CONTINUATION: [u8; 4] = [0xff; 4];
@@ -50,47 +55,71 @@ pub fn encode(frame: &Frame) -> Result<Vec<u8>> {
 /// What has been read so far.
 struct Reader {
     schema: SchemaRef,
+    /// The value types of the dictionaries that the schema has.
+    types: Dictionaries,
+    /// The dictionaries as they are now; looked up only, never walked.
     dictionaries: HashMap<i64, ArrayRef>,
-    batches: Vec<arrow::array::RecordBatch>,
+    batches: Vec<RecordBatch>,
+    ledger: Ledger,
 }
 
 impl Reader {
-    fn new(schema: arrow::ipc::Schema<'_>) -> Result<Self> {
+    fn new(schema: arrow::ipc::Schema<'_>, input_bytes: usize) -> Result<Self> {
+        check_flatbuffer(schema)?;
         let schema = try_fb_to_schema(schema).map_err(invalid)?;
+        check_columns(&schema)?;
+        let mut types = Dictionaries::new();
+        for field in schema.fields() {
+            check_field(field, &mut types)?;
+            Encoding::of(field.data_type(), false).map_err(|e| e.in_column(field.name()))?;
+        }
         Ok(Reader {
             schema: Arc::new(schema),
+            types,
             dictionaries: HashMap::new(),
             batches: Vec::new(),
+            ledger: Ledger::new(input_bytes),
         })
     }
 
     /// Takes in one dictionary or record batch message with its body.
     fn read(&mut self, message: Message<'_>, body: &Buffer) -> Result<()> {
+        let version = message.version();
         if let Some(batch) = message.header_as_record_batch() {
-            let batch = read_record_batch(
-                body,
-                batch,
-                Arc::clone(&self.schema),
-                &self.dictionaries,
-                None,
-                &message.version(),
-            );
+            let fields = self.schema.fields().iter().map(AsRef::as_ref);
+            check_batch(fields, batch, version, body, &mut self.ledger)?;
+            let schema = Arc::clone(&self.schema);
+            let batch = read_record_batch(body, batch, schema, &self.dictionaries, None, &version);
             self.batches.push(batch.map_err(invalid)?);
             Ok(())
         } else if let Some(batch) = message.header_as_dictionary_batch() {
-            read_dictionary(
-                body,
-                batch,
-                &self.schema,
-                &mut self.dictionaries,
-                &message.version(),
-            )
-            .map_err(invalid)
+            self.read_dictionary(batch, version, body)
         } else {
             Err(malformed(
                 "a message that is neither a batch nor a dictionary",
             ))
         }
+    }
+
+    fn read_dictionary(
+        &mut self,
+        batch: DictionaryBatch<'_>,
+        version: MetadataVersion,
+        body: &Buffer,
+    ) -> Result<()> {
+        let (id, data) = (batch.id(), batch.data());
+        let (Some(values), Some(data)) = (self.types.get(&id), data) else {
+            return Err(malformed("a dictionary that no column has"));
+        };
+        let field = Field::new("", values.clone(), true);
+        check_batch([&field], data, version, body, &mut self.ledger)?;
+        if let Some(known) = self.dictionaries.get(&id).filter(|_| batch.isDelta()) {
+            // The old values are copied together with the new ones.
+            self.ledger
+                .allocate(known.get_buffer_memory_size() as u64 + body.len() as u64)?;
+        }
+        read_dictionary(body, batch, &self.schema, &mut self.dictionaries, &version)
+            .map_err(invalid)
     }
 
     fn finish(self) -> Frame {
@@ -106,7 +135,7 @@ fn decode_stream(bytes: &Buffer) -> Result<Frame> {
         let body = body_of(bytes, body_at, &message)?;
         at = body_at + body.len();
         match (&mut reader, message.header_as_schema()) {
-            (None, Some(schema)) => reader = Some(Reader::new(schema)?),
+            (None, Some(schema)) => reader = Some(Reader::new(schema, bytes.len())?),
             (Some(reader), None) => reader.read(message, &body)?,
             (Some(_), Some(_)) => return Err(malformed("a second schema")),
             (None, None) => return Err(malformed("the first message is not a schema")),
@@ -132,7 +161,7 @@ fn decode_file(bytes: &Buffer) -> Result<Frame> {
     let schema = footer
         .schema()
         .ok_or_else(|| malformed("the footer has no schema"))?;
-    let mut reader = Reader::new(schema)?;
+    let mut reader = Reader::new(schema, bytes.len())?;
     let blocks = [
         (footer.dictionaries(), MessageHeader::DictionaryBatch),
         (footer.recordBatches(), MessageHeader::RecordBatch),
@@ -213,6 +242,11 @@ pub(super) fn malformed(what: impl std::fmt::Display) -> Error {
     )
 }
 
+/// Something well-formed that is not read.
+pub(super) fn unsupported(what: &str) -> Error {
+    Error::new(Code::UnsupportedType, what)
+}
+
 fn invalid(error: ArrowError) -> Error {
     malformed(error)
 }
@@ -220,7 +254,7 @@ fn invalid(error: ArrowError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Int64Array, RecordBatch, StringArray};
+    use arrow::array::{Int64Array, StringArray};
     use arrow::ipc::writer::FileWriter;
 
     fn batch() -> RecordBatch {

@@ -27,6 +27,8 @@ pub mod storage;
 mod target;
 pub mod types;
 pub mod values;
+mod verify;
+mod verify_schema;
 
 use std::sync::Arc;
 

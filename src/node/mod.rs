@@ -7,7 +7,20 @@
 //! Calls wait in one queue, in call order. Whenever the lease is held and no transaction of the
 //! caller's is open, the node runs the next *unit* (one statement, or a group of frames in one
 //! transaction), then looks whether another tab waits, and gives the lease up if so.
+//!
+//! | file | job |
+//! |---|---|
+//! | `lock` | the lease comes and goes |
+//! | `fall` | what has waited long enough goes down the ladder |
+//! | `handoff` | frames to and from the other tabs |
+//! | `queue` | the durable queue: drained, counted, waited for |
+//! | `unit` | what runs under the lease |
+//! | `transaction` | the caller's own transaction |
 
+mod fall;
+mod handoff;
+mod lock;
+mod queue;
 mod transaction;
 mod types;
 mod unit;
@@ -15,18 +28,16 @@ mod unit;
 pub use types::*;
 
 use crate::error::{Code, Error};
-use crate::ladder::{Attempt, Ladder, Next};
-use crate::lease::{Lease, LockId, State, Step};
-use crate::message::Message;
-use crate::platform::FileError;
-use crate::store::{AppendRequest, Attached, Mode, Os, PackOptions, Params, Store};
-use std::collections::{BTreeSet, VecDeque};
+use crate::ladder::{Attempt, Ladder};
+use crate::lease::Lease;
+use crate::message::{FrameName, Message};
+use crate::store::{AppendRequest, Mode, Os, PackOptions, Params, Store};
+use handoff::Offer;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A lease that nobody uses is given back after this time. Getting it back from a free lock takes
 /// 1 ms, from an idle holder 6 to 8 ms: keeping it only helps a tab that is alone.
 const IDLE_LEASE_MS: f64 = 2000.0;
-/// With the lock but without handles for this long, somebody who does not know the lock has them.
-const OPEN_PATIENCE: u32 = 60;
 
 /// What a node is told once.
 pub struct Config {
@@ -38,6 +49,8 @@ pub struct Config {
     pub shared_reads: bool,
     /// `durability: 'full'`.
     pub durable: bool,
+    /// Whether the durable queue held frames when the handle was opened.
+    pub queue_waits: bool,
 }
 
 /// A call that waits for the lease.
@@ -45,18 +58,52 @@ struct Op {
     call: CallId,
     work: Work,
     since_ms: f64,
-    /// Appends settle by their ladder, everything else by this time.
+    /// When to look at it again: appends settle by their ladder, everything else by this time.
     until_ms: f64,
 }
 
 enum Work {
-    Append { request: Box<AppendRequest>, ladder: Box<Ladder> },
-    Exec { sql: String, params: Params },
-    Query { sql: String, params: Params, options: PackOptions, writes: bool },
-    QueryArrow { sql: String, params: Params, writes: bool },
+    Append(Box<Append>),
+    Exec {
+        sql: String,
+        params: Params,
+    },
+    Query {
+        sql: String,
+        params: Params,
+        options: PackOptions,
+        writes: bool,
+    },
+    QueryArrow {
+        sql: String,
+        params: Params,
+        writes: bool,
+    },
     Begin,
+    WhenCommitted {
+        frame_id: String,
+    },
+    Drain {
+        started: bool,
+        applied: u64,
+        rejected: u64,
+    },
     Export,
-    Import { bytes: Vec<u8> },
+    Import {
+        bytes: Vec<u8>,
+    },
+}
+
+/// A frame on its way.
+struct Append {
+    request: AppendRequest,
+    ladder: Ladder,
+    /// The holder has been asked to apply it.
+    offered: bool,
+    /// It is in the queue, or on its way there.
+    enqueued: bool,
+    /// It is durable in the queue, and the holder is given time to apply it from there.
+    filed: bool,
 }
 
 impl Work {
@@ -77,23 +124,28 @@ pub struct Node {
     ops: VecDeque<Op>,
     tx: Option<TxId>,
     /// Frames that joined the open transaction.
-    tx_frames: Vec<String>,
+    tx_frames: Vec<FrameName>,
     last_tx: TxId,
     effects: Vec<Effect>,
     now_ms: f64,
     random: u64,
     /// Another tab asked for the lease since we got it.
     wanted: bool,
+    /// Work of our own ran under this lease; with `wanted`, it is the others' turn.
+    served: bool,
     /// A unit has run, and who waits is being looked up: nothing runs before the answer.
     looking: bool,
     idle_since_ms: f64,
     hidden: bool,
     suspended: bool,
+    /// A transaction died here: whoever reads must first undo it, which takes a write lease.
+    recover: bool,
     /// The call that closes the handle, once all calls before it are settled.
     closing: Option<CallId>,
     closed: bool,
-    /// A transaction died here: whoever reads must first undo it, which takes a write lease.
-    recover: bool,
+    /// Frames that other tabs offered to this one, the holder.
+    inbox: VecDeque<Offer>,
+    queue: queue::Queue,
     status_calls: Vec<CallId>,
     counters: Counters,
     told: Option<(LockStatus, Option<Origin>)>,
@@ -104,6 +156,7 @@ impl Node {
     pub fn new(config: Config, os: Box<dyn Os>) -> Node {
         Node {
             random: config.seed,
+            queue: queue::Queue::new(config.queue_waits),
             config,
             store: Store::new(os),
             lease: Lease::default(),
@@ -114,13 +167,15 @@ impl Node {
             effects: Vec::new(),
             now_ms: 0.0,
             wanted: false,
+            served: false,
             looking: false,
             idle_since_ms: 0.0,
             hidden: false,
             suspended: false,
+            recover: false,
             closing: None,
             closed: false,
-            recover: false,
+            inbox: VecDeque::new(),
             status_calls: Vec::new(),
             counters: Counters::default(),
             told: None,
@@ -139,29 +194,39 @@ impl Node {
             }
             Event::LockLost(id) => self.lock_lost(id),
             Event::Opened(id, outcome) => self.opened(id, outcome),
-            Event::LockQueried { held, others_wait, foreign_version } => {
-                self.lock_queried(held, others_wait, foreign_version);
+            Event::LockQueried {
+                held,
+                others_wait,
+                foreign_version,
+                queue,
+            } => {
+                self.lock_queried(held, others_wait, foreign_version, queue);
             }
+            Event::Enqueued(call, outcome) => self.enqueued(call, outcome),
+            Event::QueueLoaded(outcome) => self.queue_loaded(outcome),
+            Event::RejectedLoaded(outcome) => self.rejected_loaded(outcome),
             Event::Message(bytes) => self.message(&bytes),
             Event::Hidden(hidden) => self.hidden = hidden,
             Event::Suspend => self.suspend(),
             Event::Resume => self.suspended = false,
             Event::Wake => {}
         }
-        self.advance();
+        if !self.closed {
+            self.advance();
+        }
         std::mem::take(&mut self.effects)
     }
 
     /// When the node wants to be woken, if nothing happens before.
-    pub fn wake_at_ms(&mut self) -> Option<f64> {
-        let mut times: Vec<f64> = self.lease.wake_at_ms().into_iter().collect();
-        for op in &mut self.ops {
-            times.push(op.until_ms);
-        }
-        if self.lease.held().is_some() && self.tx.is_none() && self.ops.is_empty() {
-            times.push(self.idle_since_ms + IDLE_LEASE_MS);
-        }
-        times.into_iter().filter(|at| at.is_finite()).min_by(f64::total_cmp)
+    pub fn wake_at_ms(&self) -> Option<f64> {
+        let ops = self.ops.iter().map(|op| op.until_ms);
+        let idle = self.lease.held().is_some() && self.tx.is_none() && self.ops.is_empty();
+        let release = idle.then_some(self.idle_since_ms + IDLE_LEASE_MS);
+        ops.chain(release)
+            .chain(self.lease.wake_at_ms())
+            .chain(self.queue.drain_at_ms)
+            .filter(|at| at.is_finite() && !self.closed)
+            .min_by(f64::total_cmp)
     }
 
     /// The size of the database file in bytes, as of the last lease.
@@ -174,33 +239,102 @@ impl Node {
             return self.fail(call, Error::new(Code::Closed, "the handle is closed"));
         }
         let (work, timeout_ms) = match what {
-            Call::Append { request, policy, fallback } => {
-                let ladder = Box::new(Ladder::new(policy, fallback, self.now_ms));
-                (Work::Append { request, ladder }, 0.0)
+            Call::Append {
+                request,
+                policy,
+                fallback,
+            } => {
+                let ladder = Ladder::new(policy, fallback, self.now_ms);
+                let append = Append {
+                    request: *request,
+                    ladder,
+                    offered: false,
+                    enqueued: false,
+                    filed: false,
+                };
+                (Work::Append(Box::new(append)), 0.0)
             }
             Call::JoinedAppend { request, tx } => return self.tx_append(call, &request, tx),
-            Call::Exec { sql, params, tx: Some(tx), .. } => {
+            Call::Exec {
+                sql,
+                params,
+                tx: Some(tx),
+                ..
+            } => {
                 return self.tx_exec(call, tx, &sql, &params);
             }
-            Call::Query { sql, params, options, tx: Some(tx), .. } => {
+            Call::Query {
+                sql,
+                params,
+                options,
+                tx: Some(tx),
+                ..
+            } => {
                 return self.tx_query(call, tx, &sql, &params, options);
             }
-            Call::QueryArrow { sql, params, tx: Some(tx), .. } => {
+            Call::QueryArrow {
+                sql,
+                params,
+                tx: Some(tx),
+                ..
+            } => {
                 return self.tx_query_arrow(call, tx, &sql, &params);
             }
-            Call::Exec { sql, params, timeout_ms, .. } => (Work::Exec { sql, params }, timeout_ms),
-            Call::Query { sql, params, options, timeout_ms, .. } => {
-                (Work::Query { sql, params, options, writes: false }, timeout_ms)
-            }
-            Call::QueryArrow { sql, params, timeout_ms, .. } => {
-                (Work::QueryArrow { sql, params, writes: false }, timeout_ms)
-            }
+            Call::Exec {
+                sql,
+                params,
+                timeout_ms,
+                ..
+            } => (Work::Exec { sql, params }, timeout_ms),
+            Call::Query {
+                sql,
+                params,
+                options,
+                timeout_ms,
+                ..
+            } => (
+                Work::Query {
+                    sql,
+                    params,
+                    options,
+                    writes: false,
+                },
+                timeout_ms,
+            ),
+            Call::QueryArrow {
+                sql,
+                params,
+                timeout_ms,
+                ..
+            } => (
+                Work::QueryArrow {
+                    sql,
+                    params,
+                    writes: false,
+                },
+                timeout_ms,
+            ),
             Call::Begin { timeout_ms } => (Work::Begin, timeout_ms),
             Call::Commit { tx } => return self.tx_commit(call, tx),
             Call::Rollback { tx } => return self.tx_rollback(call, tx),
             Call::Status => {
                 self.status_calls.push(call);
-                return self.look();
+                return self.effects.push(Effect::QueryLock { count_queue: true });
+            }
+            Call::WhenCommitted { frame_id } => (Work::WhenCommitted { frame_id }, f64::INFINITY),
+            Call::Drain { timeout_ms } => (
+                Work::Drain {
+                    started: false,
+                    applied: 0,
+                    rejected: 0,
+                },
+                timeout_ms,
+            ),
+            Call::Rejected => return self.list_rejected(call),
+            Call::RetryRejected { frame_id } => return self.retry_rejected(call, frame_id),
+            Call::DiscardRejected { frame_id } => {
+                self.effects.push(Effect::RemoveRejected { frame_id });
+                return self.reply(call, Reply::Nothing);
             }
             Call::Export { timeout_ms } => (Work::Export, timeout_ms),
             Call::Import { bytes, timeout_ms } => (Work::Import { bytes }, timeout_ms),
@@ -210,17 +344,28 @@ impl Node {
             }
         };
         let (since_ms, until_ms) = (self.now_ms, self.now_ms + timeout_ms);
-        self.ops.push_back(Op { call, work, since_ms, until_ms });
+        self.ops.push_back(Op {
+            call,
+            work,
+            since_ms,
+            until_ms,
+        });
     }
 
     fn cancel(&mut self, call: CallId) {
-        if let Some(at) = self.ops.iter().position(|op| op.call == call)
-            && let Some(op) = self.ops.remove(at)
+        let Some(at) = self.ops.iter().position(|op| op.call == call) else {
+            return;
+        };
+        // A frame that another tab or the queue may have by now cannot be called back.
+        if let Work::Append(append) = &self.ops[at].work
+            && (append.offered || append.enqueued)
         {
-            let attempts = attempts_of(&op);
-            let error = Error::new(Code::Aborted, "the signal fired; nothing was written");
-            self.effects.push(Effect::Reply(call, Err(error), attempts));
+            return;
         }
+        self.fail_op(
+            at,
+            Error::new(Code::Aborted, "the signal fired; nothing was written"),
+        );
     }
 
     /// Moves everything as far as it goes at this moment.
@@ -237,7 +382,6 @@ impl Node {
     fn finish_closing(&mut self) {
         if let Some(call) = self.closing
             && self.ops.is_empty()
-            && !self.closed
         {
             self.closed = true;
             self.release_lease();
@@ -246,239 +390,72 @@ impl Node {
         }
     }
 
-    /// Settles what has waited long enough, and works out when the rest has.
-    fn expire(&mut self) {
-        // Whoever can run now, runs: time that is up is no reason to refuse what is possible.
-        let ready = self.lease.held().is_some() && self.tx.is_none() && !self.looking;
-        let mut at = 0;
-        while at < self.ops.len() && !ready {
-            let now_ms = self.now_ms;
-            let mut random = self.random;
-            let op = &mut self.ops[at];
-            let failed = match &mut op.work {
-                Work::Append { ladder, .. } => {
-                    match ladder.poll(now_ms, &mut || next_random(&mut random)) {
-                        Next::WaitUntil(until_ms) => {
-                            op.until_ms = until_ms;
-                            None
-                        }
-                        Next::Fail(error) => Some(error),
-                        Next::Handoff | Next::Queue => {
-                            Some(Error::new(Code::Busy, "the write lock stayed taken"))
-                        }
-                    }
-                }
-                _ if now_ms >= op.until_ms => {
-                    let waited = now_ms - op.since_ms;
-                    let message = format!("the lock stayed taken for {waited:.0} ms");
-                    Some(Error::new(Code::Busy, message))
-                }
-                _ => None,
-            };
-            self.random = random;
-            match failed {
-                None => at += 1,
-                Some(error) => self.fail_op(at, error),
-            }
-        }
-    }
-
-    fn fail_op(&mut self, at: usize, error: Error) {
-        if let Some(op) = self.ops.remove(at) {
-            let attempts = attempts_of(&op);
-            if let Work::Append { request, .. } = &op.work {
-                self.counters.busy += u64::from(error.code == Code::Busy);
-                let error = error.in_table(&request.table);
-                self.effects.push(Effect::Reply(op.call, Err(error), attempts));
-            } else {
-                self.effects.push(Effect::Reply(op.call, Err(error), attempts));
-            }
-        }
-    }
-
-    /// Wants, keeps or gives up the lease, as the work at hand asks.
-    fn settle_lease(&mut self) {
-        if self.looking && self.lease.held().is_some() {
-            return;
-        }
-        let needed = self.ops.iter().map(|op| self.needed_mode(&op.work)).max();
-        let Some(held) = self.lease.held() else {
-            let steps = match needed {
-                Some(mode) if !self.suspended => self.lease.want(mode, self.now_ms),
-                _ => self.lease.give_up(),
-            };
-            return self.take(steps);
-        };
-        if self.tx.is_some() {
-            return;
-        }
-        let idle = self.ops.is_empty();
-        let too_weak = needed.is_some_and(|mode| mode > held);
-        let expired = idle && self.now_ms - self.idle_since_ms >= IDLE_LEASE_MS;
-        if self.wanted || too_weak || expired || self.suspended || (idle && self.hidden) {
-            self.release_lease();
-            self.settle_lease();
-        }
-    }
-
-    fn needed_mode(&self, work: &Work) -> Mode {
-        let shared = self.config.shared_reads && !self.recover;
-        if shared { work.mode() } else { Mode::Exclusive }
-    }
-
-    fn release_lease(&mut self) {
-        if let Err(error) = self.store.detach() {
-            // Merged writes are pending only inside a transaction, and none is open; should one
-            // fail to reach the file all the same, the journal has it, and the next lease undoes.
-            self.effects.push(Effect::Notify(self.status_notice()));
-            drop(error);
-        }
-        self.wanted = false;
-        self.looking = false;
-        let steps = self.lease.release();
-        self.take(steps);
-    }
-
-    fn take(&mut self, steps: Vec<Step>) {
-        for step in steps {
-            self.effects.push(match step {
-                Step::Request { id, mode } => Effect::RequestLock { id, mode },
-                Step::Cancel { id } => Effect::CancelLock { id },
-                Step::Open { id, mode } => Effect::OpenHandles { id, mode },
-                Step::Release { id } => Effect::ReleaseLock { id },
-                Step::AskOthers => {
-                    let want = Message::Want { from: self.config.node_id.clone() };
-                    Effect::Post(want.encode(&[]))
-                }
-            });
-        }
-    }
-
-    fn opened(&mut self, id: LockId, outcome: Result<crate::platform::Handles, FileError>) {
-        if !self.lease.expects_handles(id) {
-            return; // Dropping the handles closes them.
-        }
-        let handles = match outcome {
-            Ok(handles) => handles,
-            Err(FileError::InUse(_)) if self.lease.refusals() < OPEN_PATIENCE => {
-                self.lease.handles_in_use(self.now_ms);
-                if self.lease.refusals() == 8 {
-                    self.look(); // Perhaps a tab with another version of the protocol has it.
-                }
-                return;
-            }
-            Err(error) => {
-                let code = match error {
-                    FileError::Lost(_) => Code::StorageLost,
-                    FileError::Quota(_) => Code::QuotaExceeded,
-                    FileError::InUse(_) => Code::Busy,
-                    FileError::Io(_) => Code::StorageUnavailable,
-                };
-                let steps = self.lease.release();
-                self.take(steps);
-                return self.fail_all(&Error::new(code, error.to_string()));
-            }
-        };
-        let attached = self.store.attach(handles, self.lease.mode(), self.config.durable);
-        self.lease.opened();
-        self.idle_since_ms = self.now_ms;
-        match attached {
-            Ok(Attached::Ready) => {
-                self.recover = false;
-                self.look();
-            }
-            Ok(Attached::NeedsRecovery) => {
-                self.recover = true;
-                self.release_lease();
-            }
-            Err(error) => {
-                self.release_lease();
-                self.fail_all(&error);
-            }
-        }
-    }
-
-    fn fail_all(&mut self, error: &Error) {
-        for op in std::mem::take(&mut self.ops) {
-            self.effects.push(Effect::Reply(op.call, Err(error.clone()), attempts_of(&op)));
-        }
-    }
-
-    fn lock_lost(&mut self, id: LockId) {
-        if self.lease.is_current(id) {
-            // The handles are still ours alone, so undoing is safe; writing on is not.
-            self.abandon_transaction();
-            let _closed_anyway = self.store.detach();
-            self.lease.lost();
-            self.looking = false;
-            self.wanted = false;
-        }
-    }
-
-    fn suspend(&mut self) {
-        self.suspended = true;
-        self.abandon_transaction();
-        if self.lease.held().is_some() {
-            self.release_lease();
-        } else {
-            let steps = self.lease.give_up();
-            self.take(steps);
-        }
-    }
-
-    fn look(&mut self) {
-        self.effects.push(Effect::QueryLock);
-    }
-
-    fn lock_queried(&mut self, held: bool, others_wait: bool, foreign_version: bool) {
-        self.looking = false;
-        if foreign_version && matches!(self.lease.state(), State::Opening { .. }) {
-            let steps = self.lease.release();
-            self.take(steps);
-            self.fail_all(&Error::new(
-                Code::ProtocolVersion,
-                "a tab with another version of framelock has this database open; reload it",
-            ));
-        }
-        self.wanted |= others_wait && self.lease.held().is_some();
-        let (lock, holder) = match (self.lease.state(), held) {
-            (State::Held, _) => (LockStatus::Held, Some(Origin::ThisTab)),
-            (State::Waiting { .. } | State::Opening { .. }, held) => {
-                (LockStatus::Waiting, held.then_some(Origin::OtherTab))
-            }
-            (State::Free, true) => (LockStatus::Free, Some(Origin::OtherTab)),
-            (State::Free, false) => (LockStatus::Free, None),
-        };
-        for call in std::mem::take(&mut self.status_calls) {
-            let status = Status { lock, holder, queued: 0, rejected: 0, counters: self.counters };
-            self.effects.push(Effect::Reply(call, Ok(Reply::Status(Box::new(status))), vec![]));
-        }
-    }
-
     fn message(&mut self, bytes: &[u8]) {
-        match Message::decode(bytes) {
-            Some((Message::Want { .. }, _)) => self.wanted |= self.lease.held().is_some(),
-            Some((Message::Committed { tables, frame_ids, .. }, _)) => {
+        let Some((message, payload)) = Message::decode(bytes) else {
+            return;
+        };
+        match message {
+            Message::Want { .. } => self.wanted |= self.lease.held().is_some(),
+            Message::Committed { tables, frames, .. } => {
+                self.frames_committed(&frames);
                 let origin = Origin::OtherTab;
-                let notice = Notice::Commit { tables, frame_ids, origin };
-                self.effects.push(Effect::Notify(notice));
+                let frame_ids = frames.into_iter().map(|frame| frame.frame_id).collect();
+                self.effects.push(Effect::Notify(Notice::Commit {
+                    tables,
+                    frame_ids,
+                    origin,
+                }));
             }
-            None => {}
+            Message::Queued { .. } => self.queue_grew(),
+            Message::Rejected { frame, error, .. } => self.frame_rejected(&frame, error.into()),
+            Message::Offer {
+                from,
+                frame_id,
+                after,
+            } => {
+                self.offer_received(from, frame_id, after, payload);
+            }
+            Message::Answer {
+                to,
+                frame_id,
+                answer,
+                ..
+            } => {
+                if to == self.config.node_id {
+                    self.answered(&frame_id, answer);
+                }
+            }
         }
     }
 
-    /// Tells everybody what a commit changed.
-    fn announce(&mut self, tables: BTreeSet<String>, frame_ids: Vec<String>) {
-        if tables.is_empty() && frame_ids.is_empty() {
+    fn send(&mut self, message: &Message, payload: &[u8]) {
+        self.effects.push(Effect::Post(message.encode(payload)));
+    }
+
+    fn me(&self) -> String {
+        self.config.node_id.clone()
+    }
+
+    /// Tells everybody, this node's own waiters too, what a commit changed.
+    fn announce(&mut self, tables: BTreeSet<String>, frames: Vec<FrameName>) {
+        if tables.is_empty() && frames.is_empty() {
             return;
         }
         let tables: Vec<String> = tables.into_iter().collect();
-        let from = self.config.node_id.clone();
-        let message =
-            Message::Committed { from, tables: tables.clone(), frame_ids: frame_ids.clone() };
-        self.effects.push(Effect::Post(message.encode(&[])));
+        let message = Message::Committed {
+            from: self.me(),
+            tables: tables.clone(),
+            frames: frames.clone(),
+        };
+        self.send(&message, &[]);
+        self.frames_committed(&frames);
+        let frame_ids = frames.into_iter().map(|frame| frame.frame_id).collect();
         let origin = Origin::ThisTab;
-        self.effects.push(Effect::Notify(Notice::Commit { tables, frame_ids, origin }));
+        self.effects.push(Effect::Notify(Notice::Commit {
+            tables,
+            frame_ids,
+            origin,
+        }));
     }
 
     fn reply(&mut self, call: CallId, reply: Reply) {
@@ -489,36 +466,78 @@ impl Node {
         self.effects.push(Effect::Reply(call, Err(error), vec![]));
     }
 
-    fn status_notice(&self) -> Notice {
-        let (lock, holder) = match self.lease.state() {
-            State::Held => (LockStatus::Held, Some(Origin::ThisTab)),
-            State::Free => (LockStatus::Free, None),
-            _ => (LockStatus::Waiting, None),
+    fn fail_op(&mut self, at: usize, error: Error) {
+        let Some(op) = self.ops.remove(at) else {
+            return;
         };
-        Notice::Status { lock, holder }
+        let attempts = attempts_of(&op);
+        let error = match &op.work {
+            Work::Append(append) => {
+                self.counters.busy += u64::from(error.code == Code::Busy);
+                if error.table.is_some() {
+                    error
+                } else {
+                    error.in_table(&append.request.table)
+                }
+            }
+            _ => error,
+        };
+        self.effects
+            .push(Effect::Reply(op.call, Err(error), attempts));
     }
 
-    fn tell_status(&mut self) {
-        let Notice::Status { lock, holder } = self.status_notice() else { return };
-        if self.told != Some((lock, holder)) {
-            self.told = Some((lock, holder));
-            self.effects.push(Effect::Notify(Notice::Status { lock, holder }));
+    fn fail_all(&mut self, error: &Error) {
+        while !self.ops.is_empty() {
+            self.fail_op(0, error.clone());
         }
+    }
+
+    fn give_receipt(&mut self, call: CallId, receipt: Receipt) {
+        use crate::ladder::Path;
+        match receipt.path {
+            Path::Direct => self.counters.direct += 1,
+            Path::Handoff => self.counters.handoff += 1,
+            Path::Queued => self.counters.queued += 1,
+            Path::Duplicate => self.counters.duplicate += 1,
+            Path::Joined => {}
+        }
+        self.reply(call, Reply::Receipt(Box::new(receipt.clone())));
+        self.effects
+            .push(Effect::Notify(Notice::Append(Box::new(receipt))));
+    }
+}
+
+impl Append {
+    fn name(&self) -> FrameName {
+        name_of(&self.request)
+    }
+
+    /// The receipt for this frame, as things stand.
+    fn receipt(&self, now_ms: f64, path: crate::ladder::Path, committed: bool) -> Receipt {
+        Receipt {
+            frame_id: self.request.frame_id.clone(),
+            table: self.request.table.clone(),
+            rows: self.request.content.rows(),
+            path,
+            committed,
+            attempts: self.ladder.attempts().to_vec(),
+            elapsed_ms: self.ladder.elapsed_ms(now_ms),
+            coerced: BTreeMap::new(),
+        }
+    }
+}
+
+fn name_of(request: &AppendRequest) -> FrameName {
+    FrameName {
+        frame_id: request.frame_id.clone(),
+        table: request.table.clone(),
+        rows: request.content.rows(),
     }
 }
 
 fn attempts_of(op: &Op) -> Vec<Attempt> {
     match &op.work {
-        Work::Append { ladder, .. } => ladder.attempts().to_vec(),
+        Work::Append(append) => append.ladder.attempts().to_vec(),
         _ => Vec::new(),
     }
-}
-
-/// splitmix64, as a number in `[0, 1)`.
-fn next_random(state: &mut u64) -> f64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
 }

@@ -2,9 +2,10 @@
 //! held from `begin` to the end, and nothing else runs in between.
 
 use super::types::{CallId, Receipt, Reply, TxId};
-use super::{Effect, Node};
+use super::{Effect, Node, name_of};
 use crate::error::{Code, Error, Result};
 use crate::ladder::Path;
+use crate::message::FrameName;
 use crate::store::{AppendRequest, PackOptions, Params};
 
 impl Node {
@@ -22,7 +23,9 @@ impl Node {
     }
 
     pub(super) fn tx_exec(&mut self, call: CallId, tx: TxId, sql: &str, params: &Params) {
-        self.in_tx(call, tx, |node| node.store.exec(sql, params).map(Reply::Exec));
+        self.in_tx(call, tx, |node| {
+            node.store.exec(sql, params).map(Reply::Exec)
+        });
     }
 
     pub(super) fn tx_query(
@@ -37,7 +40,9 @@ impl Node {
     }
 
     pub(super) fn tx_query_arrow(&mut self, call: CallId, tx: TxId, sql: &str, params: &Params) {
-        self.in_tx(call, tx, |node| node.store.query_arrow(sql, params).map(Reply::Bytes));
+        self.in_tx(call, tx, |node| {
+            node.store.query_arrow(sql, params).map(Reply::Bytes)
+        });
     }
 
     /// `tx.appendFrame`: the frame joins the transaction, all or nothing by a savepoint.
@@ -52,24 +57,29 @@ impl Node {
         match outcome {
             Err(error) => self.fail(call, error),
             Ok(applied) => {
+                // A duplicate may be of a frame that this same transaction wrote.
+                let joined = self
+                    .tx_frames
+                    .iter()
+                    .any(|f| f.frame_id == request.frame_id);
                 if !applied.duplicate {
-                    self.tx_frames.push(request.frame_id.clone());
+                    self.tx_frames.push(name_of(request));
                 }
-                let path = if applied.duplicate { Path::Duplicate } else { Path::Joined };
-                self.give_receipt(
-                    call,
-                    Receipt {
-                        frame_id: request.frame_id.clone(),
-                        table: request.table.clone(),
-                        rows: applied.rows,
-                        path,
-                        // A duplicate may be of a frame that this same transaction wrote.
-                        committed: applied.duplicate && !self.tx_frames.contains(&request.frame_id),
-                        attempts: vec![],
-                        elapsed_ms: 0.0,
-                        coerced: applied.coerced,
+                let receipt = Receipt {
+                    frame_id: request.frame_id.clone(),
+                    table: request.table.clone(),
+                    rows: applied.rows,
+                    path: if applied.duplicate {
+                        Path::Duplicate
+                    } else {
+                        Path::Joined
                     },
-                );
+                    committed: applied.duplicate && !joined,
+                    attempts: vec![],
+                    elapsed_ms: 0.0,
+                    coerced: applied.coerced,
+                };
+                self.give_receipt(call, receipt);
             }
         }
     }
@@ -78,10 +88,10 @@ impl Node {
         if self.tx != Some(tx) {
             return self.fail(call, Error::new(Code::Closed, "the transaction is over"));
         }
-        let frame_ids = std::mem::take(&mut self.tx_frames);
+        let frames = std::mem::take(&mut self.tx_frames);
         let outcome = match self.store.commit() {
             // An error after the point of no return leaves everything committed.
-            Err(_) if !frame_ids.is_empty() && self.are_applied(&frame_ids) => {
+            Err(_) if !frames.is_empty() && self.are_applied(&frames) => {
                 Ok(std::collections::BTreeSet::new())
             }
             other => other,
@@ -89,15 +99,17 @@ impl Node {
         self.end_transaction();
         match outcome {
             Ok(tables) => {
-                self.announce(tables, frame_ids);
+                self.announce(tables, frames);
                 self.reply(call, Reply::Nothing);
             }
             Err(error) => self.fail(call, error),
         }
     }
 
-    fn are_applied(&self, frame_ids: &[String]) -> bool {
-        frame_ids.iter().all(|id| matches!(self.store.find_frame(id), Ok(Some(_))))
+    fn are_applied(&self, frames: &[FrameName]) -> bool {
+        frames
+            .iter()
+            .all(|frame| matches!(self.store.find_frame(&frame.frame_id), Ok(Some(_))))
     }
 
     pub(super) fn tx_rollback(&mut self, call: CallId, tx: TxId) {
@@ -118,8 +130,6 @@ impl Node {
     fn end_transaction(&mut self) {
         self.tx = None;
         self.tx_frames = Vec::new();
-        self.idle_since_ms = self.now_ms;
-        self.looking = true;
         self.look();
     }
 }

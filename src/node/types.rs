@@ -3,10 +3,11 @@
 use crate::error::Result;
 use crate::ladder::{Attempt, Fallback, Path};
 use crate::lease::LockId;
+use crate::message::Refusal;
 use crate::platform::{FileError, Handles};
 use crate::policy::RetryPolicy;
 use crate::store::{AppendRequest, ExecResult, Mode, PackOptions, PackedRows, Params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Names one call of the client; its reply carries the same.
@@ -16,17 +17,66 @@ pub type TxId = u32;
 
 /// What the client asks for. `tx` names the open transaction that a statement belongs to.
 pub enum Call {
-    Append { request: Box<AppendRequest>, policy: RetryPolicy, fallback: Fallback },
-    JoinedAppend { request: Box<AppendRequest>, tx: TxId },
-    Exec { sql: String, params: Params, timeout_ms: f64, tx: Option<TxId> },
-    Query { sql: String, params: Params, options: PackOptions, timeout_ms: f64, tx: Option<TxId> },
-    QueryArrow { sql: String, params: Params, timeout_ms: f64, tx: Option<TxId> },
-    Begin { timeout_ms: f64 },
-    Commit { tx: TxId },
-    Rollback { tx: TxId },
+    Append {
+        request: Box<AppendRequest>,
+        policy: RetryPolicy,
+        fallback: Fallback,
+    },
+    JoinedAppend {
+        request: Box<AppendRequest>,
+        tx: TxId,
+    },
+    Exec {
+        sql: String,
+        params: Params,
+        timeout_ms: f64,
+        tx: Option<TxId>,
+    },
+    Query {
+        sql: String,
+        params: Params,
+        options: PackOptions,
+        timeout_ms: f64,
+        tx: Option<TxId>,
+    },
+    QueryArrow {
+        sql: String,
+        params: Params,
+        timeout_ms: f64,
+        tx: Option<TxId>,
+    },
+    Begin {
+        timeout_ms: f64,
+    },
+    Commit {
+        tx: TxId,
+    },
+    Rollback {
+        tx: TxId,
+    },
     Status,
-    Export { timeout_ms: f64 },
-    Import { bytes: Vec<u8>, timeout_ms: f64 },
+    WhenCommitted {
+        frame_id: String,
+    },
+    Drain {
+        timeout_ms: f64,
+    },
+    /// The frames that the database refused.
+    Rejected,
+    /// Puts a refused frame back into the queue.
+    RetryRejected {
+        frame_id: String,
+    },
+    DiscardRejected {
+        frame_id: String,
+    },
+    Export {
+        timeout_ms: f64,
+    },
+    Import {
+        bytes: Vec<u8>,
+        timeout_ms: f64,
+    },
     Close,
 }
 
@@ -43,7 +93,18 @@ pub enum Event {
     /// Opening the handles ended.
     Opened(LockId, std::result::Result<Handles, FileError>),
     /// The answer to [`Effect::QueryLock`].
-    LockQueried { held: bool, others_wait: bool, foreign_version: bool },
+    LockQueried {
+        held: bool,
+        others_wait: bool,
+        foreign_version: bool,
+        queue: Option<QueueCounts>,
+    },
+    /// The frame of this call is in the durable queue, or could not be put there.
+    Enqueued(CallId, std::result::Result<QueueCounts, FileError>),
+    /// The answer to [`Effect::LoadQueue`].
+    QueueLoaded(std::result::Result<QueuePage, FileError>),
+    /// The answer to [`Effect::LoadRejected`].
+    RejectedLoaded(std::result::Result<Vec<Rejected>, FileError>),
     /// Bytes from another tab.
     Message(Vec<u8>),
     /// The page became hidden or visible.
@@ -58,12 +119,50 @@ pub enum Event {
 
 /// What to do. Effects are carried out in order.
 pub enum Effect {
-    RequestLock { id: LockId, mode: Mode },
-    CancelLock { id: LockId },
-    ReleaseLock { id: LockId },
-    OpenHandles { id: LockId, mode: Mode },
-    /// Look who holds and who waits for the lock.
-    QueryLock,
+    RequestLock {
+        id: LockId,
+        mode: Mode,
+    },
+    CancelLock {
+        id: LockId,
+    },
+    ReleaseLock {
+        id: LockId,
+    },
+    OpenHandles {
+        id: LockId,
+        mode: Mode,
+    },
+    /// Look who holds and who waits for the lock, and perhaps count the queue.
+    QueryLock {
+        count_queue: bool,
+    },
+    /// Write an envelope into the durable queue, behind all that is there. Enqueueing, loading and
+    /// removing happen in the order of their effects.
+    Enqueue {
+        call: CallId,
+        frame_id: String,
+        bytes: Vec<u8>,
+    },
+    /// Read the head of the queue.
+    LoadQueue,
+    /// Remove applied frames from the queue.
+    RemoveQueued(Vec<String>),
+    /// Move a frame to the rejected list, with the reason.
+    Reject {
+        name: String,
+        report: Rejected,
+    },
+    /// Read the rejected list.
+    LoadRejected,
+    /// Move a frame from the rejected list to the end of the queue.
+    RequeueRejected {
+        frame_id: String,
+    },
+    /// Remove a frame from the rejected list for good.
+    RemoveRejected {
+        frame_id: String,
+    },
     /// Send to the other tabs.
     Post(Vec<u8>),
     /// Settle a call.
@@ -74,8 +173,40 @@ pub enum Effect {
     Closed,
 }
 
+/// How many frames wait, and how many were refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct QueueCounts {
+    pub queued: u64,
+    pub rejected: u64,
+}
+
+/// The head of the queue: as many frames as fit in a few megabytes, at least one.
+#[derive(Debug, Default)]
+pub struct QueuePage {
+    /// File name and bytes, in order.
+    pub frames: Vec<(String, Vec<u8>)>,
+    /// Everything in the queue, these frames included.
+    pub counts: QueueCounts,
+}
+
+/// A frame that the database refused; `frame` is known unless the file could not be read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rejected {
+    pub frame_id: String,
+    pub table: String,
+    pub rows: u64,
+    pub error: Refusal,
+}
+
 /// An answer.
 pub enum Reply {
+    Drained {
+        applied: u64,
+        rejected: u64,
+        remaining: u64,
+    },
+    RejectedList(Vec<Rejected>),
     Nothing,
     Receipt(Box<Receipt>),
     Exec(ExecResult),
@@ -111,9 +242,17 @@ pub enum Origin {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all_fields = "camelCase", untagged)]
 pub enum Notice {
-    Commit { tables: Vec<String>, frame_ids: Vec<String>, origin: Origin },
+    Commit {
+        tables: Vec<String>,
+        frame_ids: Vec<String>,
+        origin: Origin,
+    },
     Append(Box<Receipt>),
-    Status { lock: LockStatus, holder: Option<Origin> },
+    Queue(QueueCounts),
+    Status {
+        lock: LockStatus,
+        holder: Option<Origin>,
+    },
 }
 
 impl Notice {
@@ -122,6 +261,7 @@ impl Notice {
         match self {
             Notice::Commit { .. } => "commit",
             Notice::Append(_) => "append",
+            Notice::Queue(_) => "queue",
             Notice::Status { .. } => "status",
         }
     }

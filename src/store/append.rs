@@ -15,6 +15,8 @@ use crate::frame::packed::Packed;
 use crate::frame::plan::Plan;
 use crate::frame::types::{self, ColumnType};
 use crate::frame::values::check_values;
+use crate::message::FrameName;
+use arrow::array::Array as _;
 use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeMap;
 
@@ -55,6 +57,24 @@ impl Content {
             Content::Packed(packed) => packed.rows(),
         }
     }
+
+    /// About how many bytes it takes to hand it on.
+    pub fn bytes_estimate(&self) -> u64 {
+        match self {
+            Content::Frame(frame) => frame
+                .batches
+                .iter()
+                .flat_map(|batch| batch.columns())
+                .map(|column| {
+                    column
+                        .to_data()
+                        .get_slice_memory_size()
+                        .unwrap_or(usize::MAX) as u64
+                })
+                .fold(0, u64::saturating_add),
+            Content::Packed(packed) => packed.bytes_estimate(),
+        }
+    }
 }
 
 /// What became of a frame.
@@ -83,9 +103,9 @@ impl Store {
             let outcome = self.apply_in_savepoint(request);
             if !self.in_transaction() {
                 // SQLite rolled the whole transaction back (a full disk does that).
-                return Err(outcome.err().unwrap_or_else(|| {
-                    Error::new(Code::Sql, "the transaction ended by itself")
-                }));
+                return Err(outcome
+                    .err()
+                    .unwrap_or_else(|| Error::new(Code::Sql, "the transaction ended by itself")));
             }
             outcomes.push(outcome);
         }
@@ -146,7 +166,11 @@ impl Store {
                     format!("frame id {:?} was used for another frame", request.frame_id),
                 )));
             }
-            return Ok(Applied { rows, coerced: BTreeMap::new(), duplicate: true });
+            return Ok(Applied {
+                rows,
+                coerced: BTreeMap::new(),
+                duplicate: true,
+            });
         }
         let applied = self.write_frame(request).map_err(in_table)?;
         let conn = self.conn()?;
@@ -155,7 +179,12 @@ impl Store {
         )
         .and_then(|mut insert| {
             let rows = applied.rows as i64;
-            insert.execute(params![request.frame_id, request.table, rows, request.digest])
+            insert.execute(params![
+                request.frame_id,
+                request.table,
+                rows,
+                request.digest
+            ])
         })
         .map_err(|e| self.sql_error(e))?;
         self.touched.insert(&request.table);
@@ -176,7 +205,10 @@ impl Store {
                     };
                     given.or_else(|| {
                         let folded = ident::fold(column);
-                        let known = state.columns.iter().find(|c| ident::fold(&c.name) == folded);
+                        let known = state
+                            .columns
+                            .iter()
+                            .find(|c| ident::fold(&c.name) == folded);
                         known?.field.as_ref().map(|field| field.data_type().clone())
                     })
                 })?;
@@ -187,11 +219,16 @@ impl Store {
         let coerced = check_values(frame, &plan, request.options.lossy)?;
         let conn = self.conn()?;
         for statement in &plan.ddl {
-            conn.execute_batch(statement).map_err(|e| self.sql_error(e))?;
+            conn.execute_batch(statement)
+                .map_err(|e| self.sql_error(e))?;
         }
         self.write_catalogue(&request.table, &plan)?;
         self.insert_rows(&request.table, frame, &plan)?;
-        Ok(Applied { rows: frame.rows, coerced, duplicate: false })
+        Ok(Applied {
+            rows: frame.rows,
+            coerced,
+            duplicate: false,
+        })
     }
 
     fn insert_rows(&mut self, table: &str, frame: &Frame, plan: &Plan) -> Result<()> {
@@ -275,11 +312,32 @@ impl Store {
                     .optional()
             });
         match found {
-            Err(rusqlite::Error::SqlInputError { ref msg, .. }) if msg.contains("no such table") => {
+            Err(rusqlite::Error::SqlInputError { ref msg, .. })
+                if msg.contains("no such table") =>
+            {
                 Ok(None)
             }
             other => other.map_err(|e| self.sql_error(e)),
         }
+    }
+
+    /// The table and row count of an applied frame.
+    ///
+    /// # Errors
+    /// As [`Store::find_frame`].
+    pub fn find_applied(&self, frame_id: &str) -> Result<Option<FrameName>> {
+        let Some((_, rows)) = self.find_frame(frame_id)? else {
+            return Ok(None);
+        };
+        let table = self.read(|conn| {
+            conn.prepare_cached("SELECT table_name FROM _framelock_frames WHERE frame_id = ?")?
+                .query_row([frame_id], |row| row.get(0))
+        })?;
+        Ok(Some(FrameName {
+            frame_id: frame_id.to_owned(),
+            table,
+            rows,
+        }))
     }
 
     fn create_internal_tables(&self) -> Result<()> {
@@ -299,10 +357,15 @@ impl Store {
         for (column, field) in &plan.catalogue {
             let bytes = catalogue::encode_field(field)?;
             conn.prepare_cached(catalogue::UPSERT_SQL)
-            .and_then(|mut insert| {
-                insert.execute(params![table, column, types::name(field.data_type()), bytes])
-            })
-            .map_err(|e| self.sql_error(e))?;
+                .and_then(|mut insert| {
+                    insert.execute(params![
+                        table,
+                        column,
+                        types::name(field.data_type()),
+                        bytes
+                    ])
+                })
+                .map_err(|e| self.sql_error(e))?;
         }
         Ok(())
     }

@@ -5,8 +5,8 @@ use super::insert::Inserts;
 use super::vfs::{DATABASE_PATH, Mode, Os, Vfs};
 use crate::error::{Code, Error, Result};
 use crate::platform::Handles;
-use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::fallible_iterator::FallibleIterator;
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::Value;
 use rusqlite::{Batch, Connection, OpenFlags, Statement};
 use std::collections::BTreeSet;
@@ -42,7 +42,10 @@ pub(super) struct Touched(Arc<Mutex<BTreeSet<String>>>);
 
 impl Touched {
     pub(super) fn insert(&self, table: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(table.to_owned());
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(table.to_owned());
     }
 
     fn clear(&self) {
@@ -121,13 +124,18 @@ impl Store {
         );
         conn.execute_batch(&settings).map_err(sql_error)?;
         // Reads the first page: what is no database is noticed here.
-        conn.query_row("PRAGMA journal_mode=TRUNCATE", [], |_| Ok(())).map_err(sql_error)?;
-        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(sql_error)?;
-        conn.busy_timeout(std::time::Duration::ZERO).map_err(sql_error)?;
+        conn.query_row("PRAGMA journal_mode=TRUNCATE", [], |_| Ok(()))
+            .map_err(sql_error)?;
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+            .map_err(sql_error)?;
+        conn.busy_timeout(std::time::Duration::ZERO)
+            .map_err(sql_error)?;
         conn.set_prepared_statement_cache_capacity(32);
         let touched = self.touched.clone();
-        conn.authorizer(Some(move |context: AuthContext<'_>| authorize(&touched, &context)))
-            .map_err(sql_error)?;
+        conn.authorizer(Some(move |context: AuthContext<'_>| {
+            authorize(&touched, &context)
+        }))
+        .map_err(sql_error)?;
         self.conn = Some(conn);
         Ok(())
     }
@@ -159,7 +167,9 @@ impl Store {
     }
 
     pub(super) fn conn(&self) -> Result<&Connection> {
-        self.conn.as_ref().ok_or_else(|| Error::new(Code::Busy, "no lease is held"))
+        self.conn
+            .as_ref()
+            .ok_or_else(|| Error::new(Code::Busy, "no lease is held"))
     }
 
     pub(super) fn sql_error(&self, error: rusqlite::Error) -> Error {
@@ -216,7 +226,9 @@ impl Store {
 
     pub(super) fn run(&self, sql: &str) -> Result<()> {
         let conn = self.conn()?;
-        let done = conn.prepare_cached(sql).and_then(|mut statement| statement.raw_execute());
+        let done = conn
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.raw_execute());
         done.map(|_| ()).map_err(|e| self.sql_error(e))
     }
 
@@ -279,7 +291,10 @@ impl Store {
         if self.schema_version()? != schema_before {
             self.prune_catalogue()?;
         }
-        Ok(ExecResult { changes, last_insert_rowid })
+        Ok(ExecResult {
+            changes,
+            last_insert_rowid,
+        })
     }
 
     fn schema_version(&self) -> Result<i64> {
@@ -332,7 +347,9 @@ fn set(statement: &mut Statement<'_>, index: usize, value: &Value) -> Result<()>
 
 fn find(statement: &Statement<'_>, name: &str) -> Result<Option<usize>> {
     let exact = name.starts_with([':', '@', '$']).then(|| name.to_owned());
-    let spellings = [":", "@", "$"].iter().map(|prefix| format!("{prefix}{name}"));
+    let spellings = [":", "@", "$"]
+        .iter()
+        .map(|prefix| format!("{prefix}{name}"));
     for spelling in exact.into_iter().chain(spellings) {
         match statement.parameter_index(&spelling) {
             Ok(Some(index)) => return Ok(Some(index)),
@@ -353,13 +370,17 @@ fn authorize(touched: &Touched, context: &AuthContext<'_>) -> Authorization {
         | AuthAction::DropTable { table_name }
         | AuthAction::CreateTable { table_name }
         | AuthAction::AlterTable { table_name, .. } => {
-            let internal = table_name.starts_with("sqlite_") || table_name.starts_with("_framelock_");
+            let internal =
+                table_name.starts_with("sqlite_") || table_name.starts_with("_framelock_");
             if !internal {
                 touched.insert(table_name);
             }
             Authorization::Allow
         }
-        AuthAction::Pragma { pragma_name, pragma_value: Some(_) } => {
+        AuthAction::Pragma {
+            pragma_name,
+            pragma_value: Some(_),
+        } => {
             let lower = pragma_name.to_ascii_lowercase();
             let protected = ["journal_mode", "locking_mode", "synchronous", "temp_store"];
             if protected.contains(&lower.as_str()) {

@@ -17,8 +17,8 @@ mod table;
 mod vfs;
 
 pub use append::{AppendRequest, Applied, Content};
-pub use import::MAGIC;
 pub use connection::{Attached, ExecResult, Params, Store};
+pub use import::MAGIC;
 pub use pack::{PackOptions, PackedColumn, PackedRows};
 pub use rusqlite::types::Value;
 pub use vfs::{Mode, Os};

@@ -37,8 +37,8 @@ impl Store {
         while let Some(row) = rows.next().map_err(|e| self.sql_error(e))? {
             for column in 0..columns.len() {
                 let value = row.get_ref(column).map_err(|e| self.sql_error(e))?;
-                let cell = to_cell(value)
-                    .map_err(|e| e.in_column(&columns[column].name).at_row(count))?;
+                let cell =
+                    to_cell(value).map_err(|e| e.in_column(&columns[column].name).at_row(count))?;
                 sink.cell(column, cell).map_err(|e| match e.row {
                     Some(_) => e,
                     None => e.in_column(&columns[column].name).at_row(count),
@@ -66,7 +66,9 @@ impl Store {
     pub fn query_arrow(&mut self, sql: &str, params: &Params) -> Result<Vec<u8>> {
         let mut sink = ArrowSink { reader: None };
         self.query(sql, params, &mut sink)?;
-        let reader = sink.reader.ok_or_else(|| Error::new(Code::Sql, "no statement"))?;
+        let reader = sink
+            .reader
+            .ok_or_else(|| Error::new(Code::Sql, "no statement"))?;
         let (schema, batch) = reader.finish()?;
         let failed = |e: arrow::error::ArrowError| Error::new(Code::Sql, e.to_string());
         let mut writer = StreamWriter::try_new(Vec::new(), &schema).map_err(failed)?;
@@ -80,14 +82,21 @@ impl Store {
         let mut columns = Vec::new();
         for column in statement.columns_with_metadata() {
             let mut field = None;
-            let origin = (column.database_name(), column.table_name(), column.origin_name());
+            let origin = (
+                column.database_name(),
+                column.table_name(),
+                column.origin_name(),
+            );
             if let (Some("main"), Some(table), Some(name)) = origin {
                 if !tables.contains_key(table) {
                     tables.insert(table.to_owned(), self.catalogue_of(table)?);
                 }
                 field = tables.get(table).and_then(|t| t.get(&fold(name))).cloned();
             }
-            columns.push(ReadColumn { name: column.name().to_owned(), field });
+            columns.push(ReadColumn {
+                name: column.name().to_owned(),
+                field,
+            });
         }
         Ok(columns)
     }
@@ -97,7 +106,9 @@ impl Store {
         let conn = self.conn()?;
         let select = conn.prepare_cached(catalogue::SELECT_SQL);
         let mut select = match select {
-            Err(rusqlite::Error::SqlInputError { ref msg, .. }) if msg.contains("no such table") => {
+            Err(rusqlite::Error::SqlInputError { ref msg, .. })
+                if msg.contains("no such table") =>
+            {
                 return Ok(BTreeMap::new());
             }
             other => other.map_err(|e| self.sql_error(e))?,
@@ -140,10 +151,11 @@ fn to_cell(value: ValueRef<'_>) -> Result<Cell<'_>> {
         ValueRef::Null => Cell::Null,
         ValueRef::Integer(value) => Cell::Integer(value),
         ValueRef::Real(value) => Cell::Real(value),
-        ValueRef::Text(bytes) => Cell::Text(Cow::Borrowed(
-            std::str::from_utf8(bytes)
-                .map_err(|_| Error::new(Code::Corrupt, "the stored text is not valid UTF-8"))?,
-        )),
+        ValueRef::Text(bytes) => {
+            Cell::Text(Cow::Borrowed(std::str::from_utf8(bytes).map_err(|_| {
+                Error::new(Code::Corrupt, "the stored text is not valid UTF-8")
+            })?))
+        }
         ValueRef::Blob(bytes) => Cell::Blob(Cow::Borrowed(bytes)),
     })
 }
@@ -154,7 +166,7 @@ struct ArrowSink {
 
 impl RowSink for ArrowSink {
     fn columns(&mut self, columns: &[ReadColumn]) -> Result<()> {
-        self.reader = Some(BatchReader::new(columns.to_vec()));
+        self.reader = Some(BatchReader::new(columns.to_vec())?);
         Ok(())
     }
 

@@ -19,7 +19,9 @@ impl Store {
             })
             .optional()
         })?;
-        let Some((kind, without_rowid, strict)) = found else { return Ok(TableState::default()) };
+        let Some((kind, without_rowid, strict)) = found else {
+            return Ok(TableState::default());
+        };
         let kind = match kind.as_str() {
             "table" => TableKind::Table,
             "view" => TableKind::View,
@@ -30,9 +32,21 @@ impl Store {
                 conn.prepare_cached(&format!("SELECT EXISTS(SELECT 1 FROM {})", quote(table)))?
                     .query_row([], |row| row.get(0))
             })?;
-        let unique = if with_unique { self.unique_keys(table)? } else { Vec::new() };
+        let unique = if with_unique {
+            self.unique_keys(table)?
+        } else {
+            Vec::new()
+        };
         let columns = self.table_columns(table)?;
-        Ok(TableState { exists: true, kind, strict, without_rowid, has_rows, columns, unique })
+        Ok(TableState {
+            exists: true,
+            kind,
+            strict,
+            without_rowid,
+            has_rows,
+            columns,
+            unique,
+        })
     }
 
     fn table_columns(&self, table: &str) -> Result<Vec<TableColumn>> {
@@ -66,12 +80,14 @@ impl Store {
                 "SELECT name FROM pragma_index_list(?) WHERE \"unique\" AND NOT partial",
             )?;
             let mut columns = conn.prepare_cached("SELECT name FROM pragma_index_info(?)")?;
-            let names: Vec<String> =
-                indexes.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            let names: Vec<String> = indexes
+                .query_map([table], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
             let mut keys = Vec::new();
             for name in names {
-                let key: Vec<Option<String>> =
-                    columns.query_map([name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+                let key: Vec<Option<String>> = columns
+                    .query_map([name], |row| row.get(0))?
+                    .collect::<rusqlite::Result<_>>()?;
                 keys.extend(key.into_iter().collect::<Option<Vec<_>>>());
             }
             Ok(keys)

@@ -9,9 +9,9 @@
 use super::slot::Slot;
 use crate::platform::{FileError, Handles};
 use rsqlite_vfs::{
-    AccessMode, DeviceCharacteristics, FileKind, LockLevel, MemChunksFile, OpenAccess,
-    OpenOptions, OpenRequest, OpenedFile, OsCallback, SQLiteIoMethods, SQLiteVfs, SyncOptions,
-    VfsError, VfsErrorCode, VfsFile, VfsRegistration, VfsResult, VfsStore, register_vfs,
+    AccessMode, DeviceCharacteristics, FileKind, LockLevel, MemChunksFile, OpenAccess, OpenOptions,
+    OpenRequest, OpenedFile, OsCallback, SQLiteIoMethods, SQLiteVfs, SyncOptions, VfsError,
+    VfsErrorCode, VfsFile, VfsRegistration, VfsResult, VfsStore, register_vfs,
 };
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -92,7 +92,6 @@ impl Slots {
         self.database.borrow_mut().read(buffer, offset)
     }
 
-
     fn fail(&self, code: VfsErrorCode, error: FileError) -> VfsError {
         let code = match error {
             FileError::Quota(_) => VfsErrorCode::Full,
@@ -130,7 +129,11 @@ impl Vfs {
         // name is unique, and a connection is used by the thread that made it.
         let registration = unsafe { register_vfs::<Io, Layer>(&name, slots.clone(), false) };
         let registration = Some(registration.expect("a fresh VFS name registers"));
-        Vfs { name, slots, registration }
+        Vfs {
+            name,
+            slots,
+            registration,
+        }
     }
 
     /// The name to open connections with.
@@ -209,7 +212,10 @@ impl VfsStore for Layer {
             }
             _ => Open::Temporary(MemChunksFile::default()),
         };
-        Ok(OpenedFile { file, access: OpenAccess::ReadWrite })
+        Ok(OpenedFile {
+            file,
+            access: OpenAccess::ReadWrite,
+        })
     }
 
     fn close_file(_: &Rc<Slots>, _: Option<&str>, _: Open, _: OpenOptions) -> VfsResult<()> {
@@ -293,7 +299,9 @@ impl VfsFile for Open {
             return file.write(bytes, offset);
         }
         self.journal_first()?;
-        let Some((slots, slot)) = self.slot() else { return Ok(()) };
+        let Some((slots, slot)) = self.slot() else {
+            return Ok(());
+        };
         let written = slot.borrow_mut().write(bytes, offset);
         written.map_err(|e| slots.fail(VfsErrorCode::IoWrite, e))
     }
@@ -303,13 +311,17 @@ impl VfsFile for Open {
             return file.truncate(size);
         }
         self.journal_first()?;
-        let Some((slots, slot)) = self.slot() else { return Ok(()) };
+        let Some((slots, slot)) = self.slot() else {
+            return Ok(());
+        };
         let done = slot.borrow_mut().truncate(size);
         done.map_err(|e| slots.fail(VfsErrorCode::IoTruncate, e))
     }
 
     fn sync(&mut self, _: SyncOptions) -> VfsResult<()> {
-        let Some((slots, slot)) = self.slot() else { return Ok(()) };
+        let Some((slots, slot)) = self.slot() else {
+            return Ok(());
+        };
         let done = if slots.durable.get() {
             slot.borrow_mut().sync()
         } else {
@@ -327,8 +339,14 @@ impl VfsFile for Open {
     }
 
     fn lock(&mut self, level: LockLevel) -> VfsResult<()> {
-        let Open::Database(slots) = self else { return Ok(()) };
-        let needed = if level == LockLevel::Shared { Mode::Shared } else { Mode::Exclusive };
+        let Open::Database(slots) = self else {
+            return Ok(());
+        };
+        let needed = if level == LockLevel::Shared {
+            Mode::Shared
+        } else {
+            Mode::Exclusive
+        };
         match slots.mode.get() {
             Some(mode) if mode >= needed => Ok(()),
             Some(_) => Err(VfsError::new(
@@ -340,7 +358,9 @@ impl VfsFile for Open {
     }
 
     fn unlock(&mut self, _: LockLevel) -> VfsResult<()> {
-        let Open::Database(slots) = self else { return Ok(()) };
+        let Open::Database(slots) = self else {
+            return Ok(());
+        };
         if !slots.database.borrow().is_attached() {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::ladder::Attempt;
-use crate::node::{Notice, Reply, Status};
+use crate::node::{Notice, Rejected, Reply, Status};
 use crate::store::{PackedColumn, Params, Value};
 use js_sys::{Array, BigInt, Function, Object, Reflect, Uint8Array};
 use serde::Serialize;
@@ -61,15 +61,26 @@ pub fn params(value: &JsValue) -> Result<Params> {
         if array.length() == 0 {
             return Ok(Params::None);
         }
-        return array.iter().map(|v| sql_value(&v)).collect::<Result<_>>().map(Params::Positional);
+        return array
+            .iter()
+            .map(|v| sql_value(&v))
+            .collect::<Result<_>>()
+            .map(Params::Positional);
     }
     let entries = Object::entries(value.unchecked_ref());
     let mut named = Vec::new();
     for entry in entries.iter() {
         let entry: Array = entry.unchecked_into();
-        named.push((entry.get(0).as_string().unwrap_or_default(), sql_value(&entry.get(1))?));
+        named.push((
+            entry.get(0).as_string().unwrap_or_default(),
+            sql_value(&entry.get(1))?,
+        ));
     }
-    Ok(if named.is_empty() { Params::None } else { Params::Named(named) })
+    Ok(if named.is_empty() {
+        Params::None
+    } else {
+        Params::Named(named)
+    })
 }
 
 fn sql_value(value: &JsValue) -> Result<Value> {
@@ -99,7 +110,10 @@ fn sql_value(value: &JsValue) -> Result<Value> {
             .map(Value::Integer)
             .map_err(|_| Error::new(Code::InvalidArgument, "a bigint parameter outside int64"));
     }
-    Err(Error::new(Code::InvalidArgument, "a parameter of a kind that SQLite does not have"))
+    Err(Error::new(
+        Code::InvalidArgument,
+        "a parameter of a kind that SQLite does not have",
+    ))
 }
 
 fn to_js(value: &impl Serialize) -> JsValue {
@@ -118,8 +132,10 @@ fn object(entries: &[(&str, JsValue)]) -> Object {
 
 /// An error as the plain object that the page makes a `FramelockError` of.
 pub fn error_object(error: &Error, attempts: &[Attempt]) -> JsValue {
-    let mut entries: Vec<(&str, JsValue)> =
-        vec![("code", error.code.as_str().into()), ("message", error.message.as_str().into())];
+    let mut entries: Vec<(&str, JsValue)> = vec![
+        ("code", error.code.as_str().into()),
+        ("message", error.message.as_str().into()),
+    ];
     if let Some(table) = &error.table {
         entries.push(("table", table.as_str().into()));
     }
@@ -193,15 +209,43 @@ pub fn post_notice(to: &Post, notice: &Notice) {
 fn reply_value(reply: Reply, facts: &Facts, transfer: &Array) -> JsValue {
     match reply {
         Reply::Nothing => JsValue::UNDEFINED,
+        Reply::Drained {
+            applied,
+            rejected,
+            remaining,
+        } => object(&[
+            ("applied", JsValue::from_f64(applied as f64)),
+            ("rejected", JsValue::from_f64(rejected as f64)),
+            ("remaining", JsValue::from_f64(remaining as f64)),
+        ])
+        .into(),
+        Reply::RejectedList(list) => {
+            let entry = |rejected: &Rejected| {
+                object(&[
+                    ("frameId", rejected.frame_id.as_str().into()),
+                    ("table", rejected.table.as_str().into()),
+                    ("rows", JsValue::from_f64(rejected.rows as f64)),
+                    ("error", error_object(&rejected.error.clone().into(), &[])),
+                ])
+            };
+            list.iter().map(entry).collect::<Array>().into()
+        }
         Reply::Receipt(receipt) => to_js(&*receipt),
         Reply::Exec(result) => object(&[
             ("changes", JsValue::from_f64(result.changes as f64)),
-            ("lastInsertRowid", BigInt::from(result.last_insert_rowid).into()),
+            (
+                "lastInsertRowid",
+                BigInt::from(result.last_insert_rowid).into(),
+            ),
         ])
         .into(),
         Reply::Rows(count, rows) => {
             let columns: Array = rows.columns.iter().map(|c| column(c, transfer)).collect();
-            object(&[("rows", JsValue::from_f64(count as f64)), ("columns", columns.into())]).into()
+            object(&[
+                ("rows", JsValue::from_f64(count as f64)),
+                ("columns", columns.into()),
+            ])
+            .into()
         }
         Reply::Bytes(bytes) => {
             let array = Uint8Array::from(&bytes[..]);

@@ -4,13 +4,14 @@
 use super::convert::{self, Post};
 use super::locks::{self, LockEvent, LockRequest};
 use super::opfs::DatabaseFiles;
+use super::queue::QueueFiles;
 use crate::lease::LockId;
 use crate::message::{PROTOCOL, channel_name, lock_name};
-use crate::node::{Config, Effect, Event, Node, Reply};
-use crate::platform::{File, FileResult, Handles, MemoryFile};
+use crate::node::{Config, Effect, Event, Node, QueueCounts, QueuePage, Rejected, Reply};
+use crate::platform::{File, FileError, FileResult, Handles, MemoryFile};
 use crate::store::{Mode, Os};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
@@ -59,7 +60,10 @@ impl Os for BrowserOs {
 
 /// Where a handle's files are.
 pub enum Storage {
-    Opfs(DatabaseFiles),
+    Opfs {
+        files: DatabaseFiles,
+        queue: QueueFiles,
+    },
     /// One file for all leases of this one handle.
     Memory(SharedMemory, SharedMemory),
 }
@@ -86,6 +90,16 @@ impl File for SharedMemory {
     }
 }
 
+/// Something to do with the queue's files.
+enum Job {
+    Add { call: u32, bytes: Vec<u8> },
+    Load,
+    Remove(Vec<String>),
+    Reject { name: String, report: Rejected },
+    LoadRejected,
+    SettleRejected { frame_id: String, again: bool },
+}
+
 /// One open handle in its worker.
 pub struct Driver {
     name: String,
@@ -101,6 +115,9 @@ pub struct Driver {
     on_message: RefCell<Option<Closure<dyn FnMut(MessageEvent)>>>,
     started_ms: RefCell<BTreeMap<u32, f64>>,
     persisted: Cell<bool>,
+    node_id: String,
+    jobs: RefCell<VecDeque<Job>>,
+    jobs_running: Cell<bool>,
 }
 
 impl Driver {
@@ -112,10 +129,17 @@ impl Driver {
         presence: Option<LockRequest>,
         post: Post,
     ) -> Rc<Driver> {
-        let in_opfs = matches!(storage, Storage::Opfs(_));
-        let channel = if in_opfs { BroadcastChannel::new(&channel_name(name)).ok() } else { None };
+        let in_opfs = matches!(storage, Storage::Opfs { .. });
+        let channel = if in_opfs {
+            BroadcastChannel::new(&channel_name(name)).ok()
+        } else {
+            None
+        };
         let driver = Rc::new(Driver {
             name: name.to_owned(),
+            node_id: config.node_id.clone(),
+            jobs: RefCell::default(),
+            jobs_running: Cell::new(false),
             node: RefCell::new(Node::new(config, Box::new(BrowserOs))),
             storage,
             post,
@@ -136,9 +160,10 @@ impl Driver {
         *driver.on_timer.borrow_mut() = Some(Closure::new(on_timer));
         if let Some(channel) = &driver.channel {
             let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
-                if let (Some(driver), Ok(bytes)) =
-                    (weak.upgrade(), event.data().dyn_into::<js_sys::Uint8Array>())
-                {
+                if let (Some(driver), Ok(bytes)) = (
+                    weak.upgrade(),
+                    event.data().dyn_into::<js_sys::Uint8Array>(),
+                ) {
                     driver.dispatch(Event::Message(bytes.to_vec()));
                 }
             });
@@ -179,7 +204,10 @@ impl Driver {
         }
         if let (Some(at_ms), Some(callback)) = (wake_at_ms, &*self.on_timer.borrow()) {
             let delay_ms = (at_ms - performance_now()).max(0.0).ceil();
-            *timer = Some((at_ms, set_timeout(callback.as_ref().unchecked_ref(), delay_ms)));
+            *timer = Some((
+                at_ms,
+                set_timeout(callback.as_ref().unchecked_ref(), delay_ms),
+            ));
         }
     }
 
@@ -192,7 +220,24 @@ impl Driver {
                 }
             }
             Effect::OpenHandles { id, mode } => self.open_handles(id, mode),
-            Effect::QueryLock => self.query_lock(),
+            Effect::QueryLock { count_queue } => self.query_lock(count_queue),
+            Effect::Enqueue { call, bytes, .. } => self.queue_job(Job::Add { call, bytes }),
+            Effect::LoadQueue => self.queue_job(Job::Load),
+            Effect::RemoveQueued(names) => self.queue_job(Job::Remove(names)),
+            Effect::Reject { name, report } => self.queue_job(Job::Reject { name, report }),
+            Effect::LoadRejected => self.queue_job(Job::LoadRejected),
+            Effect::RequeueRejected { frame_id } => {
+                self.queue_job(Job::SettleRejected {
+                    frame_id,
+                    again: true,
+                });
+            }
+            Effect::RemoveRejected { frame_id } => {
+                self.queue_job(Job::SettleRejected {
+                    frame_id,
+                    again: false,
+                });
+            }
             Effect::Post(bytes) => {
                 if let Some(channel) = &self.channel {
                     // A message that cannot be sent is a message lost: the protocol bears that.
@@ -247,7 +292,7 @@ impl Driver {
         let driver = self.clone();
         spawn_local(async move {
             let outcome = match &driver.storage {
-                Storage::Opfs(files) => files.open(mode).await,
+                Storage::Opfs { files, .. } => files.open(mode).await,
                 Storage::Memory(database, journal) => Ok(Handles {
                     database: Box::new(database.clone()),
                     journal: Box::new(journal.clone()),
@@ -257,24 +302,98 @@ impl Driver {
         });
     }
 
-    fn query_lock(self: &Rc<Self>) {
+    fn query_lock(self: &Rc<Self>, count_queue: bool) {
         let driver = self.clone();
         spawn_local(async move {
-            let mut answer = Event::LockQueried { held: false, others_wait: false, foreign_version: false };
-            if matches!(driver.storage, Storage::Opfs(_)) {
+            let (mut held, mut others_wait, mut foreign_version) = (false, false, false);
+            let mut counts = QueueCounts::default();
+            if let Storage::Opfs { queue, .. } = &driver.storage {
                 let ours = lock_name(&driver.name);
                 let snapshot = locks::snapshot().await;
-                answer = Event::LockQueried {
-                    held: snapshot.held.contains(&ours),
-                    others_wait: snapshot.pending.contains(&ours),
-                    foreign_version: snapshot
-                        .held
-                        .iter()
-                        .any(|lock| *lock != ours && is_version_of(lock, &driver.name)),
-                };
+                held = snapshot.held.contains(&ours);
+                others_wait = snapshot.pending.contains(&ours);
+                foreign_version = snapshot
+                    .held
+                    .iter()
+                    .any(|lock| *lock != ours && is_version_of(lock, &driver.name));
+                if count_queue {
+                    counts = queue.counts().await.unwrap_or_default();
+                }
             }
-            driver.dispatch(answer);
+            let queue = count_queue.then_some(counts);
+            driver.dispatch(Event::LockQueried {
+                held,
+                others_wait,
+                foreign_version,
+                queue,
+            });
         });
+    }
+
+    /// Jobs of the queue run one after the other, in the order of their effects.
+    fn queue_job(self: &Rc<Self>, job: Job) {
+        self.jobs.borrow_mut().push_back(job);
+        if self.jobs_running.replace(true) {
+            return;
+        }
+        let driver = self.clone();
+        spawn_local(async move {
+            let mut order = None;
+            loop {
+                let Some(job) = driver.jobs.borrow_mut().pop_front() else {
+                    break;
+                };
+                driver.run_queue_job(job, &mut order).await;
+            }
+            driver.jobs_running.set(false);
+        });
+    }
+
+    /// `order` is the number of the next frame, once it is known in this run of jobs.
+    async fn run_queue_job(self: &Rc<Self>, job: Job, order: &mut Option<u64>) {
+        let Storage::Opfs { queue, .. } = &self.storage else {
+            return self.refuse_queue_job(job);
+        };
+        match job {
+            Job::Add { call, bytes } => {
+                let added = async {
+                    let next = match *order {
+                        Some(next) => next,
+                        None => queue.next_order().await?,
+                    };
+                    *order = Some(next + 1);
+                    queue.add(next, &self.node_id, &bytes).await?;
+                    queue.counts().await
+                };
+                let added = added.await;
+                self.dispatch(Event::Enqueued(call, added));
+            }
+            Job::Load => {
+                let page = queue.load().await;
+                self.dispatch(Event::QueueLoaded(page));
+            }
+            // What could not be removed is met again, as a duplicate, and removed then.
+            Job::Remove(names) => drop(queue.remove(&names).await),
+            Job::Reject { name, report } => drop(queue.reject(&name, &report).await),
+            Job::LoadRejected => {
+                let list = queue.rejected().await;
+                self.dispatch(Event::RejectedLoaded(list));
+            }
+            Job::SettleRejected { frame_id, again } => {
+                drop(queue.settle_rejected(&frame_id, again).await);
+            }
+        }
+    }
+
+    /// In memory there is no other tab and nothing durable; the ladder ends above the queue.
+    fn refuse_queue_job(self: &Rc<Self>, job: Job) {
+        let none = || FileError::Io("storage 'memory' has no durable queue".into());
+        match job {
+            Job::Add { call, .. } => self.dispatch(Event::Enqueued(call, Err(none()))),
+            Job::Load => self.dispatch(Event::QueueLoaded(Ok(QueuePage::default()))),
+            Job::LoadRejected => self.dispatch(Event::RejectedLoaded(Ok(Vec::new()))),
+            Job::Remove(_) | Job::Reject { .. } | Job::SettleRejected { .. } => {}
+        }
     }
 
     fn close(&self) {
@@ -313,6 +432,9 @@ fn is_version_of(lock: &str, database: &str) -> bool {
     lock.strip_prefix("framelock/")
         .and_then(|rest| rest.split_once('/'))
         .is_some_and(|(version, name)| {
-            name == database && version.parse::<u32>().is_ok_and(|version| version != PROTOCOL)
+            name == database
+                && version
+                    .parse::<u32>()
+                    .is_ok_and(|version| version != PROTOCOL)
         })
 }

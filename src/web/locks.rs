@@ -79,7 +79,9 @@ impl LockRequest {
             })
         };
         let requested = set.and_then(|_| {
-            let locks = LOCKS.with(Clone::clone).ok_or_else(|| JsValue::from("no Web Locks"))?;
+            let locks = LOCKS
+                .with(Clone::clone)
+                .ok_or_else(|| JsValue::from("no Web Locks"))?;
             locks.request(name, &options, on_grant.unchecked_ref())
         });
         let watched = shared.clone();
@@ -130,7 +132,9 @@ pub async fn with_free_lock<T: 'static>(
             })
         })
     };
-    let locks = LOCKS.with(Clone::clone).ok_or_else(|| JsValue::from("no Web Locks"))?;
+    let locks = LOCKS
+        .with(Clone::clone)
+        .ok_or_else(|| JsValue::from("no Web Locks"))?;
     JsFuture::from(locks.request(name, &options, callback.unchecked_ref())?).await?;
     Ok(result.take())
 }
@@ -147,8 +151,13 @@ pub async fn snapshot() -> Snapshot {
     let Some(Ok(promise)) = LOCKS.with(Clone::clone).map(|locks| locks.query()) else {
         return Snapshot::default();
     };
-    let Ok(answer) = JsFuture::from(promise).await else { return Snapshot::default() };
-    Snapshot { held: names(&answer, "held"), pending: names(&answer, "pending") }
+    let Ok(answer) = JsFuture::from(promise).await else {
+        return Snapshot::default();
+    };
+    Snapshot {
+        held: names(&answer, "held"),
+        pending: names(&answer, "pending"),
+    }
 }
 
 fn names(answer: &JsValue, list: &str) -> Vec<String> {

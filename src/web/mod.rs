@@ -5,6 +5,7 @@ pub mod convert;
 pub mod driver;
 pub mod locks;
 pub mod opfs;
+pub mod queue;
 
 use crate::error::{Code, Error};
 use crate::platform::FileError;

@@ -31,20 +31,32 @@ extern "C" {
     #[wasm_bindgen(extends = FileSystemFileHandle)]
     type ModeHandle;
     #[wasm_bindgen(method, catch, js_name = createSyncAccessHandle)]
-    fn create_with(this: &ModeHandle, options: &Object) -> std::result::Result<js_sys::Promise, JsValue>;
+    fn create_with(
+        this: &ModeHandle,
+        options: &Object,
+    ) -> std::result::Result<js_sys::Promise, JsValue>;
 }
 
 /// The name of a DOM exception, or of whatever was thrown.
 fn exception_name(thrown: &JsValue) -> String {
-    Reflect::get(thrown, &"name".into()).ok().and_then(|n| n.as_string()).unwrap_or_default()
+    Reflect::get(thrown, &"name".into())
+        .ok()
+        .and_then(|n| n.as_string())
+        .unwrap_or_default()
 }
 
 fn exception_text(thrown: &JsValue) -> String {
-    let message = Reflect::get(thrown, &"message".into()).ok().and_then(|m| m.as_string());
-    format!("{}: {}", exception_name(thrown), message.unwrap_or_default())
+    let message = Reflect::get(thrown, &"message".into())
+        .ok()
+        .and_then(|m| m.as_string());
+    format!(
+        "{}: {}",
+        exception_name(thrown),
+        message.unwrap_or_default()
+    )
 }
 
-fn file_error(thrown: &JsValue) -> FileError {
+pub(super) fn file_error(thrown: &JsValue) -> FileError {
     let text = exception_text(thrown);
     match exception_name(thrown).as_str() {
         "QuotaExceededError" => FileError::Quota(text),
@@ -57,18 +69,26 @@ fn file_error(thrown: &JsValue) -> FileError {
 fn unavailable(thrown: &JsValue) -> Error {
     Error::new(
         Code::StorageUnavailable,
-        format!("the Origin Private File System cannot be used here: {}", exception_text(thrown)),
+        format!(
+            "the Origin Private File System cannot be used here: {}",
+            exception_text(thrown)
+        ),
     )
 }
 
-async fn await_as<T: JsCast>(promise: js_sys::Promise) -> std::result::Result<T, JsValue> {
+pub(super) async fn await_as<T: JsCast>(
+    promise: js_sys::Promise,
+) -> std::result::Result<T, JsValue> {
     Ok(JsFuture::from(promise).await?.unchecked_into())
 }
 
 /// framelock's directory in OPFS.
 pub async fn directory() -> Result<FileSystemDirectoryHandle> {
     let missing = |what: &str| {
-        Error::new(Code::StorageUnavailable, format!("{what} (insecure context or private mode?)"))
+        Error::new(
+            Code::StorageUnavailable,
+            format!("{what} (insecure context or private mode?)"),
+        )
     };
     let storage = STORAGE
         .with(Clone::clone)
@@ -83,7 +103,8 @@ pub async fn directory() -> Result<FileSystemDirectoryHandle> {
     let options = FileSystemGetDirectoryOptions::new();
     options.set_create(true);
     let promise = root.get_directory_handle_with_options(DIRECTORY, &options);
-    let directory: FileSystemDirectoryHandle = await_as(promise).await.map_err(|e| unavailable(&e))?;
+    let directory: FileSystemDirectoryHandle =
+        await_as(promise).await.map_err(|e| unavailable(&e))?;
     Ok(directory)
 }
 
@@ -108,8 +129,12 @@ impl DatabaseFiles {
     /// Finds or creates the files of a database.
     pub async fn locate(directory: &FileSystemDirectoryHandle, name: &str) -> Result<Self> {
         let journal_name = format!("{name}{JOURNAL_SUFFIX}");
-        let database = file(directory, name, true).await.map_err(|e| unavailable(&e))?;
-        let journal = file(directory, &journal_name, true).await.map_err(|e| unavailable(&e))?;
+        let database = file(directory, name, true)
+            .await
+            .map_err(|e| unavailable(&e))?;
+        let journal = file(directory, &journal_name, true)
+            .await
+            .map_err(|e| unavailable(&e))?;
         if !has_method(&database, "createSyncAccessHandle") {
             return Err(Error::new(
                 Code::StorageUnavailable,
@@ -123,7 +148,10 @@ impl DatabaseFiles {
     pub async fn open(&self, mode: Mode) -> FileResult<Handles> {
         let database = open(&self.database, mode).await?;
         let journal = open(&self.journal, mode).await?;
-        Ok(Handles { database: Box::new(database), journal: Box::new(journal) })
+        Ok(Handles {
+            database: Box::new(database),
+            journal: Box::new(journal),
+        })
     }
 
     /// The first bytes of the database, read without any lock.
@@ -142,24 +170,30 @@ fn has_method(object: &JsValue, name: &str) -> bool {
     Reflect::get(object, &name.into()).is_ok_and(|f| f.is_function())
 }
 
-async fn open(file: &FileSystemFileHandle, mode: Mode) -> FileResult<OpfsFile> {
+pub(super) async fn open(file: &FileSystemFileHandle, mode: Mode) -> FileResult<OpfsFile> {
     let promise = match mode {
         Mode::Exclusive => file.create_sync_access_handle(),
         Mode::Shared => {
             let options = Object::new();
             let set = Reflect::set(&options, &"mode".into(), &"read-only".into());
             let file: &ModeHandle = file.unchecked_ref();
-            set.and_then(|_| file.create_with(&options)).map_err(|e| file_error(&e))?
+            set.and_then(|_| file.create_with(&options))
+                .map_err(|e| file_error(&e))?
         }
     };
     let handle: FileSystemSyncAccessHandle = await_as(promise).await.map_err(|e| file_error(&e))?;
-    Ok(OpfsFile { handle, at: FileSystemReadWriteOptions::new() })
+    Ok(OpfsFile {
+        handle,
+        at: FileSystemReadWriteOptions::new(),
+    })
 }
 
 /// Whether several tabs may have a file open for reading. Firefox never reads the option, and then
 /// opens exclusively; so the option is a getter that tells.
 pub async fn shared_reads(directory: &FileSystemDirectoryHandle) -> bool {
-    let Ok(probe) = file(directory, PROBE, true).await else { return false };
+    let Ok(probe) = file(directory, PROBE, true).await else {
+        return false;
+    };
     let seen = Rc::new(Cell::new(false));
     let getter = {
         let seen = seen.clone();
@@ -184,21 +218,58 @@ pub async fn shared_reads(directory: &FileSystemDirectoryHandle) -> bool {
     seen.get()
 }
 
+/// The name of a database's queue folder.
+pub fn queue_name(database: &str) -> String {
+    format!("{database}{QUEUE_SUFFIX}")
+}
+
+/// A folder; nothing when it does not exist and is not to be made.
+pub(super) async fn folder(
+    parent: &FileSystemDirectoryHandle,
+    name: &str,
+    create: bool,
+) -> FileResult<Option<FileSystemDirectoryHandle>> {
+    let options = FileSystemGetDirectoryOptions::new();
+    options.set_create(create);
+    match await_as(parent.get_directory_handle_with_options(name, &options)).await {
+        Ok(folder) => Ok(Some(folder)),
+        Err(e) if exception_name(&e) == "NotFoundError" && !create => Ok(None),
+        Err(e) => Err(file_error(&e)),
+    }
+}
+
+/// A file of a folder.
+pub(super) async fn file_in(
+    folder: &FileSystemDirectoryHandle,
+    name: &str,
+    create: bool,
+) -> FileResult<FileSystemFileHandle> {
+    file(folder, name, create).await.map_err(|e| file_error(&e))
+}
+
+/// The names of everything in a folder, in no order.
+pub(super) async fn names(folder: &FileSystemDirectoryHandle) -> FileResult<Vec<String>> {
+    let names = folder.keys();
+    let mut found = Vec::new();
+    loop {
+        let promise = names.next().map_err(|e| file_error(&e))?;
+        let next: JsValue = await_as(promise).await.map_err(|e| file_error(&e))?;
+        if Reflect::get(&next, &"done".into()).is_ok_and(|done| done.is_truthy()) {
+            return Ok(found);
+        }
+        found.extend(
+            Reflect::get(&next, &"value".into())
+                .ok()
+                .and_then(|v| v.as_string()),
+        );
+    }
+}
+
 /// The names of the databases, sorted.
 pub async fn list() -> Result<Vec<String>> {
     let directory = directory().await?;
-    let names = directory.keys();
-    let mut found = Vec::new();
-    loop {
-        let promise = names.next().map_err(|e| unavailable(&e))?;
-        let next: JsValue = await_as(promise).await.map_err(|e| unavailable(&e))?;
-        let done = Reflect::get(&next, &"done".into()).is_ok_and(|d| d.is_truthy());
-        if done {
-            break;
-        }
-        let name = Reflect::get(&next, &"value".into()).ok().and_then(|v| v.as_string());
-        found.extend(name.filter(|n| is_database(n)));
-    }
+    let mut found = names(&directory).await.map_err(super::storage_error)?;
+    found.retain(|name| is_database(name));
     found.sort();
     Ok(found)
 }
@@ -213,27 +284,40 @@ fn is_database(file_name: &str) -> bool {
 pub async fn delete(name: &str) -> Result<()> {
     let directory = directory().await?;
     for file_name in [format!("{name}{JOURNAL_SUFFIX}"), name.to_owned()] {
-        let Ok(found) = file(&directory, &file_name, false).await else { continue };
+        let Ok(found) = file(&directory, &file_name, false).await else {
+            continue;
+        };
         // Without this, Chromium goes on counting the bytes against the quota.
-        let mut handle = open(&found, Mode::Exclusive).await.map_err(super::storage_error)?;
+        let mut handle = open(&found, Mode::Exclusive)
+            .await
+            .map_err(super::storage_error)?;
         handle.truncate(0).map_err(super::storage_error)?;
         drop(handle);
-        remove(&directory, &file_name, false).await?;
+        remove(&directory, &file_name, false)
+            .await
+            .map_err(super::storage_error)?;
     }
-    remove(&directory, &format!("{name}{QUEUE_SUFFIX}"), true).await
+    remove(&directory, &queue_name(name), true)
+        .await
+        .map_err(super::storage_error)
 }
 
-async fn remove(directory: &FileSystemDirectoryHandle, name: &str, recursive: bool) -> Result<()> {
+/// Removes a file or folder; one that is not there is removed already.
+pub(super) async fn remove(
+    directory: &FileSystemDirectoryHandle,
+    name: &str,
+    recursive: bool,
+) -> FileResult<()> {
     let options = FileSystemRemoveOptions::new();
     options.set_recursive(recursive);
     match JsFuture::from(directory.remove_entry_with_options(name, &options)).await {
-        Err(e) if exception_name(&e) != "NotFoundError" => Err(super::storage_error(file_error(&e))),
+        Err(e) if exception_name(&e) != "NotFoundError" => Err(file_error(&e)),
         _ => Ok(()),
     }
 }
 
 /// An open access handle. Its methods see wasm's memory directly: nothing is copied on the way.
-struct OpfsFile {
+pub(super) struct OpfsFile {
     handle: FileSystemSyncAccessHandle,
     at: FileSystemReadWriteOptions,
 }
@@ -268,12 +352,16 @@ impl File for OpfsFile {
             Ok(())
         } else {
             let needed = bytes.len();
-            Err(FileError::Quota(format!("{needed} bytes were needed, {written} were written")))
+            Err(FileError::Quota(format!(
+                "{needed} bytes were needed, {written} were written"
+            )))
         }
     }
 
     fn truncate(&mut self, size: u64) -> FileResult<()> {
-        self.handle.truncate_with_f64(size as f64).map_err(|e| file_error(&e))
+        self.handle
+            .truncate_with_f64(size as f64)
+            .map_err(|e| file_error(&e))
     }
 
     fn flush(&mut self) -> FileResult<()> {
@@ -281,6 +369,9 @@ impl File for OpfsFile {
     }
 
     fn size(&mut self) -> FileResult<u64> {
-        self.handle.get_size().map(|size| size as u64).map_err(|e| file_error(&e))
+        self.handle
+            .get_size()
+            .map(|size| size as u64)
+            .map_err(|e| file_error(&e))
     }
 }

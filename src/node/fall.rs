@@ -1,0 +1,227 @@
+//! What has waited long enough goes down the ladder: to the holder, to the queue, or to an error.
+//!
+//! Frames of one table keep their order on the way down. A frame is offered to the holder only
+//! once every earlier one of its table is offered or queued, and queued only once every earlier
+//! one is queued; if its time is up first, the earlier ones are queued with it.
+
+use super::types::Effect;
+use super::{Append, Node, Op, Work};
+use crate::envelope;
+use crate::error::{Code, Error};
+use crate::ladder::{Next, Outcome, Rung};
+use crate::message::Message;
+use std::collections::BTreeSet;
+
+/// Larger frames go to the holder by way of the queue: a message is copied for every tab.
+pub(super) const MAX_OFFER_BYTES: u64 = 4 << 20;
+
+impl Node {
+    /// Settles or moves down what has waited long enough, and works out when to look again.
+    pub(super) fn expire(&mut self) {
+        // Whoever can run now, runs: time that is up is no reason to refuse what is possible.
+        if self.lease.held().is_some() && self.tx.is_none() && !self.queue.loading {
+            return;
+        }
+        let mut at = 0;
+        while at < self.ops.len() {
+            match self.poll(at) {
+                Some(error) => self.fail_op(at, error),
+                None => at += 1,
+            }
+        }
+        self.offer_ready();
+        self.enqueue_ready();
+        self.settle_unanswered();
+    }
+
+    /// Looks at one call; gives the error with which it ends, if it does.
+    fn poll(&mut self, at: usize) -> Option<Error> {
+        let now_ms = self.now_ms;
+        let own_transaction = self.tx.is_some();
+        let mut random = self.random;
+        let op = &mut self.ops[at];
+        let mut failed = None;
+        match &mut op.work {
+            Work::Append(append) => {
+                let ladder = &mut append.ladder;
+                let mut next = ladder.poll(now_ms, &mut || next_random(&mut random));
+                if next == Next::Handoff && own_transaction {
+                    // The holder is this very handle, and the transaction may wait for this call.
+                    let why = Some("this handle's own transaction holds the lock".to_owned());
+                    next = ladder.handoff_failed(now_ms, Outcome::Refused, why);
+                }
+                match next {
+                    Next::WaitUntil(until_ms) => op.until_ms = until_ms,
+                    Next::Fail(error) => failed = Some(error),
+                    // `offer_ready` and `enqueue_ready` see to it; the former gives it a time.
+                    Next::Handoff | Next::Queue => op.until_ms = f64::INFINITY,
+                }
+                match append.ladder.rung() {
+                    Rung::Handoff { until_ms, .. } => op.until_ms = until_ms,
+                    // Blocked by an earlier frame: it settles by its deadline all the same.
+                    Rung::Queue if !append.enqueued => {
+                        op.until_ms = append.ladder.deadline_ms();
+                        if now_ms >= op.until_ms {
+                            failed = Some(append.ladder.timed_out(now_ms));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            _ if now_ms >= op.until_ms => {
+                let waited = now_ms - op.since_ms;
+                let message = format!("the lock stayed taken for {waited:.0} ms");
+                failed = Some(Error::new(Code::Busy, message));
+            }
+            _ => {}
+        }
+        self.random = random;
+        failed
+    }
+
+    /// Offers the frames whose turn it is to the holder.
+    fn offer_ready(&mut self) {
+        let mut blocked: BTreeSet<String> = BTreeSet::new();
+        for at in 0..self.ops.len() {
+            let Some(append) = self.ops[at].append() else {
+                continue;
+            };
+            let table = append.request.table.clone();
+            match append.ladder.rung() {
+                Rung::Direct { .. } | Rung::Backoff { .. } => {
+                    blocked.insert(table);
+                }
+                Rung::Handoff { .. } if append.offered || append.enqueued => {}
+                Rung::Handoff { .. } if blocked.contains(&table) => {}
+                Rung::Handoff { .. } => self.offer(at),
+                Rung::Queue => {}
+            }
+        }
+    }
+
+    fn offer(&mut self, at: usize) {
+        let after = self.previous(at);
+        let from = self.me();
+        let Some(append) = self.ops[at].append_mut() else {
+            return;
+        };
+        match append.request.content.bytes_estimate() {
+            bytes if bytes > MAX_OFFER_BYTES => {
+                append.ladder.force_queue();
+            }
+            _ => match envelope::encode(&append.request) {
+                Ok(payload) => {
+                    append.offered = true;
+                    let frame_id = append.request.frame_id.clone();
+                    let message = Message::Offer {
+                        from,
+                        frame_id,
+                        after,
+                    };
+                    self.send(&message, &payload);
+                }
+                Err(_) => append.ladder.force_queue(),
+            },
+        }
+    }
+
+    /// The frame of the same table that must be in before this one: the last before it that is
+    /// still under way, or the last that was queued.
+    fn previous(&self, at: usize) -> Option<String> {
+        let table = &self.ops[at].append()?.request.table;
+        let earlier = self.ops.iter().take(at).rev().filter_map(Op::append);
+        let pending = earlier
+            .map(|a| &a.request)
+            .find(|request| request.table == *table);
+        match pending {
+            Some(request) => Some(request.frame_id.clone()),
+            None => self.queue.last_of_table(table),
+        }
+    }
+
+    /// Queues the frames that stand on the last rung, and what must go before them.
+    fn enqueue_ready(&mut self) {
+        for at in 0..self.ops.len() {
+            let due = self.ops[at]
+                .append()
+                .is_some_and(|append| append.ladder.rung() == Rung::Queue && !append.enqueued);
+            if due && !self.is_blocked(at) {
+                self.enqueue_with_earlier(at);
+            }
+        }
+    }
+
+    /// Whether an earlier frame of the same table can be neither queued nor overtaken.
+    fn is_blocked(&self, at: usize) -> bool {
+        let Some(table) = self.ops[at].append().map(|append| &append.request.table) else {
+            return false;
+        };
+        let mut earlier = self.ops.iter().take(at).filter_map(Op::append);
+        earlier.any(|a| a.request.table == *table && !a.enqueued && !a.ladder.may_queue())
+    }
+
+    fn enqueue_with_earlier(&mut self, last: usize) {
+        let Some(table) = self.ops[last]
+            .append()
+            .map(|append| append.request.table.clone())
+        else {
+            return;
+        };
+        for at in 0..=last {
+            let Some(append) = self.ops[at].append_mut() else {
+                continue;
+            };
+            if append.request.table != table || append.enqueued {
+                continue;
+            }
+            append.ladder.force_queue();
+            append.enqueued = true;
+            let frame_id = append.request.frame_id.clone();
+            match envelope::encode(&append.request) {
+                Ok(bytes) => {
+                    let call = self.ops[at].call;
+                    self.ops[at].until_ms = f64::INFINITY;
+                    self.queue.note_queued(&table, &frame_id);
+                    self.effects.push(Effect::Enqueue {
+                        call,
+                        frame_id,
+                        bytes,
+                    });
+                }
+                Err(error) => return self.fail_op(at, error),
+            }
+        }
+    }
+}
+
+impl Op {
+    pub(super) fn append(&self) -> Option<&Append> {
+        match &self.work {
+            Work::Append(append) => Some(append),
+            _ => None,
+        }
+    }
+
+    pub(super) fn append_mut(&mut self) -> Option<&mut Append> {
+        match &mut self.work {
+            Work::Append(append) => Some(append),
+            _ => None,
+        }
+    }
+}
+
+impl Node {
+    /// A uniform number in `[0, 1)`.
+    pub(super) fn jitter(&mut self) -> f64 {
+        next_random(&mut self.random)
+    }
+}
+
+/// splitmix64, as a number in `[0, 1)`.
+fn next_random(state: &mut u64) -> f64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+}

@@ -1,0 +1,255 @@
+//! Handoff: frames that other tabs offer to this one while it holds the lease, and the answers to
+//! what this one offered.
+//!
+//! An answer is given only after the commit. No answer is an answer too: the sender waits a while
+//! and then queues the frame, and the applied ids see to it that both ways together write it once.
+
+use super::types::{CallId, Reply};
+use super::{Node, Work, name_of};
+use crate::envelope;
+use crate::error::{Code, Error, Result};
+use crate::ladder::Path;
+use crate::message::{Answer, FrameName, Message};
+use crate::store::{AppendRequest, Applied, Mode};
+use std::collections::BTreeSet;
+
+/// A frame that another tab offered.
+pub(super) struct Offer {
+    from: String,
+    after: Option<String>,
+    request: AppendRequest,
+    bytes: usize,
+}
+
+/// Offers beyond this are not taken; their senders queue them.
+const MAX_INBOX_BYTES: usize = 64 << 20;
+/// Offers that share a transaction, at most.
+const GROUP_OFFERS: usize = 64;
+
+impl Node {
+    pub(super) fn offer_received(
+        &mut self,
+        from: String,
+        frame_id: String,
+        after: Option<String>,
+        payload: &[u8],
+    ) {
+        let waiting: usize = self.inbox.iter().map(|offer| offer.bytes).sum();
+        if self.lease.held() != Some(Mode::Exclusive)
+            || self.suspended
+            || waiting + payload.len() > MAX_INBOX_BYTES
+        {
+            return;
+        }
+        if let Ok(request) = envelope::decode(payload)
+            && request.frame_id == frame_id
+        {
+            self.inbox.push_back(Offer {
+                from,
+                after,
+                request,
+                bytes: payload.len(),
+            });
+        }
+    }
+
+    /// Applies what was offered, in one transaction, and answers. Gives whether anything ran.
+    pub(super) fn run_inbox(&mut self) -> bool {
+        let count = self.inbox.len().min(GROUP_OFFERS);
+        let mut group: Vec<Offer> = Vec::new();
+        for offer in self.inbox.drain(..count).collect::<Vec<_>>() {
+            if self.is_in_order(&offer, &group) {
+                group.push(offer);
+            }
+        }
+        if group.is_empty() {
+            return false;
+        }
+        let requests: Vec<&AppendRequest> = group.iter().map(|offer| &offer.request).collect();
+        let outcomes = self.append_each(&requests);
+        self.announce_applied(&requests, &outcomes);
+        for (offer, outcome) in group.iter().zip(outcomes) {
+            let answer = match outcome {
+                Ok(Applied {
+                    rows,
+                    coerced,
+                    duplicate,
+                }) => Answer::Applied {
+                    rows,
+                    coerced,
+                    duplicate,
+                },
+                Err(error) if is_verdict(&error) => Answer::Refused {
+                    error: (&error).into(),
+                },
+                // The disk is full, or worse: that is no verdict on the frame. Silence queues it.
+                Err(_) => continue,
+            };
+            let message = Message::Answer {
+                from: self.me(),
+                to: offer.from.clone(),
+                frame_id: offer.request.frame_id.clone(),
+                answer,
+            };
+            self.send(&message, &[]);
+        }
+        true
+    }
+
+    /// Whether the frame that must go before this one is in, or goes in just before it.
+    fn is_in_order(&self, offer: &Offer, group: &[Offer]) -> bool {
+        offer.after.as_ref().is_none_or(|after| {
+            group
+                .iter()
+                .any(|earlier| earlier.request.frame_id == *after)
+                || matches!(self.store.find_frame(after), Ok(Some(_)))
+        })
+    }
+
+    /// Applies frames together, or one by one when together they fail: one of them may have been
+    /// too much, and alone the others may well get through.
+    pub(super) fn append_each(&mut self, requests: &[&AppendRequest]) -> Vec<Result<Applied>> {
+        match self.store.append_group(requests) {
+            Ok(outcomes) => outcomes,
+            Err(error) if requests.len() == 1 => vec![Err(error)],
+            Err(_) => requests
+                .iter()
+                .map(|request| {
+                    let mut alone = self.store.append_group(&[request])?;
+                    alone
+                        .pop()
+                        .unwrap_or_else(|| Err(Error::new(Code::Sql, "no outcome")))
+                })
+                .collect(),
+        }
+    }
+
+    /// Tells everybody which of these frames are new in the database.
+    pub(super) fn announce_applied(
+        &mut self,
+        requests: &[&AppendRequest],
+        outcomes: &[Result<Applied>],
+    ) {
+        let mut frames: Vec<FrameName> = Vec::new();
+        for (request, outcome) in requests.iter().zip(outcomes) {
+            if outcome.as_ref().is_ok_and(|applied| !applied.duplicate) {
+                frames.push(name_of(request));
+            }
+        }
+        let tables: BTreeSet<String> = frames.iter().map(|frame| frame.table.clone()).collect();
+        self.announce(tables, frames);
+    }
+
+    /// The holder answered an offer of ours.
+    pub(super) fn answered(&mut self, frame_id: &str, answer: Answer) {
+        let Some(at) = self.position_of(frame_id) else {
+            return;
+        };
+        let Some(append) = self.ops[at].append_mut() else {
+            return;
+        };
+        if !append.offered {
+            return;
+        }
+        match answer {
+            Answer::Applied {
+                coerced, duplicate, ..
+            } => {
+                append.ladder.committed(Path::Handoff, self.now_ms);
+                let path = if duplicate {
+                    Path::Duplicate
+                } else {
+                    Path::Handoff
+                };
+                let mut receipt = append.receipt(self.now_ms, path, true);
+                receipt.coerced = coerced;
+                let call = self.ops[at].call;
+                self.ops.remove(at);
+                self.give_receipt(call, receipt);
+            }
+            // Once it is queued, the drain will come to the same verdict and list it.
+            Answer::Refused { .. } if append.enqueued => {}
+            Answer::Refused { error } => {
+                let error: Error = error.into();
+                self.fail_op(at, error);
+            }
+        }
+    }
+
+    pub(super) fn position_of(&self, frame_id: &str) -> Option<usize> {
+        self.ops.iter().position(|op| {
+            op.append()
+                .is_some_and(|append| append.request.frame_id == frame_id)
+        })
+    }
+
+    /// Frames are in the database: whoever waits for them hears of it.
+    pub(super) fn frames_committed(&mut self, frames: &[FrameName]) {
+        for frame in frames {
+            self.queue.forget_frame(frame);
+            let mut at = 0;
+            while at < self.ops.len() {
+                match &self.ops[at].work {
+                    Work::WhenCommitted { frame_id } if *frame_id == frame.frame_id => {
+                        let call = self.ops[at].call;
+                        self.ops.remove(at);
+                        self.reply(call, committed_receipt(frame));
+                    }
+                    // A frame that went to the holder by way of the queue.
+                    Work::Append(append)
+                        if append.request.frame_id == frame.frame_id && append.enqueued =>
+                    {
+                        let call = self.ops[at].call;
+                        self.settle_filed(at, call);
+                    }
+                    _ => at += 1,
+                }
+            }
+            let (ready, waiting) = std::mem::take(&mut self.queue.waiters)
+                .into_iter()
+                .partition(|(_, frame_id): &(CallId, String)| *frame_id == frame.frame_id);
+            self.queue.waiters = waiting;
+            for (call, _) in ready {
+                self.reply(call, committed_receipt(frame));
+            }
+        }
+    }
+
+    fn settle_filed(&mut self, at: usize, call: CallId) {
+        if let Some(append) = self.ops[at].append_mut() {
+            append.ladder.committed(Path::Handoff, self.now_ms);
+            let receipt = append.receipt(self.now_ms, Path::Handoff, true);
+            self.ops.remove(at);
+            self.give_receipt(call, receipt);
+        }
+    }
+}
+
+/// What `whenCommitted` answers: the frame is in, by way of the queue.
+pub(super) fn committed_receipt(frame: &FrameName) -> Reply {
+    Reply::Receipt(Box::new(super::Receipt {
+        frame_id: frame.frame_id.clone(),
+        table: frame.table.clone(),
+        rows: frame.rows,
+        path: Path::Queued,
+        committed: true,
+        attempts: Vec::new(),
+        elapsed_ms: 0.0,
+        coerced: std::collections::BTreeMap::new(),
+    }))
+}
+
+/// Whether an error says something of the frame itself, which no later try would change.
+pub(super) fn is_verdict(error: &Error) -> bool {
+    matches!(
+        error.code,
+        Code::InvalidArgument
+            | Code::InvalidFrame
+            | Code::UnsupportedType
+            | Code::LossyValue
+            | Code::SchemaMismatch
+            | Code::Constraint
+            | Code::FrameIdConflict
+            | Code::Sql
+    )
+}

@@ -1,0 +1,214 @@
+//! The lease comes and goes: when to ask for it, keep it, give it up.
+
+use super::types::{Counters, Effect, LockStatus, Notice, Origin, QueueCounts, Reply, Status};
+use super::{IDLE_LEASE_MS, Node, Work};
+use crate::error::{Code, Error};
+use crate::lease::{LockId, State, Step};
+use crate::message::Message;
+use crate::platform::{FileError, Handles};
+use crate::store::{Attached, Mode};
+
+/// With the lock but without handles for this many tries (6 s), somebody who does not know the
+/// lock has them.
+const OPEN_PATIENCE: u32 = 60;
+/// After so many refusals: perhaps a tab with another version of the protocol has the handles.
+const SUSPICIOUS_REFUSALS: u32 = 8;
+
+impl Node {
+    /// Wants, keeps or gives up the lease, as the work at hand asks.
+    pub(super) fn settle_lease(&mut self) {
+        if self.closed {
+            return;
+        }
+        let Some(held) = self.lease.held() else {
+            let steps = match self.needed() {
+                Some(mode) if !self.suspended => self.lease.want(mode, self.now_ms),
+                _ => self.lease.give_up(),
+            };
+            return self.take(steps);
+        };
+        if self.tx.is_some() || self.looking || self.queue.loading {
+            return;
+        }
+        let needed = self.needed();
+        let idle = needed.is_none() && self.inbox.is_empty();
+        let too_weak = needed.is_some_and(|mode| mode > held);
+        let expired = idle && self.now_ms - self.idle_since_ms >= IDLE_LEASE_MS;
+        let others_turn = self.wanted && (self.served || idle);
+        if others_turn || too_weak || expired || self.suspended || (idle && self.hidden) {
+            self.release_lease();
+            self.settle_lease();
+        }
+    }
+
+    /// The lease that the work at hand needs.
+    fn needed(&self) -> Option<Mode> {
+        let drain = self.wants_drain().then_some(Mode::Exclusive);
+        self.ops
+            .iter()
+            .map(|op| self.needed_mode(&op.work))
+            .chain(drain)
+            .max()
+    }
+
+    pub(super) fn needed_mode(&self, work: &Work) -> Mode {
+        let shared = self.config.shared_reads && !self.recover;
+        if shared { work.mode() } else { Mode::Exclusive }
+    }
+
+    pub(super) fn release_lease(&mut self) {
+        // Merged writes are pending only inside a transaction, and none is open; should one fail
+        // to reach the file all the same, the journal has it, and the next lease undoes it.
+        let _undone_by_the_journal = self.store.detach();
+        self.wanted = false;
+        self.looking = false;
+        self.inbox.clear();
+        let steps = self.lease.release();
+        self.take(steps);
+    }
+
+    pub(super) fn take(&mut self, steps: Vec<Step>) {
+        for step in steps {
+            let effect = match step {
+                Step::Request { id, mode } => Effect::RequestLock { id, mode },
+                Step::Cancel { id } => Effect::CancelLock { id },
+                Step::Open { id, mode } => Effect::OpenHandles { id, mode },
+                Step::Release { id } => Effect::ReleaseLock { id },
+                Step::AskOthers => {
+                    let want = Message::Want { from: self.me() };
+                    Effect::Post(want.encode(&[]))
+                }
+            };
+            self.effects.push(effect);
+        }
+    }
+
+    pub(super) fn opened(&mut self, id: LockId, outcome: Result<Handles, FileError>) {
+        if !self.lease.expects_handles(id) {
+            return; // Dropping the handles closes them.
+        }
+        let handles = match outcome {
+            Ok(handles) => handles,
+            Err(FileError::InUse(_)) if self.lease.refusals() < OPEN_PATIENCE => {
+                self.lease.handles_in_use(self.now_ms);
+                if self.lease.refusals() == SUSPICIOUS_REFUSALS {
+                    self.effects.push(Effect::QueryLock { count_queue: false });
+                }
+                return;
+            }
+            Err(error) => {
+                let code = match error {
+                    FileError::Lost(_) => Code::StorageLost,
+                    FileError::Quota(_) => Code::QuotaExceeded,
+                    FileError::InUse(_) => Code::Busy,
+                    FileError::Io(_) => Code::StorageUnavailable,
+                };
+                let steps = self.lease.release();
+                self.take(steps);
+                self.queue.pause(self.now_ms);
+                return self.fail_all(&Error::new(code, error.to_string()));
+            }
+        };
+        let attached = self
+            .store
+            .attach(handles, self.lease.mode(), self.config.durable);
+        self.lease.opened();
+        self.idle_since_ms = self.now_ms;
+        self.served = false;
+        self.queue.lease_began(self.now_ms);
+        match attached {
+            Ok(Attached::Ready) => {
+                self.recover = false;
+                self.effects.push(Effect::QueryLock { count_queue: false });
+            }
+            Ok(Attached::NeedsRecovery) => {
+                self.recover = true;
+                self.release_lease();
+            }
+            Err(error) => {
+                self.release_lease();
+                self.queue.pause(self.now_ms);
+                self.fail_all(&error);
+            }
+        }
+    }
+
+    pub(super) fn lock_lost(&mut self, id: LockId) {
+        if self.lease.is_current(id) {
+            // The handles are still ours alone, so undoing is safe; writing on is not.
+            self.abandon_transaction();
+            let _undone_by_the_journal = self.store.detach();
+            self.inbox.clear();
+            self.lease.lost();
+            self.looking = false;
+            self.wanted = false;
+        }
+    }
+
+    /// The page is frozen or left: nothing is kept, and nothing is asked for until it is back.
+    pub(super) fn suspend(&mut self) {
+        self.suspended = true;
+        self.abandon_transaction();
+        if self.lease.held().is_some() {
+            self.release_lease();
+        } else {
+            let steps = self.lease.give_up();
+            self.take(steps);
+        }
+    }
+
+    pub(super) fn lock_queried(
+        &mut self,
+        held: bool,
+        others_wait: bool,
+        foreign_version: bool,
+        queue: Option<QueueCounts>,
+    ) {
+        self.looking = false;
+        if foreign_version && matches!(self.lease.state(), State::Opening { .. }) {
+            let steps = self.lease.release();
+            self.take(steps);
+            self.fail_all(&Error::new(
+                Code::ProtocolVersion,
+                "a tab with another version of framelock has this database open; reload it",
+            ));
+        }
+        self.wanted |= others_wait && self.lease.held().is_some();
+        let Some(QueueCounts { queued, rejected }) = queue else {
+            return;
+        };
+        let (lock, mut holder) = self.lock_status();
+        if holder.is_none() && held {
+            holder = Some(Origin::OtherTab);
+        }
+        let counters: Counters = self.counters;
+        for call in std::mem::take(&mut self.status_calls) {
+            let status = Status {
+                lock,
+                holder,
+                queued,
+                rejected,
+                counters,
+            };
+            self.reply(call, Reply::Status(Box::new(status)));
+        }
+    }
+
+    fn lock_status(&self) -> (LockStatus, Option<Origin>) {
+        match self.lease.state() {
+            State::Held => (LockStatus::Held, Some(Origin::ThisTab)),
+            State::Free => (LockStatus::Free, None),
+            State::Waiting { .. } | State::Opening { .. } => (LockStatus::Waiting, None),
+        }
+    }
+
+    pub(super) fn tell_status(&mut self) {
+        let status = self.lock_status();
+        if self.told != Some(status) {
+            self.told = Some(status);
+            let (lock, holder) = status;
+            self.effects
+                .push(Effect::Notify(Notice::Status { lock, holder }));
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! The durable queue: when it is drained, what it holds of ours, who waits for it.
+//!
+//! The queue is a folder of envelopes that any tab may add to and that only the holder of the
+//! lease empties. It is drained before the holder's own writes: on the first lease of a node, when
+//! anybody says that it grew, and when this node put something there itself.
+
+use super::handoff::{committed_receipt, is_verdict};
+use super::types::{CallId, Effect, Notice, QueueCounts, QueuePage, Rejected, Reply};
+use super::{Node, Op, Work};
+use crate::envelope;
+use crate::error::{Code, Error};
+use crate::ladder::{Path, Rung};
+use crate::message::{FrameName, Message};
+use crate::platform::FileError;
+use crate::store::AppendRequest;
+use std::collections::BTreeMap;
+
+/// The queue grew and nobody emptied it for so long: perhaps its holder and its sender both died,
+/// so this node does it. The jitter keeps the others from coming at the same moment.
+const BYSTANDER_MS: f64 = 3000.0;
+/// After a failure of the storage: when to look again.
+const PAUSE_MS: f64 = 2000.0;
+/// A lease looks into the queue by itself when the last look is older than this; a lost message
+/// delays a frame, and no more.
+const LOOK_AGAIN_MS: f64 = 1000.0;
+
+/// What a node knows of the queue.
+pub(super) struct Queue {
+    /// It may hold something: look before the next write.
+    dirty: bool,
+    /// The answer to `LoadQueue` is awaited.
+    pub loading: bool,
+    loaded_at_ms: f64,
+    page: Option<QueuePage>,
+    /// Frames of this node that are queued and not known to be in, by table, in order.
+    own: BTreeMap<String, Vec<String>>,
+    /// When to drain it even without work of our own.
+    pub drain_at_ms: Option<f64>,
+    pub waiters: Vec<(CallId, String)>,
+    rejected_calls: Vec<RejectedCall>,
+    told: Option<QueueCounts>,
+}
+
+enum RejectedCall {
+    List(CallId),
+    Find(CallId, String),
+}
+
+impl Queue {
+    pub fn new(waits: bool) -> Queue {
+        Queue {
+            dirty: true,
+            loading: false,
+            loaded_at_ms: f64::NEG_INFINITY,
+            page: None,
+            own: BTreeMap::new(),
+            drain_at_ms: waits.then_some(0.0),
+            waiters: Vec::new(),
+            rejected_calls: Vec::new(),
+            told: None,
+        }
+    }
+
+    pub fn lease_began(&mut self, now_ms: f64) {
+        self.loading = false;
+        self.page = None;
+        self.dirty |= now_ms - self.loaded_at_ms > LOOK_AGAIN_MS || !self.own.is_empty();
+    }
+
+    /// The storage failed: leave the queue alone for a while.
+    pub fn pause(&mut self, now_ms: f64) {
+        if self.drain_at_ms.is_some() || !self.own.is_empty() {
+            self.drain_at_ms = Some(now_ms + PAUSE_MS);
+        }
+    }
+
+    pub fn note_queued(&mut self, table: &str, frame_id: &str) {
+        self.own
+            .entry(table.to_owned())
+            .or_default()
+            .push(frame_id.to_owned());
+    }
+
+    pub fn last_of_table(&self, table: &str) -> Option<String> {
+        self.own.get(table)?.last().cloned()
+    }
+
+    pub fn forget_frame(&mut self, frame: &FrameName) {
+        self.own.retain(|_, ids| {
+            ids.retain(|id| *id != frame.frame_id);
+            !ids.is_empty()
+        });
+    }
+}
+
+impl Node {
+    /// Whether the lease is wanted for the queue alone.
+    pub(super) fn wants_drain(&self) -> bool {
+        self.queue
+            .drain_at_ms
+            .is_some_and(|at_ms| self.now_ms >= at_ms)
+    }
+
+    /// The frame of a call is durable, or could not be made so.
+    pub(super) fn enqueued(&mut self, call: CallId, outcome: Result<QueueCounts, FileError>) {
+        self.queue.dirty = true;
+        let at = self.ops.iter().position(|op| op.call == call);
+        match outcome {
+            Err(error) => {
+                if let Some(at) = at {
+                    if let Some(append) = self.ops[at].append() {
+                        self.queue.forget_frame(&append.name());
+                    }
+                    self.fail_op(at, storage_error(error));
+                }
+            }
+            Ok(counts) => {
+                // Whoever gets the lease drains; if all are busy elsewhere, that is this node.
+                self.queue.drain_at_ms = Some(self.now_ms);
+                let message = Message::Queued { from: self.me() };
+                self.send(&message, &[]);
+                self.tell_queue(counts);
+                let Some(at) = at else { return };
+                let now_ms = self.now_ms;
+                let Op {
+                    until_ms,
+                    work: Work::Append(append),
+                    ..
+                } = &mut self.ops[at]
+                else {
+                    return;
+                };
+                if append.request.content.bytes_estimate() > super::fall::MAX_OFFER_BYTES
+                    && append.ladder.wants_holder(now_ms)
+                {
+                    append.filed = true;
+                    *until_ms = append.ladder.await_holder(now_ms);
+                    return;
+                }
+                self.settle_queued(at);
+            }
+        }
+    }
+
+    pub(super) fn settle_queued(&mut self, at: usize) {
+        let call = self.ops[at].call;
+        if let Some(append) = self.ops[at].append() {
+            let receipt = append.receipt(self.now_ms, Path::Queued, false);
+            self.ops.remove(at);
+            self.give_receipt(call, receipt);
+        }
+    }
+
+    /// Frames that are durable in the queue and waited for the holder in vain.
+    pub(super) fn settle_unanswered(&mut self) {
+        let mut at = 0;
+        while at < self.ops.len() {
+            let due = self.ops[at].append().is_some_and(|append| {
+                append.enqueued && append.filed && append.ladder.rung() == Rung::Queue
+            });
+            if due {
+                self.settle_queued(at);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// Somebody says that the queue grew.
+    pub(super) fn queue_grew(&mut self) {
+        self.queue.dirty = true;
+        if self.queue.drain_at_ms.is_none() {
+            let jitter = self.jitter();
+            self.queue.drain_at_ms = Some(self.now_ms + BYSTANDER_MS * (1.0 + jitter));
+        }
+    }
+
+    /// Drains, under an exclusive lease. Gives whether something was done or is awaited.
+    pub(super) fn run_drain(&mut self) -> bool {
+        if let Some(page) = self.queue.page.take() {
+            self.apply_page(page);
+            return true;
+        }
+        if self.queue.dirty && !self.queue.loading {
+            self.queue.loading = true;
+            self.effects.push(Effect::LoadQueue);
+        }
+        self.queue.loading
+    }
+
+    pub(super) fn queue_loaded(&mut self, outcome: Result<QueuePage, FileError>) {
+        if !self.queue.loading {
+            return; // Asked for under an earlier lease.
+        }
+        self.queue.loading = false;
+        self.queue.loaded_at_ms = self.now_ms;
+        match outcome {
+            Ok(page) if page.frames.is_empty() => {
+                self.queue.dirty = false;
+                self.queue.drain_at_ms = None;
+                self.queue.own.clear();
+                self.tell_queue(page.counts);
+            }
+            Ok(page) => self.queue.page = Some(page),
+            Err(_) => {
+                // It cannot be read now. Own writes must not overtake own frames in it.
+                self.queue.dirty = !self.queue.own.is_empty();
+                self.queue.drain_at_ms = Some(self.now_ms + PAUSE_MS);
+            }
+        }
+    }
+
+    /// Applies the head of the queue in one transaction, and clears what is settled off it.
+    fn apply_page(&mut self, page: QueuePage) {
+        let mut names = Vec::new();
+        let mut requests = Vec::new();
+        let mut settled = 0;
+        for (name, bytes) in &page.frames {
+            match envelope::decode(bytes) {
+                Ok(request) => {
+                    names.push(name.clone());
+                    requests.push(request);
+                }
+                // A newer framelock wrote it and will know what to do with it.
+                Err(error) if error.code == Code::ProtocolVersion => {}
+                Err(error) => {
+                    let frame = FrameName {
+                        frame_id: name.clone(),
+                        table: String::new(),
+                        rows: 0,
+                    };
+                    self.reject(name.clone(), frame, &error);
+                    settled += 1;
+                }
+            }
+        }
+        let requests: Vec<&AppendRequest> = requests.iter().collect();
+        let outcomes = if requests.is_empty() {
+            vec![]
+        } else {
+            self.append_each(&requests)
+        };
+        self.announce_applied(&requests, &outcomes);
+        let (mut removed, mut applied, mut failed) = (Vec::new(), 0, false);
+        for ((name, request), outcome) in names.into_iter().zip(&requests).zip(outcomes) {
+            match outcome {
+                // What comes after a frame that could not be applied now must wait for it.
+                _ if failed => {}
+                Ok(outcome) => {
+                    if outcome.duplicate {
+                        self.frames_committed(&[super::name_of(request)]);
+                    }
+                    applied += 1;
+                    removed.push(name);
+                }
+                Err(error) if is_verdict(&error) => {
+                    self.reject(name, super::name_of(request), &error);
+                    settled += 1;
+                }
+                Err(_) => failed = true,
+            }
+        }
+        self.count_drained(applied, settled);
+        let moved = !removed.is_empty() || settled > 0;
+        if !removed.is_empty() {
+            self.effects.push(Effect::RemoveQueued(removed));
+        }
+        if failed || !moved {
+            self.queue.dirty = false;
+            self.queue.drain_at_ms = Some(self.now_ms + PAUSE_MS);
+        }
+    }
+
+    fn count_drained(&mut self, now_applied: u64, now_rejected: u64) {
+        for op in &mut self.ops {
+            if let Work::Drain {
+                started: true,
+                applied,
+                rejected,
+            } = &mut op.work
+            {
+                *applied += now_applied;
+                *rejected += now_rejected;
+            }
+        }
+    }
+
+    fn reject(&mut self, name: String, frame: FrameName, error: &Error) {
+        let report = Rejected {
+            frame_id: frame.frame_id.clone(),
+            table: frame.table.clone(),
+            rows: frame.rows,
+            error: error.into(),
+        };
+        self.effects.push(Effect::Reject { name, report });
+        let message = Message::Rejected {
+            from: self.me(),
+            frame: frame.clone(),
+            error: error.into(),
+        };
+        self.send(&message, &[]);
+        self.frame_rejected(&frame, error.clone());
+    }
+
+    /// A queued frame was refused: whoever waits for it hears of it.
+    pub(super) fn frame_rejected(&mut self, frame: &FrameName, error: Error) {
+        self.queue.forget_frame(frame);
+        let mut calls = Vec::new();
+        self.queue.waiters.retain(|(call, frame_id)| {
+            let waits = *frame_id == frame.frame_id;
+            if waits {
+                calls.push(*call);
+            }
+            !waits
+        });
+        for call in calls {
+            self.fail(call, error.clone());
+        }
+    }
+
+    /// `drain()`: gives the counts once the queue is empty, or cannot be emptied now.
+    pub(super) fn run_drain_call(&mut self) -> bool {
+        let Some(Op {
+            call,
+            work:
+                Work::Drain {
+                    started,
+                    applied,
+                    rejected,
+                },
+            ..
+        }) = self.ops.front_mut()
+        else {
+            return false;
+        };
+        if !*started {
+            *started = true;
+            self.queue.dirty = true;
+            return true;
+        }
+        let (call, applied, rejected) = (*call, *applied, *rejected);
+        let remaining = self.queue.told.map_or(0, |counts| counts.queued);
+        self.ops.pop_front();
+        self.reply(
+            call,
+            Reply::Drained {
+                applied,
+                rejected,
+                remaining,
+            },
+        );
+        true
+    }
+
+    /// `whenCommitted`: the queue is drained by now, so the frame is in, refused, or unknown.
+    pub(super) fn run_when_committed(&mut self, call: CallId, frame_id: String) {
+        match self.store.find_applied(&frame_id) {
+            Ok(Some(frame)) => self.reply(call, committed_receipt(&frame)),
+            Ok(None) if self.queue.drain_at_ms.is_some() => {
+                self.queue.waiters.push((call, frame_id));
+            }
+            Ok(None) => {
+                self.queue
+                    .rejected_calls
+                    .push(RejectedCall::Find(call, frame_id));
+                self.effects.push(Effect::LoadRejected);
+            }
+            Err(error) => self.fail(call, error),
+        }
+    }
+
+    pub(super) fn list_rejected(&mut self, call: CallId) {
+        self.queue.rejected_calls.push(RejectedCall::List(call));
+        self.effects.push(Effect::LoadRejected);
+    }
+
+    pub(super) fn retry_rejected(&mut self, call: CallId, frame_id: String) {
+        self.effects.push(Effect::RequeueRejected { frame_id });
+        self.queue.dirty = true;
+        self.queue.drain_at_ms = Some(self.now_ms);
+        let message = Message::Queued { from: self.me() };
+        self.send(&message, &[]);
+        self.reply(call, Reply::Nothing);
+    }
+
+    pub(super) fn rejected_loaded(&mut self, outcome: Result<Vec<Rejected>, FileError>) {
+        for waiting in std::mem::take(&mut self.queue.rejected_calls) {
+            match (waiting, &outcome) {
+                (RejectedCall::List(call) | RejectedCall::Find(call, _), Err(error)) => {
+                    self.fail(call, storage_error(error.clone()));
+                }
+                (RejectedCall::List(call), Ok(list)) => {
+                    self.reply(call, Reply::RejectedList(list.clone()));
+                }
+                (RejectedCall::Find(call, frame_id), Ok(list)) => {
+                    let found = list.iter().find(|rejected| rejected.frame_id == frame_id);
+                    let error = found.map_or_else(
+                        || {
+                            let message = format!("no frame {frame_id:?} was queued or applied");
+                            Error::new(Code::InvalidArgument, message)
+                        },
+                        |rejected| rejected.error.clone().into(),
+                    );
+                    self.fail(call, error);
+                }
+            }
+        }
+    }
+
+    fn tell_queue(&mut self, counts: QueueCounts) {
+        if self.queue.told != Some(counts) {
+            self.queue.told = Some(counts);
+            self.effects.push(Effect::Notify(Notice::Queue(counts)));
+        }
+    }
+}
+
+fn storage_error(error: FileError) -> Error {
+    let code = match error {
+        FileError::Quota(_) => Code::QuotaExceeded,
+        FileError::Lost(_) => Code::StorageLost,
+        FileError::InUse(_) => Code::Busy,
+        FileError::Io(_) => Code::StorageUnavailable,
+    };
+    Error::new(code, error.to_string())
+}

@@ -1,0 +1,226 @@
+//! The durable queue's files (protocol: `node::queue`).
+//!
+//! ```text
+//! framelock/<name>.queue/
+//!   00000000000000000042-<node id>.frame      an envelope; the number orders the queue
+//!   00000000000000000042-<node id>.rejected   one that the database refused
+//!   00000000000000000042-<node id>.why        the reason, as JSON
+//!   *.tmp                                    one that was never finished; nobody was told of it
+//! ```
+//!
+//! A frame is written under another name, flushed, closed and then moved: a `.frame` file is whole.
+
+use super::opfs::{self, await_as, file_error};
+use crate::node::{QueueCounts, QueuePage, Rejected};
+use crate::platform::{File, FileError, FileResult};
+use crate::store::Mode;
+use js_sys::{Promise, Uint8Array};
+use wasm_bindgen::prelude::*;
+use web_sys::{FileSystemDirectoryHandle, FileSystemFileHandle};
+
+/// Read at a time; at least one frame, however large.
+const PAGE_BYTES: usize = 8 << 20;
+const FRAME: &str = ".frame";
+const REJECTED: &str = ".rejected";
+const REASON: &str = ".why";
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(extends = FileSystemFileHandle)]
+    type MovableHandle;
+    #[wasm_bindgen(method, catch, js_name = "move")]
+    fn move_to(this: &MovableHandle, name: &str) -> Result<Promise, JsValue>;
+}
+
+/// The queue of one database.
+pub struct QueueFiles {
+    parent: FileSystemDirectoryHandle,
+    name: String,
+}
+
+impl QueueFiles {
+    /// The queue's place; nothing is made before something is put there.
+    pub fn new(parent: FileSystemDirectoryHandle, database: &str) -> QueueFiles {
+        QueueFiles {
+            parent,
+            name: opfs::queue_name(database),
+        }
+    }
+
+    async fn folder(&self, create: bool) -> FileResult<Option<FileSystemDirectoryHandle>> {
+        opfs::folder(&self.parent, &self.name, create).await
+    }
+
+    /// File names in order, and how many are what.
+    async fn names(&self) -> FileResult<(Vec<String>, QueueCounts)> {
+        let Some(folder) = self.folder(false).await? else {
+            return Ok(Default::default());
+        };
+        let mut names = opfs::names(&folder).await?;
+        names.sort();
+        let count = |suffix: &str| names.iter().filter(|n| n.ends_with(suffix)).count() as u64;
+        let counts = QueueCounts {
+            queued: count(FRAME),
+            rejected: count(REJECTED),
+        };
+        Ok((names, counts))
+    }
+
+    /// How many frames wait, and how many were refused.
+    pub async fn counts(&self) -> FileResult<QueueCounts> {
+        Ok(self.names().await?.1)
+    }
+
+    /// The number after the last one in use.
+    pub async fn next_order(&self) -> FileResult<u64> {
+        let (names, _) = self.names().await?;
+        let last = names
+            .iter()
+            .filter_map(|name| name.get(..20)?.parse::<u64>().ok())
+            .max();
+        Ok(last.map_or(1, |last| last + 1))
+    }
+
+    /// Puts an envelope behind everything that is there; durable when it returns.
+    pub async fn add(&self, order: u64, node_id: &str, bytes: &[u8]) -> FileResult<()> {
+        let Some(folder) = self.folder(true).await? else {
+            return Err(FileError::Lost("the queue's folder cannot be made".into()));
+        };
+        let stem = format!("{order:020}-{node_id}");
+        let temporary = opfs::file_in(&folder, &format!("{stem}.tmp"), true).await?;
+        let written = async {
+            let mut handle = opfs::open(&temporary, Mode::Exclusive).await?;
+            handle.truncate(0)?;
+            handle.write(bytes, 0)?;
+            handle.flush()
+        };
+        if let Err(error) = written.await {
+            let _still_a_tmp = opfs::remove(&folder, &format!("{stem}.tmp"), false).await;
+            return Err(error);
+        }
+        rename(&temporary, &format!("{stem}{FRAME}")).await
+    }
+
+    /// The head of the queue.
+    pub async fn load(&self) -> FileResult<QueuePage> {
+        let (names, counts) = self.names().await?;
+        let mut page = QueuePage {
+            frames: Vec::new(),
+            counts,
+        };
+        let Some(folder) = self.folder(false).await? else {
+            return Ok(page);
+        };
+        let mut size = 0;
+        for name in names.into_iter().filter(|name| name.ends_with(FRAME)) {
+            if size >= PAGE_BYTES {
+                break;
+            }
+            match read(&folder, &name).await {
+                Ok(bytes) => {
+                    size += bytes.len();
+                    page.frames.push((name, bytes));
+                }
+                // Applied and removed by the last holder, after the names were read.
+                Err(FileError::Lost(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(page)
+    }
+
+    /// Removes frames that are applied.
+    pub async fn remove(&self, names: &[String]) -> FileResult<()> {
+        let Some(folder) = self.folder(false).await? else {
+            return Ok(());
+        };
+        for name in names {
+            opfs::remove(&folder, name, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Moves a frame to the rejected list.
+    pub async fn reject(&self, name: &str, report: &Rejected) -> FileResult<()> {
+        let Some(folder) = self.folder(false).await? else {
+            return Ok(());
+        };
+        let stem = name.trim_end_matches(FRAME);
+        let text = serde_json::to_vec(report).unwrap_or_default();
+        let reason = opfs::file_in(&folder, &format!("{stem}{REASON}"), true).await?;
+        let mut handle = opfs::open(&reason, Mode::Exclusive).await?;
+        handle.truncate(0)?;
+        handle.write(&text, 0)?;
+        handle.flush()?;
+        drop(handle);
+        match opfs::file_in(&folder, name, false).await {
+            Ok(frame) => rename(&frame, &format!("{stem}{REJECTED}")).await,
+            Err(FileError::Lost(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The rejected list, in order, with the stems of the files.
+    async fn rejected_with_stems(&self) -> FileResult<Vec<(String, Rejected)>> {
+        let (names, _) = self.names().await?;
+        let Some(folder) = self.folder(false).await? else {
+            return Ok(Vec::new());
+        };
+        let mut list = Vec::new();
+        for stem in names.iter().filter_map(|name| name.strip_suffix(REJECTED)) {
+            let report = read(&folder, &format!("{stem}{REASON}")).await;
+            let report = report
+                .ok()
+                .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            list.extend(report.map(|report| (stem.to_owned(), report)));
+        }
+        Ok(list)
+    }
+
+    /// The rejected list, in order.
+    pub async fn rejected(&self) -> FileResult<Vec<Rejected>> {
+        let list = self.rejected_with_stems().await?;
+        Ok(list.into_iter().map(|(_, report)| report).collect())
+    }
+
+    /// Takes a frame off the rejected list: back into the queue, or away for good.
+    pub async fn settle_rejected(&self, frame_id: &str, again: bool) -> FileResult<()> {
+        let list = self.rejected_with_stems().await?;
+        let Some(folder) = self.folder(false).await? else {
+            return Ok(());
+        };
+        for (stem, _) in list
+            .iter()
+            .filter(|(_, report)| report.frame_id == frame_id)
+        {
+            let name = format!("{stem}{REJECTED}");
+            if again {
+                let frame = opfs::file_in(&folder, &name, false).await?;
+                rename(&frame, &format!("{stem}{FRAME}")).await?;
+            } else {
+                opfs::remove(&folder, &name, false).await?;
+            }
+            opfs::remove(&folder, &format!("{stem}{REASON}"), false).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn rename(file: &FileSystemFileHandle, name: &str) -> FileResult<()> {
+    let file: &MovableHandle = file.unchecked_ref();
+    let promise = file.move_to(name).map_err(|e| file_error(&e))?;
+    await_as::<JsValue>(promise)
+        .await
+        .map(|_| ())
+        .map_err(|e| file_error(&e))
+}
+
+async fn read(folder: &FileSystemDirectoryHandle, name: &str) -> FileResult<Vec<u8>> {
+    let handle = opfs::file_in(folder, name, false).await?;
+    let bytes = async {
+        let file: web_sys::File = await_as(handle.get_file()).await?;
+        let buffer: js_sys::ArrayBuffer = await_as(file.array_buffer()).await?;
+        Ok::<_, JsValue>(Uint8Array::new(&buffer).to_vec())
+    };
+    bytes.await.map_err(|e| file_error(&e))
+}
