@@ -153,7 +153,9 @@ export class Tab {
     const before = new Map(processes.map((pid) => [pid, ticks(pid)]));
     await this.page.evaluate('{ const end = performance.now() + 400; while (performance.now() < end); }');
     const work = processes.map((pid) => [ticks(pid) - before.get(pid), pid]).sort((a, b) => b[0] - a[0]);
-    if (work[0][0] < 20) throw new Error(`no process did the page's work: ${work.slice(0, 3)}`);
+    // Of 40 ticks the machine's other work may take some; the browser's other processes should take few.
+    const [most, next] = [work[0][0], work[1]?.[0] ?? 0];
+    if (most < 10 || most < 2 * next) throw new Error(`whose work was the page's? ${work.slice(0, 3)}`);
     return work[0][1];
   }
 
