@@ -12,8 +12,8 @@ import { bytes as byteText, count, milliseconds } from './text.js';
 const HOLD_MS = 5000;
 /** How often the lock's holder is looked up: other tabs take it without an event here. */
 const STATUS_MS = 400;
-/** The chart rests this long: about half of the handle's time at most, and never so long that it looks wrong. */
-const chartRestMs = (tookMs) => Math.min(600, Math.max(250, tookMs));
+/** Every drawing reads the table under a shared lease, which writers wait for: seldom while many commits come. */
+const chartRestMs = (tookMs) => Math.min(1000, Math.max(250, tookMs * 4));
 
 const ui = Object.fromEntries([...document.querySelectorAll('[id]')].map((found) => [found.id, found]));
 
@@ -29,7 +29,10 @@ let jobs = Promise.resolve();
 
 // ---- what the page says -------------------------------------------------------------------------------------------
 
-const say = (text) => (ui.message.textContent = text);
+/** Says it once: the live region is read aloud whenever its text is set. */
+function say(text) {
+  if (ui.message.textContent !== text) ui.message.textContent = text;
+}
 
 function showError(error) {
   ui['alert-code'].textContent = error.code ?? error.name;
@@ -128,16 +131,23 @@ async function runJob(request, part) {
   setRunning(true);
   ui.progress.max = frames.length || 1;
   ui.progress.value = 0;
-  say(`Appending ${source.table ? `${count(total)} rows` : source.name} …`);
+  const appending = `Appending ${source.table ? `${count(total)} rows` : source.name} …`;
+  say(appending);
   const start = performance.now();
   try {
     await appendFrames(demo.db, request.table, frames, {
       fallback: request.fallback,
       signal: stopper.signal,
       onReceipt: noteReceipt,
-      onError: (error) => note(outcomeOfError(error)),
+      onError(error) {
+        note(outcomeOfError(error));
+        say(
+          `${error.code} after ${error.attempts?.length ?? 0} attempts, nothing written. Sending it again …`,
+        );
+      },
       onProgress: ({ frames: done, rows }) => {
         job.rows = rows;
+        say(appending);
         ui.progress.value = done;
         ui.progress.textContent = `${done} of ${frames.length} frames`;
       },
