@@ -15,6 +15,7 @@ use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
 use arrow::ipc::{convert::try_fb_to_schema, root_as_message};
 
 use super::storage::{Affinity, Encoding};
+use super::verify_schema::{Dictionaries, check_field, check_flatbuffer};
 use crate::error::{Code, Error, Result};
 
 /// Makes the catalogue where there is none.
@@ -67,11 +68,13 @@ pub fn decode_field(bytes: &[u8]) -> Result<Field> {
     let aligned = Buffer::from_slice_ref(bytes);
     let message = root_as_message(&aligned).map_err(|_| corrupt())?;
     let schema = message.header_as_schema().ok_or_else(corrupt)?;
+    check_flatbuffer(schema).map_err(|_| corrupt())?;
     let schema = try_fb_to_schema(schema).map_err(|_| corrupt())?;
-    match schema.fields().as_ref() {
-        [field] => Ok(field.as_ref().clone()),
-        _ => Err(corrupt()),
-    }
+    let [field] = schema.fields().as_ref() else {
+        return Err(corrupt());
+    };
+    check_field(field, &mut Dictionaries::new()).map_err(|_| corrupt())?;
+    Ok(field.as_ref().clone())
 }
 
 /// Whether a catalogue row can be about a column that is declared `declared`. It cannot when the

@@ -146,6 +146,7 @@ impl<'a> Column<'a> {
                 rescaled.is_err().then_some(Loss::OutOfRange)
             }
             Source::U64(values) => self.step.apply_integer(values[row].into()).1,
+            Source::Nested(writer) => writer.text(row).is_none().then_some(Loss::TooLong),
             source => self.step.apply(source.cell(row)).1,
         }
     }
@@ -155,6 +156,7 @@ impl<'a> Column<'a> {
         match &self.source {
             Source::Dictionary(_, values) | Source::Runs(_, values) => values.may_lose(),
             Source::Decimal(..) => true,
+            Source::Nested(writer) => writer.may_be_too_long(),
             Source::F64(values) => match self.step {
                 Step::Real {
                     keeps_negative_zero,
@@ -334,7 +336,7 @@ impl<'a> Source<'a> {
             Source::YearMonth(values) => text(interval::format_year_month(values[row])),
             Source::DayTime(values) => text(interval::format_day_time(values[row])),
             Source::MonthDayNano(values) => text(interval::format_month_day_nano(values[row])),
-            Source::Nested(writer) => text(writer.text(row)),
+            Source::Nested(writer) => writer.text(row).map_or(Cell::Null, text),
             Source::Dictionary(keys, values) => values.cell(keys.index(row)),
             Source::Runs(ends, values) => values.cell(ends.index(row)),
         }

@@ -169,6 +169,8 @@ pub enum Loss {
     TextBecomesNumber,
     /// NULL in the column that is the table's row id, where SQLite puts a number of its own.
     NullBecomesNumber,
+    /// A nested value that is longer than 256 MiB as JSON; NULL is stored.
+    TooLong,
 }
 
 impl Loss {
@@ -180,6 +182,7 @@ impl Loss {
             Loss::OutOfRange => "is outside the column's range",
             Loss::Inexact => "has no exact form in the column's type",
             Loss::TextBecomesNumber => "looks like a number, and the column's type makes it one",
+            Loss::TooLong => "is longer than 256 MiB as JSON",
             Loss::NullBecomesNumber => {
                 "is NULL, and SQLite numbers it: the column is the table's row id"
             }

@@ -14,7 +14,7 @@
 
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, make_array};
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, i256};
 use base64::Engine;
@@ -29,11 +29,17 @@ use crate::error::{Code, Error, Result};
 /// The greatest integer that JSON readers, JavaScript's among them, keep exactly.
 pub const MAX_SAFE: u64 = (1 << 53) - 1;
 
+/// The longest text of one value. Views and dictionaries inside each other can repeat their items
+/// without end; what is longer is not written at all.
+const MAX_BYTES: usize = if cfg!(test) { 1 << 20 } else { 256 << 20 };
+
 /// Writes the values of one array.
 #[derive(Debug)]
 pub struct Writer<'a> {
     nulls: Option<NullBuffer>,
     node: Node<'a>,
+    /// More bytes than the values of the whole array have together.
+    most_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -62,47 +68,61 @@ impl<'a> Writer<'a> {
     pub fn new(array: &'a dyn Array) -> Result<Self> {
         Ok(Writer {
             nulls: array.nulls().cloned(),
+            most_bytes: most_bytes(array),
             node: Node::new(array)?,
         })
     }
 
-    /// The JSON of a row's value.
-    pub fn text(&self, row: usize) -> String {
+    /// The JSON of a row's value; `None` when it is longer than any that is written.
+    pub fn text(&self, row: usize) -> Option<String> {
         let mut out = String::new();
-        self.write(row, &mut out);
-        out
+        self.write(row, &mut out)?;
+        Some(out)
     }
 
-    fn write(&self, row: usize, out: &mut String) {
+    /// Whether some value may be too long; `false` spares the caller the look at each.
+    pub fn may_be_too_long(&self) -> bool {
+        self.most_bytes > MAX_BYTES as u64
+    }
+
+    /// Writes a row's value; `None` when it gets too long.
+    fn write(&self, row: usize, out: &mut String) -> Option<()> {
         if self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
             out.push_str("null");
-            return;
+            return Some(());
         }
         match &self.node {
-            Node::Leaf(data_type, column) => leaf(data_type, column.cell(row), out),
+            Node::Leaf(data_type, column) => {
+                if data_type.is_nested() && column.loss(row).is_some() {
+                    return None;
+                }
+                leaf(data_type, column.cell(row), out);
+            }
             Node::List(ranges, items) => {
                 separated('[', ']', ranges.of(row), out, |item, out| {
                     items.write(item, out)
-                });
+                })?;
             }
             Node::Map(offsets, keys, values) => {
                 let entries = offsets[row] as usize..offsets[row + 1] as usize;
                 separated('[', ']', entries, out, |entry, out| {
                     out.push('[');
-                    keys.write(entry, out);
+                    keys.write(entry, out)?;
                     out.push(',');
-                    values.write(entry, out);
+                    values.write(entry, out)?;
                     out.push(']');
-                });
+                    Some(())
+                })?;
             }
             Node::Struct(children) => {
                 separated('{', '}', 0..children.len(), out, |child, out| {
                     let (name, child) = &children[child];
                     out.push_str(name);
-                    child.write(row, out);
-                });
+                    child.write(row, out)
+                })?;
             }
         }
+        (out.len() <= MAX_BYTES).then_some(())
     }
 }
 
@@ -196,17 +216,50 @@ fn separated(
     close: char,
     items: Range<usize>,
     out: &mut String,
-    mut write: impl FnMut(usize, &mut String),
-) {
+    mut write: impl FnMut(usize, &mut String) -> Option<()>,
+) -> Option<()> {
     let start = items.start;
     out.push(open);
     for item in items {
         if item > start {
             out.push(',');
         }
-        write(item, out);
+        write(item, out)?;
     }
     out.push(close);
+    Some(())
+}
+
+/// An upper bound, however the array's own rows overlap: nothing is read but sizes.
+fn most_bytes(array: &dyn Array) -> u64 {
+    use DataType::*;
+    let rows = array.len() as u64;
+    let below = |array: &dyn Array| {
+        let children = array.to_data();
+        let children = children
+            .child_data()
+            .iter()
+            .map(|child| most_bytes(make_array(child.clone()).as_ref()));
+        children.fold(0_u64, u64::saturating_add)
+    };
+    match array.data_type() {
+        List(_) | LargeList(_) | FixedSizeList(..) | Map(..) => {
+            below(array).saturating_add(rows.saturating_mul(16))
+        }
+        Struct(fields) => {
+            let names: usize = fields.iter().map(|field| 6 * field.name().len() + 8).sum();
+            below(array).saturating_add(rows.saturating_mul(names as u64 + 8))
+        }
+        // One row may have it all, and each may have the same.
+        ListView(_) | LargeListView(_) | Dictionary(..) | RunEndEncoded(..) => below(array)
+            .saturating_mul(rows)
+            .saturating_add(rows.saturating_mul(16)),
+        _ => {
+            let bytes = array.get_buffer_memory_size() as u64;
+            rows.saturating_mul(128)
+                .saturating_add(bytes.saturating_mul(6))
+        }
+    }
 }
 
 fn leaf(data_type: &DataType, cell: Cell<'_>, out: &mut String) {
@@ -297,11 +350,11 @@ mod tests {
             Some(vec![]),
         ]);
         let writer = Writer::new(&list).unwrap();
-        assert_eq!(writer.text(0), "[1,null,-3]");
-        assert_eq!(writer.text(1), "null");
-        assert_eq!(writer.text(2), "[]");
+        assert_eq!(writer.text(0).unwrap(), "[1,null,-3]");
+        assert_eq!(writer.text(1).unwrap(), "null");
+        assert_eq!(writer.text(2).unwrap(), "[]");
         let slice = list.slice(2, 1);
-        assert_eq!(Writer::new(&slice).unwrap().text(0), "[]");
+        assert_eq!(Writer::new(&slice).unwrap().text(0).unwrap(), "[]");
     }
 
     #[test]
@@ -348,7 +401,7 @@ mod tests {
                 })
                 .collect::<Vec<_>>(),
         );
-        let text = Writer::new(&structs).unwrap().text(0);
+        let text = Writer::new(&structs).unwrap().text(0).unwrap();
         assert_eq!(text, format!("{{{}}}", expected.join(",")));
         serde_json::from_str::<serde_json::Value>(&text).unwrap();
     }
@@ -362,6 +415,23 @@ mod tests {
         }
         map.append(true).unwrap();
         let map = map.finish();
-        assert_eq!(Writer::new(&map).unwrap().text(0), "[[\"k\",1],[\"k\",2]]");
+        assert_eq!(
+            Writer::new(&map).unwrap().text(0).unwrap(),
+            "[[\"k\",1],[\"k\",2]]"
+        );
+    }
+
+    #[test]
+    fn what_repeats_without_end_is_not_written() {
+        // Each level has two rows, and each row both items of the level below, 2^40 of them in all.
+        let mut array: ArrayRef = Arc::new(Int8Array::from(vec![1, 2]));
+        for _ in 0..40 {
+            let item = Arc::new(Field::new_list_field(array.data_type().clone(), true));
+            let (offsets, sizes) = (vec![0, 0].into(), vec![2, 2].into());
+            array = Arc::new(ListViewArray::new(item, offsets, sizes, array, None));
+        }
+        let writer = Writer::new(array.as_ref()).unwrap();
+        assert!(writer.may_be_too_long());
+        assert_eq!(writer.text(0), None);
     }
 }

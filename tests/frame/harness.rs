@@ -185,7 +185,7 @@ impl Db {
         let mut statement = self.0.prepare(sql).expect(sql);
         let columns: Vec<_> = statement
             .column_names()
-            .into_iter()
+            .iter()
             .map(|name| ReadColumn {
                 name: name.to_owned(),
                 field: field(name),
