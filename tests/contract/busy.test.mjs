@@ -1,0 +1,170 @@
+// A transaction is open in one tab; another tab appends. What the direct rung says, and what becomes of the frame.
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { assertAllOnce, namedFrame } from './frames.mjs';
+import { inBrowsers } from './harness.mjs';
+
+/** Opens a transaction in `tab` that writes a row and stays open for `ms`; resolves once it is open. */
+async function hold(tab, database, ms) {
+  await tab.run(
+    async (database, ms) => {
+      globalThis.holder ??= await framelock.openDatabase(database);
+      await new Promise((opened, failed) => {
+        globalThis.held = holder
+          .transaction(async (tx) => {
+            await tx.exec('CREATE TABLE IF NOT EXISTS held(n)');
+            await tx.exec('INSERT INTO held VALUES (1)');
+            opened();
+            await new Promise((resolve) => setTimeout(resolve, ms));
+          })
+          .catch(failed);
+      });
+    },
+    database,
+    ms,
+  );
+}
+
+const append = (tab, frame, options) =>
+  tab.run(
+    async (frame, options) => {
+      try {
+        return await db.appendFrame('t', frame, options);
+      } catch ({ code, table, attempts }) {
+        return { code, table, attempts };
+      }
+    },
+    frame,
+    options,
+  );
+
+inBrowsers((context) => {
+  let holder, writer;
+  before(async () => {
+    [holder, writer] = [await context.browser.newTab(), await context.browser.newTab()];
+    await writer.run(async () => void (globalThis.db = await framelock.openDatabase('busy')));
+  });
+
+  test('fallback none: BUSY with three attempts listed, nothing written; attempts 20: committed', async () => {
+    await hold(holder, 'busy', 2000);
+    const [refused, patient] = await Promise.all([
+      append(writer, namedFrame(0, 0), { fallback: 'none' }),
+      append(writer, namedFrame(0, 1), { fallback: 'none', retry: { attempts: 20 } }),
+    ]);
+    assert.equal(refused.code, 'BUSY');
+    assert.equal(refused.table, 't');
+    assert.deepEqual(
+      refused.attempts.map(({ path, outcome }) => [path, outcome]),
+      Array.from({ length: 3 }, () => ['direct', 'busy']),
+    );
+    for (const { waitedMs } of refused.attempts) assert.ok(waitedMs >= 200, `waited ${waitedMs} ms`);
+    assert.equal(patient.path, 'direct');
+    assert.equal(patient.attempts.at(-1).outcome, 'committed');
+    assert.ok(patient.attempts.length > 3, `${patient.attempts.length} attempts`);
+    await holder.run(() => held);
+    const rows = await writer.run(() => db.query('SELECT DISTINCT frame FROM t'));
+    assert.deepEqual(rows, [{ frame: 1 }]);
+  });
+
+  test('status and openDatabase do not wait for the lock', async () => {
+    await hold(holder, 'busy', 1500);
+    const { status, ms } = await writer.run(async () => {
+      const start = performance.now();
+      const other = await framelock.openDatabase('busy');
+      const status = await other.status();
+      await other.close();
+      return { status, ms: performance.now() - start };
+    });
+    assert.equal(status.holder, 'other-tab');
+    assert.equal(status.storage, 'opfs');
+    assert.ok(ms < 1200, `${ms} ms`);
+    await holder.run(() => held);
+  });
+
+  test('a deadline and a signal end the wait; nothing is written', async () => {
+    await writer.run(() => db.exec('DELETE FROM t'));
+    await hold(holder, 'busy', 1500);
+    const late = await append(writer, namedFrame(0, 2), {
+      fallback: 'none',
+      retry: { attempts: 100, deadlineMs: 300 },
+    });
+    assert.equal(late.code, 'TIMEOUT');
+    const aborted = await writer.run(
+      async (frame) => {
+        const controller = new AbortController();
+        setTimeout(() => controller.abort(), 100);
+        return db.appendFrame('t', frame, { signal: controller.signal }).catch(({ code }) => code);
+      },
+      namedFrame(0, 3),
+    );
+    assert.equal(aborted, 'ABORTED');
+    const busy = await writer.run(() =>
+      db.query('SELECT 1', [], { timeoutMs: 50 }).catch(({ code }) => code),
+    );
+    assert.equal(busy, 'BUSY');
+    await holder.run(() => held);
+    assert.deepEqual(await writer.run(() => db.query('SELECT count(*) AS n FROM t')), [{ n: 0 }]);
+  });
+
+  test('an idle holder gives the lock up when asked', async () => {
+    const hold = await holder.run(async () => {
+      await holder.exec('INSERT INTO held VALUES (2)');
+      return (await holder.status()).lock;
+    });
+    assert.equal(hold, 'held');
+    const receipt = await append(writer, namedFrame(0, 4), { fallback: 'none' });
+    assert.equal(receipt.path, 'direct');
+    assert.equal(receipt.attempts.length, 1);
+  });
+
+  test('100 frames while a tab holds a transaction for 10 s: handed over or queued, all there once', async () => {
+    const database = 'held';
+    await holder.run(() => holder.close().then(() => void delete globalThis.holder));
+    await hold(holder, database, 10_000);
+    const frames = Array.from({ length: 100 }, (_, frame) => namedFrame(1, frame));
+    const { receipts, slowest } = await writer.run(
+      async (database, frames) => {
+        globalThis.other = await framelock.openDatabase(database);
+        let slowest = 0;
+        const receipts = await Promise.all(
+          frames.map(async (frame) => {
+            const start = performance.now();
+            const receipt = await other.appendFrame('t', frame);
+            slowest = Math.max(slowest, performance.now() - start);
+            return receipt;
+          }),
+        );
+        return { receipts, slowest };
+      },
+      database,
+      frames,
+    );
+    assert.ok(slowest < 15_000, `slowest ${slowest} ms`);
+    for (const { path } of receipts) assert.ok(['handoff', 'queued'].includes(path), path);
+    await holder.run(() => held);
+    const committed = await writer.run(
+      (ids) => Promise.all(ids.map((id) => other.whenCommitted(id))),
+      receipts.map((receipt) => receipt.frameId),
+    );
+    assert.ok(committed.every((receipt) => receipt.committed));
+    await assertAllOnce(writer, database, 100);
+    const dump = (database) =>
+      writer.run(async (database) => {
+        const db = await framelock.openDatabase(database);
+        const rows = await db.query(`
+          SELECT typeof(writer) || quote(writer) || typeof(frame) || quote(frame) || typeof(row)
+            || quote(row) || typeof(note) || quote(note) AS stored FROM t ORDER BY rowid`);
+        const types = await db.query(
+          'SELECT column_name, hex(field) AS field FROM _framelock_columns ORDER BY 1',
+        );
+        await db.close();
+        return { rows, types };
+      }, database);
+    await writer.run(async (frames) => {
+      const db = await framelock.openDatabase('twin');
+      for (const frame of frames) await db.appendFrame('t', frame);
+      await db.close();
+    }, frames);
+    assert.deepEqual(await dump(database), await dump('twin'));
+  });
+});

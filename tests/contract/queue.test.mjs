@@ -1,0 +1,148 @@
+// The durable queue, exactly once, and a handle that meets its own open transaction.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { assertAllOnce, namedFrame, paths, summary } from './frames.mjs';
+import { inBrowsers } from './harness.mjs';
+
+inBrowsers((context) => {
+  test('fallback queue, and the tab is closed at once: a new tab finds the frames applied', async () => {
+    const [holder, writer] = [await context.browser.newTab(), await context.browser.newTab()];
+    await holder.run(async () => {
+      const db = await framelock.openDatabase('left');
+      await new Promise((opened) => {
+        db.transaction(async () => {
+          opened();
+          await new Promise(() => {});
+        }).catch(() => {});
+      });
+    });
+    const receipts = await writer.run(
+      async (frames) => {
+        const db = await framelock.openDatabase('left');
+        const options = { fallback: 'queue', retry: { attempts: 1, lockTimeoutMs: 20 } };
+        return Promise.all(frames.map((frame) => db.appendFrame('t', frame, options)));
+      },
+      [0, 1, 2].map((frame) => namedFrame(0, frame)),
+    );
+    await writer.close();
+    assert.deepEqual(paths(receipts), { queued: 3 });
+    assert.ok(receipts.every((receipt) => !receipt.committed));
+    await holder.close();
+    const later = await context.browser.newTab();
+    const { remaining } = await later.run(async () => {
+      globalThis.db = await framelock.openDatabase('left');
+      return db.drain();
+    });
+    assert.equal(remaining, 0);
+    await assertAllOnce(later, 'left', 3);
+    assert.equal((await later.run(() => db.status())).queued, 0);
+    await later.close();
+  });
+
+  test('db.appendFrame awaited inside db.transaction of the same handle is queued, and applied after it', async () => {
+    const tab = await context.browser.newTab();
+    const results = await tab.run(
+      async (frames) => {
+        globalThis.db = await framelock.openDatabase('own');
+        const inside = await db.transaction((tx) =>
+          tx.exec('CREATE TABLE a(n)').then(() => db.appendFrame('t', frames[0])),
+        );
+        let second;
+        await db
+          .transaction(async () => {
+            second = await db.appendFrame('t', frames[1]);
+            throw new Error('roll back');
+          })
+          .catch(() => {});
+        const after = await Promise.all([inside, second].map((receipt) => db.whenCommitted(receipt.frameId)));
+        return { inside, second, after };
+      },
+      [namedFrame(0, 0), namedFrame(0, 1)],
+    );
+    assert.equal(results.inside.path, 'queued');
+    assert.equal(results.second.path, 'queued');
+    assert.ok(results.after.every((receipt) => receipt.committed));
+    await assertAllOnce(tab, 'own', 2);
+    await tab.close();
+  });
+
+  test('tx.appendFrame joins: committed with the transaction, undone with it', async () => {
+    const tab = await context.browser.newTab();
+    const { joined, rows } = await tab.run(
+      async (frames) => {
+        const db = await framelock.openDatabase('joined');
+        const joined = await db.transaction(async (tx) => {
+          const receipt = await tx.appendFrame('t', frames[0]);
+          const bad = await tx.appendFrame('t', new Uint8Array([1, 2, 3])).catch(({ code }) => code);
+          return { receipt, bad };
+        });
+        await db
+          .transaction(async (tx) => {
+            await tx.appendFrame('t', frames[1]);
+            throw new Error('roll back');
+          })
+          .catch(() => {});
+        const rows = await db.query('SELECT DISTINCT frame FROM t');
+        await db.close();
+        return { joined, rows };
+      },
+      [namedFrame(0, 0), namedFrame(0, 1)],
+    );
+    assert.equal(joined.receipt.path, 'joined');
+    assert.equal(joined.receipt.committed, false);
+    assert.equal(joined.bad, 'INVALID_FRAME');
+    assert.deepEqual(rows, [{ frame: 0 }]);
+    await tab.close();
+  });
+
+  test('one frameId from four tabs at once: one set of rows, one real receipt, three duplicates', async () => {
+    const tabs = await Promise.all(Array.from({ length: 4 }, () => context.browser.newTab()));
+    await Promise.all(
+      tabs.map((tab) => tab.run(async () => void (globalThis.db = await framelock.openDatabase('once')))),
+    );
+    const frame = namedFrame(0, 0);
+    const send = (tab, frame) =>
+      tab.run(
+        (frame) => db.appendFrame('t', frame, { frameId: 'the one' }).catch(({ code }) => ({ path: code })),
+        frame,
+      );
+    const receipts = await Promise.all(tabs.map((tab) => send(tab, frame)));
+    assert.deepEqual(paths(receipts), { direct: 1, duplicate: 3 });
+    assert.equal((await send(tabs[1], namedFrame(0, 1))).path, 'FRAME_ID_CONFLICT');
+    await assertAllOnce(tabs[2], 'once', 1);
+    await Promise.all(tabs.map((tab) => tab.close()));
+  });
+
+  test('a queued frame that the database refuses is listed, and can be tried again or discarded', async () => {
+    const tab = await context.browser.newTab();
+    const seen = await tab.run(
+      async (frames) => {
+        const db = await framelock.openDatabase('refused');
+        await db.exec(
+          'CREATE TABLE t(writer INTEGER, frame INTEGER, row INTEGER CHECK(row < 50), note TEXT)',
+        );
+        const frameId = 'too long';
+        await db.transaction(() => db.appendFrame('t', frames[0], { frameId, retry: { attempts: 0 } }));
+        const outcome = await db.whenCommitted(frameId).catch(({ code, row }) => ({ code, row }));
+        const status = await db.status();
+        const list = await db.rejected();
+        await db.exec('DROP TABLE t');
+        await db.retryRejected(frameId);
+        const applied = await db.whenCommitted(frameId);
+        const after = await db.rejected();
+        await db.close();
+        return { outcome, queued: status.queued, rejected: status.rejected, list, applied, after };
+      },
+      [namedFrame(0, 0)],
+    );
+    assert.deepEqual(seen.outcome, { code: 'CONSTRAINT', row: 50 });
+    assert.deepEqual([seen.queued, seen.rejected], [0, 1]);
+    assert.equal(seen.list[0].frameId, 'too long');
+    assert.equal(seen.list[0].error.code, 'CONSTRAINT');
+    assert.equal(seen.applied.committed, true);
+    assert.deepEqual(seen.after, []);
+    const { rows } = await summary(tab, 'refused');
+    assert.equal(rows, 100);
+    await tab.close();
+  });
+});
