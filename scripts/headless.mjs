@@ -99,13 +99,16 @@ function sqlite3(file, sql) {
   return shown.stdout.trim();
 }
 
-/** For the picture: one tab holds the lock while the first one appends, so that it shows what the ladder does. */
+/** For the picture: the first tab appends while another one holds the lock, and stops soon after. */
 async function contend(pages) {
   await pages[1].click('#hold');
   await pages[1].waitForFunction("document.getElementById('hold').textContent.startsWith('Holding')");
-  await pages[0].select('#frame-rows', '20000');
   await pages[0].click('#append-here');
-  await sleep(1800);
+  await pages[1].waitForFunction("document.getElementById('hold').textContent.startsWith('Hold ')");
+  await pages[0].waitForFunction("demo.outcomes.at(-1).path === 'direct'", { polling: 10 });
+  await pages[0].evaluate("document.getElementById('stop').click()");
+  await pages[0].waitForFunction("demo.job.state !== 'running'");
+  await sleep(2500);
 }
 
 async function picture(page, path) {

@@ -118,6 +118,22 @@ describe('the demo', { skip: !BROWSERS.includes('chromium') }, () => {
     await shows(second, 'hold', 'Hold the lock');
   });
 
+  test('frames put into the queue meanwhile are shown as not applied, and then as applied', async () => {
+    await second.page.click('#hold');
+    await shows(second, 'hold', 'Holding');
+    await first.page.click('#forget');
+    await first.page.select('#fallback', 'queue');
+    await first.page.click('#append-here');
+    await shows(first, 'log', 'not applied yet');
+    await jobIs(first, 'done');
+    await first.page.waitForFunction('demo.outcomes.every(({ committed }) => committed)', JOB_MS);
+    await shows(first, 'log', 'later');
+    await shows(first, 'rows', count(3 * flights.numRows));
+    const queued = summarize(await outcomes(first)).find(({ path }) => path === 'queued');
+    assert.ok(queued.frames > 0);
+    await shows(second, 'hold', 'Hold the lock');
+  });
+
   test('a file of the visitor goes into a table of its own', async () => {
     const names = Array.from({ length: 1200 }, (_, i) => `n${i}`);
     const table = tableFromArrays({ name: names, size: Float64Array.from(names, (_, i) => i / 7) });
@@ -160,13 +176,13 @@ describe('the demo', { skip: !BROWSERS.includes('chromium') }, () => {
         // Not there yet.
       }
     }
-    assert.equal(sqlite3(file, 'SELECT count(*) FROM flights'), String(2 * flights.numRows));
+    assert.equal(sqlite3(file, 'SELECT count(*) FROM flights'), String(3 * flights.numRows));
     assert.equal(sqlite3(file, 'SELECT count(*) FROM sizes'), '1200');
   });
 
   test('a phone has nothing to scroll sideways', async () => {
     const phone = await openDemo(browser, { width: 360, height: 740 });
-    await shows(phone, 'rows', count(2 * flights.numRows));
+    await shows(phone, 'rows', count(3 * flights.numRows));
     await phone.page.click('#append-here');
     await jobIs(phone, 'done');
     const { wide, over } = await phone.page.evaluate(() => ({
