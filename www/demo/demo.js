@@ -65,7 +65,7 @@ function drawChart() {
 const refresh = coalesce(async () => {
   if (document.visibilityState === 'hidden') return;
   try {
-    histogram = await readHistogram(demo.db, shownTable);
+    histogram = await readHistogram(demo.db, shownTable, histogram);
   } catch (error) {
     // Another tab kept the lock for the whole time that a read waits: what is shown stays until the next try.
     if (error.code === 'BUSY') setTimeout(refresh, 1000);

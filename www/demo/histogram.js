@@ -9,10 +9,10 @@ const TAIL = 0.002;
 /** A table's or column's name in SQL. */
 export const quoted = (name) => `"${name.replaceAll('"', '""')}"`;
 
-/** The next of 1, 2, 5, 10, 20 … at or above a positive number. */
-function niceStep(atLeast) {
+/** The next round number at or above a positive one: a power of ten times one of the factors. */
+function niceStep(atLeast, factors) {
   const power = 10 ** Math.floor(Math.log10(atLeast));
-  return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= atLeast * (1 - 1e-9));
+  return factors.map((factor) => factor * power).find((step) => step >= atLeast * (1 - 1e-9));
 }
 
 /** The column to draw: `delay`, else the first one with numbers; undefined when the table has none. */
@@ -27,31 +27,50 @@ async function chooseStep(db, table, column) {
   if (column === 'delay') return 10;
   const sql = `SELECT min(${quoted(column)}) AS low, max(${quoted(column)}) AS high FROM ${quoted(table)}`;
   const [{ low, high }] = await db.query(sql);
-  return low === null || low === high ? 1 : niceStep((Number(high) - Number(low)) / BINS);
+  return low === null || low === high ? 1 : niceStep((Number(high) - Number(low)) / BINS, [1, 2, 5, 10]);
+}
+
+/** What to draw of a table: its column of numbers and the width of a bin, where it has such a column; or nothing. */
+async function plan(db, table) {
+  const [exists] = await db.query(`SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?`, [table]);
+  if (!exists) return undefined;
+  const column = await chooseColumn(db, table);
+  return { table, column, step: column === undefined ? undefined : await chooseStep(db, table, column) };
 }
 
 /**
- * Reads a table's histogram: `rows` in all, `bins` as `{ from, n }` in order, and the SQL that counted them. SQLite's
- * division of integers cuts towards zero and would pour two bins into the one at 0: hence floor().
+ * The SQL that counts rows by bins. SQLite's division of integers cuts towards zero and would pour two bins into the
+ * one at 0: hence floor().
  */
-export async function readHistogram(db, table) {
-  const [exists] = await db.query(`SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?`, [table]);
-  if (!exists) return { rows: 0, bins: [] };
-  const column = await chooseColumn(db, table);
-  if (column === undefined) {
-    const sql = `SELECT count(*) AS n\nFROM ${quoted(table)}`;
-    const [{ n }] = await db.query(sql);
-    return { rows: n, bins: [], sql };
-  }
-  const step = await chooseStep(db, table, column);
+function countingSql({ table, column, step }) {
+  if (column === undefined) return `SELECT NULL AS bin, count(*) AS n\nFROM ${quoted(table)}`;
   const bin = `floor(${quoted(column)} / ${Number.isInteger(step) ? step.toFixed(1) : step}) * ${step}`;
-  const sql = `SELECT ${bin} AS bin, count(*) AS n\nFROM ${quoted(table)}\nGROUP BY bin\nORDER BY bin`;
+  return `SELECT ${bin} AS bin, count(*) AS n\nFROM ${quoted(table)}\nGROUP BY bin\nORDER BY bin`;
+}
+
+/**
+ * Reads a table's histogram: `rows` in all, `bins` as `{ from, n }` in order, and the SQL that counted them. Each query
+ * takes a lease of its own, so that one histogram follows the plan of the `last` one of the table while that fits.
+ */
+export async function readHistogram(db, table, last) {
+  const planned = last?.table === table && last.bins.length < 4 * BINS;
+  const chosen = planned ? last : await plan(db, table);
+  if (!chosen) return { rows: 0, bins: [] };
+  const { column, step } = chosen;
+  const sql = countingSql(chosen);
   const start = performance.now();
-  const found = await db.query(sql);
+  let found;
+  try {
+    found = await db.query(sql);
+  } catch (error) {
+    // Another tab dropped the table or changed it.
+    if (planned && error.code === 'SQL') return readHistogram(db, table);
+    throw error;
+  }
   const ms = performance.now() - start;
   const rows = found.reduce((sum, { n }) => sum + n, 0);
   const bins = found.filter(({ bin }) => bin !== null).map(({ bin, n }) => ({ from: Number(bin), n }));
-  return { rows, bins, column, step, sql, ms };
+  return { table, rows, bins, column, step, sql, ms };
 }
 
 /** The bins without the two tails, gaps filled, and how many rows were left out. */
@@ -75,7 +94,7 @@ function visible({ bins, step }) {
 
 /** Round numbers between two, at most `most` of them. */
 function ticks(low, high, most) {
-  const step = niceStep((high - low) / most || 1);
+  const step = niceStep((high - low) / most || 1, [1, 2, 2.5, 5, 10]);
   const first = Math.ceil(low / step);
   return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, i) => (first + i) * step);
 }
