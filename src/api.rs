@@ -27,6 +27,8 @@ use wasm_bindgen_futures::JsFuture;
 
 /// How long statements wait for the lock, unless told otherwise.
 const TIMEOUT_MS: f64 = 15_000.0;
+/// Rows of one batch of `stream`, unless told otherwise.
+const STREAM_ROWS: f64 = 10_000.0;
 
 /// One open handle. Calls are answered through `post`.
 #[wasm_bindgen]
@@ -43,13 +45,25 @@ impl Handle {
         post: Post,
     ) -> std::result::Result<Handle, JsValue> {
         console_error_panic_hook::set_once();
-        open(&name, &options, post)
-            .await
-            .map_err(|e| error_object(&e, &[]))
+        open(&name, &options, post).await.map_err(|e| error_object(&e, &[]))
     }
 
     /// Starts an operation; its reply carries `id`.
     pub fn call(&self, id: u32, op: &str, args: JsValue, buffers: Array) {
+        let cursor = number(&args, "cursor").unwrap_or_default() as u32;
+        let transfer = Array::new();
+        match op {
+            "streamNext" => {
+                let batch = self.driver.stream_next(cursor);
+                let value = batch.map_or(JsValue::NULL, |b| convert::bytes(&b, &transfer));
+                return self.driver.answer(id, &value, &transfer);
+            }
+            "streamClose" => {
+                self.driver.stream_close(cursor);
+                return self.driver.answer(id, &JsValue::UNDEFINED, &transfer);
+            }
+            _ => {}
+        }
         match parse_call(op, &args, &buffers) {
             Ok(call) => self.driver.call(id, call),
             Err(error) => self.driver.refuse(id, &error),
@@ -89,9 +103,7 @@ async fn open(name: &str, options: &JsValue, post: Post) -> Result<Handle> {
     };
     if in_memory {
         let storage = Storage::Memory(SharedMemory::default(), SharedMemory::default());
-        return Ok(Handle {
-            driver: Driver::start(name, config, storage, None, post),
-        });
+        return Ok(Handle { driver: Driver::start(name, config, storage, None, post) });
     }
     if !locks::available() {
         let message = "this browser has no Web Locks here (an insecure context?)";
@@ -109,13 +121,7 @@ async fn open(name: &str, options: &JsValue, post: Post) -> Result<Handle> {
     config.queue_waits = queue.counts().await.is_ok_and(|counts| counts.queued > 0);
     let drains = config.queue_waits;
     let persisted = persisted().await;
-    let driver = Driver::start(
-        name,
-        config,
-        Storage::Opfs { files, queue },
-        Some(presence),
-        post,
-    );
+    let driver = Driver::start(name, config, Storage::Opfs { files, queue }, Some(presence), post);
     driver.set_persisted(persisted);
     if drains {
         driver.dispatch(Event::Wake);
@@ -127,26 +133,15 @@ async fn open(name: &str, options: &JsValue, post: Post) -> Result<Handle> {
 async fn be_present(name: &str) -> Result<LockRequest> {
     let mut request = None;
     let granted = js_sys::Promise::new(&mut |resolve, _| {
-        request = Some(LockRequest::new(
-            &presence_name(name),
-            false,
-            move |event| {
-                let _nobody_listens = resolve.call1(
-                    &JsValue::UNDEFINED,
-                    &matches!(event, LockEvent::Granted).into(),
-                );
-            },
-        ));
+        request = Some(LockRequest::new(&presence_name(name), false, move |event| {
+            let _nobody_listens =
+                resolve.call1(&JsValue::UNDEFINED, &matches!(event, LockEvent::Granted).into());
+        }));
     });
-    let granted = JsFuture::from(granted)
-        .await
-        .is_ok_and(|answer| answer.is_truthy());
+    let granted = JsFuture::from(granted).await.is_ok_and(|answer| answer.is_truthy());
     match request {
         Some(request) if granted => Ok(request),
-        _ => Err(Error::new(
-            Code::StorageUnavailable,
-            "Web Locks cannot be used here",
-        )),
+        _ => Err(Error::new(Code::StorageUnavailable, "Web Locks cannot be used here")),
     }
 }
 
@@ -161,10 +156,7 @@ async fn check_header(files: &DatabaseFiles) -> Result<()> {
     if nothing_yet || head == *magic {
         return Ok(());
     }
-    Err(Error::new(
-        Code::NotADatabase,
-        "the file is not an SQLite database; it was left as it is",
-    ))
+    Err(Error::new(Code::NotADatabase, "the file is not an SQLite database; it was left as it is"))
 }
 
 async fn persisted() -> bool {
@@ -176,9 +168,7 @@ async fn persisted() -> bool {
         return false;
     };
     match promise.dyn_into::<js_sys::Promise>() {
-        Ok(promise) => JsFuture::from(promise)
-            .await
-            .is_ok_and(|answer| answer.is_truthy()),
+        Ok(promise) => JsFuture::from(promise).await.is_ok_and(|answer| answer.is_truthy()),
         Err(_) => false,
     }
 }
@@ -204,16 +194,12 @@ async fn delete(name: String) -> Result<()> {
         let lock = lock_name(&inner_name);
         locks::with_free_lock(&lock, async move { opfs::delete(&inner_name).await }).await
     };
-    match locks::with_free_lock(&presence_name(&name), alone)
-        .await
-        .map_err(refused)?
-    {
+    match locks::with_free_lock(&presence_name(&name), alone).await.map_err(refused)? {
         Some(Ok(Some(outcome))) => outcome,
         Some(Err(error)) => Err(refused(error)),
-        None | Some(Ok(None)) => Err(Error::new(
-            Code::Busy,
-            format!("the database {name:?} is open elsewhere"),
-        )),
+        None | Some(Ok(None)) => {
+            Err(Error::new(Code::Busy, format!("the database {name:?} is open elsewhere")))
+        }
     }
 }
 
@@ -228,10 +214,7 @@ fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     let rule = "1 to 128 characters of A-Z a-z 0-9 . _ -, no dot at the start, not ending in -journal or .queue";
-    Err(Error::new(
-        Code::InvalidArgument,
-        format!("a database name is {rule}; not {name:?}"),
-    ))
+    Err(Error::new(Code::InvalidArgument, format!("a database name is {rule}; not {name:?}")))
 }
 
 fn uuid() -> String {
@@ -248,57 +231,33 @@ fn parse_call(op: &str, args: &JsValue, buffers: &Array) -> Result<Call> {
     let open_tx = || tx.ok_or_else(|| Error::new(Code::InvalidArgument, "no transaction named"));
     Ok(match op {
         "append" => return parse_append(args, buffers, tx),
-        "exec" => Call::Exec {
-            sql: sql()?,
-            params: params()?,
-            timeout_ms,
-            tx,
-        },
+        "exec" => Call::Exec { sql: sql()?, params: params()?, timeout_ms, tx },
         "query" => {
             let options = PackOptions {
                 int64_as_number: get(args, "int64").as_string().as_deref() == Some("number"),
                 dates: get(args, "dates").is_truthy(),
             };
-            Call::Query {
-                sql: sql()?,
-                params: params()?,
-                options,
-                timeout_ms,
-                tx,
-            }
+            Call::Query { sql: sql()?, params: params()?, options, timeout_ms, tx }
         }
-        "queryArrow" => Call::QueryArrow {
-            sql: sql()?,
-            params: params()?,
-            timeout_ms,
-            tx,
-        },
-        "begin" => Call::Begin { timeout_ms },
+        "queryArrow" | "streamOpen" => {
+            let rows = number(args, "batchRows").unwrap_or(STREAM_ROWS);
+            let batch_rows = (op == "streamOpen").then_some(rows as usize);
+            Call::QueryArrow { sql: sql()?, params: params()?, batch_rows, timeout_ms, tx }
+        }
+        "begin" => Call::Begin { timeout_ms: begin_timeout(args, timeout_ms)? },
         "commit" => Call::Commit { tx: open_tx()? },
         "rollback" => Call::Rollback { tx: open_tx()? },
         "status" => Call::Status,
-        "whenCommitted" => Call::WhenCommitted {
-            frame_id: text(args, "frameId")?,
-        },
+        "whenCommitted" => Call::WhenCommitted { frame_id: text(args, "frameId")? },
         "drain" => Call::Drain { timeout_ms },
         "rejected" => Call::Rejected,
-        "retryRejected" => Call::RetryRejected {
-            frame_id: text(args, "frameId")?,
-        },
-        "discardRejected" => Call::DiscardRejected {
-            frame_id: text(args, "frameId")?,
-        },
+        "retryRejected" => Call::RetryRejected { frame_id: text(args, "frameId")? },
+        "discardRejected" => Call::DiscardRejected { frame_id: text(args, "frameId")? },
         "export" => Call::Export { timeout_ms },
-        "import" => Call::Import {
-            bytes: buffer(buffers, 0)?,
-            timeout_ms,
-        },
+        "import" => Call::Import { bytes: buffer(buffers, 0)?, timeout_ms },
         "close" => Call::Close,
         other => {
-            return Err(Error::new(
-                Code::InvalidArgument,
-                format!("no operation {other:?}"),
-            ));
+            return Err(Error::new(Code::InvalidArgument, format!("no operation {other:?}")));
         }
     })
 }
@@ -307,11 +266,19 @@ fn timeout(args: &JsValue) -> Result<f64> {
     match number(args, "timeoutMs") {
         None => Ok(TIMEOUT_MS),
         Some(ms) if (0.0..=86_400_000.0).contains(&ms) => Ok(ms),
-        Some(ms) => Err(Error::new(
-            Code::InvalidArgument,
-            format!("timeoutMs must not be {ms}"),
-        )),
+        Some(ms) => Err(Error::new(Code::InvalidArgument, format!("timeoutMs must not be {ms}"))),
     }
+}
+
+/// A transaction waits for the lock as its retry policy would, all attempts together.
+fn begin_timeout(args: &JsValue, timeout_ms: f64) -> Result<f64> {
+    let retry = get(args, "retry");
+    if retry.is_undefined() {
+        return Ok(timeout_ms);
+    }
+    let policy: RetryPolicy = read(retry, "retry")?;
+    policy.check()?;
+    Ok(policy.longest_wait_ms().min(timeout_ms))
 }
 
 fn buffer(buffers: &Array, index: u32) -> Result<Vec<u8>> {
@@ -326,11 +293,7 @@ fn parse_append(args: &JsValue, buffers: &Array, tx: Option<TxId>) -> Result<Cal
     let table = text(args, "table")?;
     ident::check_table_name(&table)?;
     let options = get(args, "options");
-    let options = if options.is_object() {
-        options
-    } else {
-        js_sys::Object::new().into()
-    };
+    let options = if options.is_object() { options } else { js_sys::Object::new().into() };
     let take = |key: &str| {
         let value = get(&options, key);
         let ours: &js_sys::Object = options.unchecked_ref();
@@ -338,57 +301,37 @@ fn parse_append(args: &JsValue, buffers: &Array, tx: Option<TxId>) -> Result<Cal
         value
     };
     let retry = take("retry");
-    let policy: RetryPolicy = if retry.is_undefined() {
-        RetryPolicy::default()
-    } else {
-        read(retry, "retry")?
-    };
+    let policy: RetryPolicy =
+        if retry.is_undefined() { RetryPolicy::default() } else { read(retry, "retry")? };
     policy.check()?;
     let fallback = take("fallback");
-    let fallback: Fallback = if fallback.is_undefined() {
-        Fallback::default()
-    } else {
-        read(fallback, "fallback")?
-    };
+    let fallback: Fallback =
+        if fallback.is_undefined() { Fallback::default() } else { read(fallback, "fallback")? };
     let frame_id = match take("frameId") {
         missing if missing.is_undefined() => uuid(),
         given => check_frame_id(given.as_string())?,
     };
     let options: AppendOptions = read(options, "options")?;
     let (content, digest) = parse_content(args, buffers, &table)?;
-    let request = Box::new(AppendRequest {
-        frame_id,
-        table,
-        options,
-        content,
-        digest,
-    });
+    let request = Box::new(AppendRequest { frame_id, table, options, content, digest });
     Ok(match tx {
         Some(tx) => Call::JoinedAppend { request, tx },
-        None => Call::Append {
-            request,
-            policy,
-            fallback,
-        },
+        None => Call::Append { request, policy, fallback },
     })
 }
 
 fn check_frame_id(id: Option<String>) -> Result<String> {
     match id {
         Some(id) if (1..=128).contains(&id.chars().count()) => Ok(id),
-        _ => Err(Error::new(
-            Code::InvalidArgument,
-            "a frameId is a string of 1 to 128 characters",
-        )),
+        _ => Err(Error::new(Code::InvalidArgument, "a frameId is a string of 1 to 128 characters")),
     }
 }
 
 /// The rows, decoded and checked, and the digest of what was sent.
 fn parse_content(args: &JsValue, buffers: &Array, table: &str) -> Result<(Content, [u8; 16])> {
     let form = text(args, "form")?;
-    let mut parts = (0..buffers.length())
-        .map(|i| buffer(buffers, i))
-        .collect::<Result<Vec<_>>>()?;
+    let mut parts =
+        (0..buffers.length()).map(|i| buffer(buffers, i)).collect::<Result<Vec<_>>>()?;
     let descriptor = get(args, "descriptor").as_string().unwrap_or_default();
     let mut hasher = XxHash3_128::new();
     for part in [table.as_bytes(), form.as_bytes(), descriptor.as_bytes()] {
@@ -415,10 +358,7 @@ fn parse_content(args: &JsValue, buffers: &Array, table: &str) -> Result<(Conten
             Content::Packed(Packed::parse(&descriptor, buffers).map_err(in_table)?)
         }
         _ => {
-            return Err(Error::new(
-                Code::InvalidArgument,
-                format!("no frame form {form:?}"),
-            ));
+            return Err(Error::new(Code::InvalidArgument, format!("no frame form {form:?}")));
         }
     };
     Ok((content, digest))

@@ -77,9 +77,7 @@ pub fn encode(request: &AppendRequest) -> Result<Vec<u8>> {
 /// `PROTOCOL_VERSION` for a newer format; `INVALID_FRAME` for anything torn, damaged or foreign.
 pub fn decode(bytes: &[u8]) -> Result<AppendRequest> {
     let broken = |what: &str| Error::new(Code::InvalidFrame, format!("the envelope is {what}"));
-    let rest = bytes
-        .strip_prefix(MAGIC)
-        .ok_or_else(|| broken("none of ours"))?;
+    let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| broken("none of ours"))?;
     let (version, rest) = rest.split_first().ok_or_else(|| broken("cut off"))?;
     if *version != VERSION {
         let message = "the frame was written by another version of framelock";
@@ -87,12 +85,8 @@ pub fn decode(bytes: &[u8]) -> Result<AppendRequest> {
     }
     let fixed = rest.split_first_chunk::<4>();
     let (header_bytes, rest) = fixed.ok_or_else(|| broken("cut off"))?;
-    let (content_bytes, rest) = rest
-        .split_first_chunk::<8>()
-        .ok_or_else(|| broken("cut off"))?;
-    let (sum, rest) = rest
-        .split_first_chunk::<16>()
-        .ok_or_else(|| broken("cut off"))?;
+    let (content_bytes, rest) = rest.split_first_chunk::<8>().ok_or_else(|| broken("cut off"))?;
+    let (sum, rest) = rest.split_first_chunk::<16>().ok_or_else(|| broken("cut off"))?;
     let header_bytes = u32::from_le_bytes(*header_bytes) as usize;
     let content_bytes = u64::from_le_bytes(*content_bytes);
     if header_bytes > rest.len() || (rest.len() - header_bytes) as u64 != content_bytes {
@@ -146,10 +140,7 @@ mod tests {
     #[test]
     fn a_request_survives_the_trip() {
         let decoded = decode(&encode(&request()).unwrap()).unwrap();
-        assert_eq!(
-            (decoded.frame_id.as_str(), decoded.table.as_str()),
-            ("id", "t")
-        );
+        assert_eq!((decoded.frame_id.as_str(), decoded.table.as_str()), ("id", "t"));
         assert_eq!(decoded.options, AppendOptions::default());
         assert_eq!((decoded.content.rows(), decoded.digest), (3, [7; 16]));
     }

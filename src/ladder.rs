@@ -96,13 +96,7 @@ impl Ladder {
     /// Starts on the first rung at `now_ms`.
     pub fn new(policy: RetryPolicy, fallback: Fallback, now_ms: f64) -> Self {
         let rung = Rung::Direct { since_ms: now_ms };
-        Ladder {
-            policy,
-            fallback,
-            started_ms: now_ms,
-            rung,
-            attempts: Vec::new(),
-        }
+        Ladder { policy, fallback, started_ms: now_ms, rung, attempts: Vec::new() }
     }
 
     /// The attempts so far.
@@ -155,9 +149,7 @@ impl Ladder {
                         return self.fall(now_ms);
                     }
                     let delay_ms = self.policy.delay_ms(made - 1, random());
-                    self.rung = Rung::Backoff {
-                        until_ms: now_ms + delay_ms,
-                    };
+                    self.rung = Rung::Backoff { until_ms: now_ms + delay_ms };
                 }
                 Rung::Backoff { until_ms } => {
                     if now_ms >= self.direct_until_ms() {
@@ -216,10 +208,7 @@ impl Ladder {
             }
             Fallback::Handoff => {
                 let until_ms = (now_ms + HANDOFF_WAIT_MS).min(self.direct_until_ms());
-                self.rung = Rung::Handoff {
-                    since_ms: now_ms,
-                    until_ms,
-                };
+                self.rung = Rung::Handoff { since_ms: now_ms, until_ms };
                 Next::Handoff
             }
         }
@@ -249,10 +238,7 @@ impl Ladder {
     /// there. Gives how long that is.
     pub fn await_holder(&mut self, now_ms: f64) -> f64 {
         let until_ms = (now_ms + HANDOFF_WAIT_MS).min(self.direct_until_ms());
-        self.rung = Rung::Handoff {
-            since_ms: now_ms,
-            until_ms,
-        };
+        self.rung = Rung::Handoff { since_ms: now_ms, until_ms };
         until_ms
     }
 
@@ -266,12 +252,7 @@ impl Ladder {
     }
 
     fn note(&mut self, path: Path, outcome: Outcome, waited_ms: f64, error: Option<String>) {
-        self.attempts.push(Attempt {
-            path,
-            outcome,
-            waited_ms,
-            error,
-        });
+        self.attempts.push(Attempt { path, outcome, waited_ms, error });
     }
 }
 
@@ -300,13 +281,7 @@ mod tests {
         let (times, end, ladder) = run(RetryPolicy::default(), Fallback::None);
         // 200 ms of waiting, half of 50, 200 again, half of 100, 200.
         assert_eq!(times, [200.0, 225.0, 425.0, 475.0, 675.0]);
-        assert!(matches!(
-            end,
-            Next::Fail(Error {
-                code: Code::Busy,
-                ..
-            })
-        ));
+        assert!(matches!(end, Next::Fail(Error { code: Code::Busy, .. })));
         let waits: Vec<f64> = ladder.attempts().iter().map(|a| a.waited_ms).collect();
         assert_eq!(waits, [200.0; 3]);
         assert!(ladder.attempts().iter().all(|a| a.outcome == Outcome::Busy));
@@ -314,58 +289,32 @@ mod tests {
 
     #[test]
     fn the_deadline_ends_it_whatever_the_attempts() {
-        let policy = RetryPolicy {
-            attempts: 1000,
-            deadline_ms: 900.0,
-            ..Default::default()
-        };
+        let policy = RetryPolicy { attempts: 1000, deadline_ms: 900.0, ..Default::default() };
         let (times, end, _) = run(policy, Fallback::None);
         assert_eq!(*times.last().unwrap(), 900.0);
-        assert!(matches!(
-            end,
-            Next::Fail(Error {
-                code: Code::Timeout,
-                ..
-            })
-        ));
+        assert!(matches!(end, Next::Fail(Error { code: Code::Timeout, .. })));
         let (times, end, _) = run(policy, Fallback::Queue);
-        assert_eq!(
-            *times.last().unwrap(),
-            675.0,
-            "a quarter is kept for the queue"
-        );
+        assert_eq!(*times.last().unwrap(), 675.0, "a quarter is kept for the queue");
         assert_eq!(end, Next::Queue);
     }
 
     #[test]
     fn no_attempts_goes_straight_to_the_fallback() {
-        let policy = RetryPolicy {
-            attempts: 0,
-            ..Default::default()
-        };
+        let policy = RetryPolicy { attempts: 0, ..Default::default() };
         assert_eq!(run(policy, Fallback::Queue).1, Next::Queue);
         assert_eq!(run(policy, Fallback::Handoff).1, Next::Handoff);
         assert!(matches!(
             run(policy, Fallback::None).1,
-            Next::Fail(Error {
-                code: Code::Busy,
-                ..
-            })
+            Next::Fail(Error { code: Code::Busy, .. })
         ));
     }
 
     #[test]
     fn a_silent_holder_sends_the_frame_to_the_queue() {
-        let policy = RetryPolicy {
-            attempts: 0,
-            ..Default::default()
-        };
+        let policy = RetryPolicy { attempts: 0, ..Default::default() };
         let mut ladder = Ladder::new(policy, Fallback::Handoff, 0.0);
         assert_eq!(ladder.poll(0.0, &mut || 0.0), Next::Handoff);
-        assert_eq!(
-            ladder.poll(1.0, &mut || 0.0),
-            Next::WaitUntil(HANDOFF_WAIT_MS)
-        );
+        assert_eq!(ladder.poll(1.0, &mut || 0.0), Next::WaitUntil(HANDOFF_WAIT_MS));
         assert_eq!(ladder.poll(HANDOFF_WAIT_MS, &mut || 0.0), Next::Queue);
         assert_eq!(ladder.attempts()[0].outcome, Outcome::Unreachable);
     }

@@ -32,10 +32,7 @@ pub enum State {
     /// The lock is asked for.
     Waiting { repeat_at_ms: f64, repeat_ms: f64 },
     /// The lock is held; the handles are being opened.
-    Opening {
-        tries: u32,
-        retry_at_ms: Option<f64>,
-    },
+    Opening { tries: u32, retry_at_ms: Option<f64> },
     /// Lock and handles are held.
     Held,
 }
@@ -65,11 +62,7 @@ pub struct Lease {
 
 impl Default for Lease {
     fn default() -> Self {
-        Lease {
-            state: State::Free,
-            mode: Mode::Exclusive,
-            id: 0,
-        }
+        Lease { state: State::Free, mode: Mode::Exclusive, id: 0 }
     }
 }
 
@@ -124,14 +117,8 @@ impl Lease {
     /// The lock was granted. A grant that nobody waits for any more is given back.
     pub fn granted(&mut self, id: LockId) -> Vec<Step> {
         if id == self.id && matches!(self.state, State::Waiting { .. }) {
-            self.state = State::Opening {
-                tries: 0,
-                retry_at_ms: None,
-            };
-            vec![Step::Open {
-                id,
-                mode: self.mode,
-            }]
+            self.state = State::Opening { tries: 0, retry_at_ms: None };
+            vec![Step::Open { id, mode: self.mode }]
         } else {
             vec![Step::Release { id }]
         }
@@ -151,10 +138,7 @@ impl Lease {
     pub fn handles_in_use(&mut self, now_ms: f64) {
         if let State::Opening { tries, .. } = self.state {
             let delay_ms = (FIRST_REOPEN_MS * f64::from(1u32 << tries.min(10))).min(LAST_REOPEN_MS);
-            self.state = State::Opening {
-                tries: tries + 1,
-                retry_at_ms: Some(now_ms + delay_ms),
-            };
+            self.state = State::Opening { tries: tries + 1, retry_at_ms: Some(now_ms + delay_ms) };
         }
     }
 
@@ -200,29 +184,14 @@ impl Lease {
     /// Time has passed.
     pub fn wake(&mut self, now_ms: f64) -> Vec<Step> {
         match self.state {
-            State::Waiting {
-                repeat_at_ms,
-                repeat_ms,
-            } if now_ms >= repeat_at_ms => {
+            State::Waiting { repeat_at_ms, repeat_ms } if now_ms >= repeat_at_ms => {
                 let repeat_ms = (repeat_ms * 2.0).min(LAST_REPEAT_MS);
-                self.state = State::Waiting {
-                    repeat_at_ms: now_ms + repeat_ms,
-                    repeat_ms,
-                };
+                self.state = State::Waiting { repeat_at_ms: now_ms + repeat_ms, repeat_ms };
                 vec![Step::AskOthers]
             }
-            State::Opening {
-                tries,
-                retry_at_ms: Some(at_ms),
-            } if now_ms >= at_ms => {
-                self.state = State::Opening {
-                    tries,
-                    retry_at_ms: None,
-                };
-                vec![Step::Open {
-                    id: self.id,
-                    mode: self.mode,
-                }]
+            State::Opening { tries, retry_at_ms: Some(at_ms) } if now_ms >= at_ms => {
+                self.state = State::Opening { tries, retry_at_ms: None };
+                vec![Step::Open { id: self.id, mode: self.mode }]
             }
             _ => Vec::new(),
         }
@@ -237,23 +206,8 @@ mod tests {
     fn a_wish_becomes_a_lease_and_goes_back() {
         let mut lease = Lease::default();
         let steps = lease.want(Mode::Exclusive, 0.0);
-        assert_eq!(
-            steps,
-            [
-                Step::Request {
-                    id: 1,
-                    mode: Mode::Exclusive
-                },
-                Step::AskOthers
-            ]
-        );
-        assert_eq!(
-            lease.granted(1),
-            [Step::Open {
-                id: 1,
-                mode: Mode::Exclusive
-            }]
-        );
+        assert_eq!(steps, [Step::Request { id: 1, mode: Mode::Exclusive }, Step::AskOthers]);
+        assert_eq!(lease.granted(1), [Step::Open { id: 1, mode: Mode::Exclusive }]);
         lease.opened();
         assert_eq!(lease.held(), Some(Mode::Exclusive));
         assert_eq!(lease.release(), [Step::Release { id: 1 }]);
@@ -267,18 +221,8 @@ mod tests {
         assert_eq!(lease.give_up(), [Step::Cancel { id: 1 }]);
         assert_eq!(lease.granted(1), [Step::Release { id: 1 }]);
         lease.want(Mode::Exclusive, 1.0);
-        assert_eq!(
-            lease.granted(1),
-            [Step::Release { id: 1 }],
-            "an old grant is no new one"
-        );
-        assert_eq!(
-            lease.granted(2),
-            [Step::Open {
-                id: 2,
-                mode: Mode::Exclusive
-            }]
-        );
+        assert_eq!(lease.granted(1), [Step::Release { id: 1 }], "an old grant is no new one");
+        assert_eq!(lease.granted(2), [Step::Open { id: 2, mode: Mode::Exclusive }]);
     }
 
     #[test]
@@ -303,13 +247,7 @@ mod tests {
         lease.handles_in_use(10.0);
         assert_eq!(lease.wake_at_ms(), Some(12.0));
         assert_eq!(lease.wake(11.0), []);
-        assert_eq!(
-            lease.wake(12.0),
-            [Step::Open {
-                id: 1,
-                mode: Mode::Exclusive
-            }]
-        );
+        assert_eq!(lease.wake(12.0), [Step::Open { id: 1, mode: Mode::Exclusive }]);
     }
 
     #[test]
@@ -318,12 +256,6 @@ mod tests {
         lease.want(Mode::Shared, 0.0);
         let steps = lease.want(Mode::Exclusive, 1.0);
         assert_eq!(steps[0], Step::Cancel { id: 1 });
-        assert_eq!(
-            steps[1],
-            Step::Request {
-                id: 2,
-                mode: Mode::Exclusive
-            }
-        );
+        assert_eq!(steps[1], Step::Request { id: 2, mode: Mode::Exclusive });
     }
 }

@@ -38,42 +38,21 @@ pub fn channel_name(database: &str) -> String {
 
 /// A message; `from` is the sender's handle id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(
-    tag = "kind",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Message {
     /// The sender waits for the lease.
     Want { from: String },
     /// The sender committed: these tables changed, these frames are in.
-    Committed {
-        from: String,
-        tables: Vec<String>,
-        frames: Vec<FrameName>,
-    },
+    Committed { from: String, tables: Vec<String>, frames: Vec<FrameName> },
     /// The sender put frames into the durable queue.
     Queued { from: String },
     /// A queued frame was refused by the database, and is on the rejected list now.
-    Rejected {
-        from: String,
-        frame: FrameName,
-        error: Refusal,
-    },
+    Rejected { from: String, frame: FrameName, error: Refusal },
     /// To whoever holds the lease: please apply the frame in the payload, an envelope, once the
     /// frame `after` is in (frames of one handle and table keep their order).
-    Offer {
-        from: String,
-        frame_id: String,
-        after: Option<String>,
-    },
+    Offer { from: String, frame_id: String, after: Option<String> },
     /// To the sender of an offer.
-    Answer {
-        from: String,
-        to: String,
-        frame_id: String,
-        answer: Answer,
-    },
+    Answer { from: String, to: String, frame_id: String, answer: Answer },
 }
 
 /// A frame, as others need to know it.
@@ -90,11 +69,7 @@ pub struct FrameName {
 #[serde(tag = "is", rename_all = "camelCase")]
 pub enum Answer {
     /// It is committed.
-    Applied {
-        rows: u64,
-        coerced: BTreeMap<String, u64>,
-        duplicate: bool,
-    },
+    Applied { rows: u64, coerced: BTreeMap<String, u64>, duplicate: bool },
     /// The database refuses it; nothing was written.
     Refused { error: Refusal },
 }
@@ -169,11 +144,7 @@ mod tests {
         let message = Message::Committed {
             from: "a".into(),
             tables: vec!["t".into()],
-            frames: vec![FrameName {
-                frame_id: "1".into(),
-                table: "t".into(),
-                rows: 7,
-            }],
+            frames: vec![FrameName { frame_id: "1".into(), table: "t".into(), rows: 7 }],
         };
         let bytes = message.encode(b"payload");
         assert_eq!(Message::decode(&bytes), Some((message, &b"payload"[..])));

@@ -64,9 +64,7 @@ pub struct MemoryFile {
 
 impl File for MemoryFile {
     fn read(&mut self, buffer: &mut [u8], offset: u64) -> FileResult<usize> {
-        let start = usize::try_from(offset)
-            .unwrap_or(usize::MAX)
-            .min(self.bytes.len());
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
         let count = buffer.len().min(self.bytes.len() - start);
         buffer[..count].copy_from_slice(&self.bytes[start..start + count]);
         Ok(count)
@@ -77,9 +75,7 @@ impl File for MemoryFile {
         let start = usize::try_from(offset).map_err(|_| full())?;
         let end = start.checked_add(bytes.len()).ok_or_else(full)?;
         if end > self.bytes.len() {
-            self.bytes
-                .try_reserve(end - self.bytes.len())
-                .map_err(|_| full())?;
+            self.bytes.try_reserve(end - self.bytes.len()).map_err(|_| full())?;
             self.bytes.resize(end, 0);
         }
         self.bytes[start..end].copy_from_slice(bytes);

@@ -66,13 +66,16 @@ impl RetryPolicy {
         if !(1.0..=1000.0).contains(&self.factor) {
             return Err(Error::new(
                 Code::InvalidArgument,
-                format!(
-                    "retry.factor must be between 1 and 1000, not {}",
-                    self.factor
-                ),
+                format!("retry.factor must be between 1 and 1000, not {}", self.factor),
             ));
         }
         Ok(())
+    }
+
+    /// How long all attempts wait together, with the longest pauses, within the deadline.
+    pub fn longest_wait_ms(&self) -> f64 {
+        let pauses: f64 = (1..self.attempts.min(1000)).map(|i| self.delay_ms(i - 1, 1.0)).sum();
+        (f64::from(self.attempts) * self.lock_timeout_ms + pauses).min(self.deadline_ms)
     }
 
     /// The backoff after busy attempt number `attempt` (the first is 0), in milliseconds.
@@ -91,10 +94,7 @@ mod tests {
 
     #[test]
     fn delays_without_jitter_double_up_to_the_cap() {
-        let policy = RetryPolicy {
-            jitter: false,
-            ..Default::default()
-        };
+        let policy = RetryPolicy { jitter: false, ..Default::default() };
         let delays: Vec<f64> = (0..7).map(|i| policy.delay_ms(i, 0.5)).collect();
         assert_eq!(delays, [50.0, 100.0, 200.0, 400.0, 800.0, 1000.0, 1000.0]);
     }
@@ -110,16 +110,10 @@ mod tests {
     #[test]
     fn endless_and_negative_times_are_refused() {
         for bad in [f64::NAN, f64::INFINITY, -1.0] {
-            let policy = RetryPolicy {
-                deadline_ms: bad,
-                ..Default::default()
-            };
+            let policy = RetryPolicy { deadline_ms: bad, ..Default::default() };
             assert_eq!(policy.check().unwrap_err().code, Code::InvalidArgument);
         }
-        let policy = RetryPolicy {
-            factor: 0.5,
-            ..Default::default()
-        };
+        let policy = RetryPolicy { factor: 0.5, ..Default::default() };
         assert!(policy.check().is_err());
     }
 }

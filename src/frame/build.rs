@@ -129,13 +129,7 @@ impl Builder {
                 return Err(Error::new(Code::UnsupportedType, why));
             }
         };
-        Ok(Builder {
-            data_type: data_type.clone(),
-            values,
-            valid: Vec::new(),
-            rows: 0,
-            nulls: 0,
-        })
+        Ok(Builder { data_type: data_type.clone(), values, valid: Vec::new(), rows: 0, nulls: 0 })
     }
 
     /// The number of rows so far.
@@ -258,19 +252,12 @@ impl Builder {
         match &mut self.values {
             Values::F16(values) => {
                 let narrow = F16::from_f64(value);
-                values.push(
-                    Some(narrow)
-                        .filter(|n| same(n.to_f64(), value))
-                        .ok_or(Misfit::Value)?,
-                );
+                values.push(Some(narrow).filter(|n| same(n.to_f64(), value)).ok_or(Misfit::Value)?);
             }
             Values::F32(values) => {
                 let narrow = value as f32;
-                values.push(
-                    Some(narrow)
-                        .filter(|n| same((*n).into(), value))
-                        .ok_or(Misfit::Value)?,
-                );
+                values
+                    .push(Some(narrow).filter(|n| same((*n).into(), value)).ok_or(Misfit::Value)?);
             }
             Values::F64(values) => values.push(value),
             _ => return Err(Misfit::Value),
@@ -329,9 +316,7 @@ impl Builder {
         match (&self.data_type, &mut self.values) {
             (DataType::Binary | DataType::LargeBinary, _) => return self.push_raw(bytes),
             (_, Values::BlobView(values)) => {
-                values
-                    .try_append_value(bytes)
-                    .map_err(|_| Misfit::TooMuch)?;
+                values.try_append_value(bytes).map_err(|_| Misfit::TooMuch)?;
             }
             (_, Values::FixedBytes(all, size)) if bytes.len() == *size => {
                 all.extend_from_slice(bytes);
@@ -417,9 +402,7 @@ impl Builder {
                 return whole(data_type, vec![], vec![items.finish()?.to_data()]);
             }
             Values::Struct(children) => {
-                let children = children
-                    .into_iter()
-                    .map(|child| Ok(child.finish()?.to_data()));
+                let children = children.into_iter().map(|child| Ok(child.finish()?.to_data()));
                 let children = children.collect::<Result<_>>()?;
                 return whole(data_type, vec![], children);
             }
@@ -481,10 +464,7 @@ fn offsets(data_type: &DataType, ends: &[usize]) -> Buffer {
 
 fn list_buffers(data_type: &DataType, ends: &[usize]) -> Vec<Buffer> {
     let starts = std::iter::once(&0).chain(ends);
-    let sizes = ends
-        .iter()
-        .zip(starts.clone())
-        .map(|(end, start)| end - start);
+    let sizes = ends.iter().zip(starts.clone()).map(|(end, start)| end - start);
     match data_type {
         DataType::ListView(_) => vec![
             starts.take(ends.len()).map(|start| *start as i32).collect(),

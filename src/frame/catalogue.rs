@@ -6,7 +6,8 @@
 //! table_name, column_name   the column, compared as SQLite compares names
 //! arrow_type                the type's name, for people; nothing reads it
 //! field                     an IPC Schema message (flatbuffer, no prefix) with exactly this field:
-//!                           name, type, nullability, dictionary, metadata
+//!                           name, type, nullability, dictionary, metadata; a date or time that is
+//!                           stored as text has `framelock:storage` = `iso8601` in its metadata
 //! ```
 
 use arrow::buffer::Buffer;
@@ -59,12 +60,7 @@ pub fn encode_field(field: &Field) -> Result<Vec<u8>> {
 /// # Errors
 /// `CORRUPT` for bytes that are not such a message: somebody has written to the catalogue.
 pub fn decode_field(bytes: &[u8]) -> Result<Field> {
-    let corrupt = || {
-        Error::new(
-            Code::Corrupt,
-            "the type catalogue holds bytes that are no type",
-        )
-    };
+    let corrupt = || Error::new(Code::Corrupt, "the type catalogue holds bytes that are no type");
     let aligned = Buffer::from_slice_ref(bytes);
     let message = root_as_message(&aligned).map_err(|_| corrupt())?;
     let schema = message.header_as_schema().ok_or_else(corrupt)?;
@@ -77,17 +73,35 @@ pub fn decode_field(bytes: &[u8]) -> Result<Field> {
     Ok(field.as_ref().clone())
 }
 
+/// The metadata key that says how a column is stored where its type has a choice.
+const STORAGE_KEY: &str = "framelock:storage";
+
+/// A field with the mark of a column that is stored as ISO 8601 text.
+pub fn mark_iso8601(mut field: Field) -> Field {
+    field.metadata_mut().insert(STORAGE_KEY, "iso8601");
+    field
+}
+
+/// Whether a catalogue field's column is stored as ISO 8601 text.
+pub fn is_iso8601(field: &Field) -> bool {
+    field.metadata().get(STORAGE_KEY).is_some_and(|storage| storage == "iso8601")
+}
+
+/// A catalogue field as it was written: without our mark.
+pub fn unmarked(mut field: Field) -> Field {
+    field.metadata_mut().remove(STORAGE_KEY);
+    field
+}
+
 /// Whether a catalogue row can be about a column that is declared `declared`. It cannot when the
 /// table was dropped and made anew by plain SQL, with other types: then the row is stale.
 pub fn applies(field: &Field, declared: &str, strict: bool) -> bool {
     let affinity = Affinity::of(declared, strict);
-    let fits = |iso8601| {
-        Encoding::of(field.data_type(), iso8601).is_ok_and(|encoding| match affinity {
-            Affinity::Blob | Affinity::Numeric => true,
-            other => other == Affinity::of(encoding.declared().as_sql(), false),
-        })
-    };
-    fits(false) || fits(true)
+    let encoding = Encoding::of(field.data_type(), is_iso8601(field));
+    encoding.is_ok_and(|encoding| match affinity {
+        Affinity::Blob | Affinity::Numeric => true,
+        other => other == Affinity::of(encoding.declared().as_sql(), false),
+    })
 }
 
 #[cfg(test)]
@@ -107,10 +121,8 @@ mod tests {
             DataType::List(Arc::new(item)),
             DataType::Decimal256(76, -3),
         ] {
-            let field = Field::new("ä \"b\"", data_type, false).with_metadata([
-                ("k".to_owned(), "v".to_owned()),
-                ("j".to_owned(), String::new()),
-            ]);
+            let field = Field::new("ä \"b\"", data_type, false)
+                .with_metadata([("k".to_owned(), "v".to_owned()), ("j".to_owned(), String::new())]);
             let bytes = encode_field(&field).unwrap();
             assert_eq!(bytes, encode_field(&field).unwrap());
             assert_eq!(decode_field(&bytes).unwrap(), field);

@@ -92,10 +92,7 @@ impl<'a> Column<'a> {
         };
         Ok(Column {
             rows: array.len(),
-            nulls: array
-                .nulls()
-                .filter(|nulls| nulls.null_count() > 0)
-                .cloned(),
+            nulls: array.nulls().filter(|nulls| nulls.null_count() > 0).cloned(),
             source,
             step,
         })
@@ -107,10 +104,7 @@ impl<'a> Column<'a> {
     /// As [`Column::new`].
     pub fn raw(array: &'a dyn Array) -> Result<Self> {
         let storage = Storage::new(array.data_type(), false)?;
-        Ok(Column {
-            step: Step::Keep,
-            ..Column::new(array, &storage)?
-        })
+        Ok(Column { step: Step::Keep, ..Column::new(array, &storage)? })
     }
 
     /// The number of rows.
@@ -158,10 +152,9 @@ impl<'a> Column<'a> {
             Source::Decimal(..) => true,
             Source::Nested(writer) => writer.may_be_too_long(),
             Source::F64(values) => match self.step {
-                Step::Real {
-                    keeps_negative_zero,
-                    narrow_to: None,
-                } => has_nan_or_negative_zero(values, keeps_negative_zero),
+                Step::Real { keeps_negative_zero, narrow_to: None } => {
+                    has_nan_or_negative_zero(values, keeps_negative_zero)
+                }
                 _ => true,
             },
             Source::U64(values) if matches!(self.step, Step::Clamp { max: i64::MAX, .. }) => {
@@ -194,10 +187,7 @@ impl<'a> Source<'a> {
         let data_type = array.data_type();
         let broken = || {
             let name = types::name(data_type);
-            Error::new(
-                Code::InvalidFrame,
-                format!("an array that is not the {name} it says"),
-            )
+            Error::new(Code::InvalidFrame, format!("an array that is not the {name} it says"))
         };
         let source = match data_type {
             Null => Some(Source::Null),
@@ -294,12 +284,7 @@ impl<'a> Source<'a> {
             return Ok(None);
         };
         let ends = Ends {
-            ends: runs
-                .run_ends()
-                .values()
-                .iter()
-                .map(|end| (*end).into())
-                .collect(),
+            ends: runs.run_ends().values().iter().map(|end| (*end).into()).collect(),
             offset: i64::try_from(runs.run_ends().offset()).unwrap_or(i64::MAX),
         };
         let values = Column::new(runs.values().as_ref(), storage)?;
@@ -368,17 +353,13 @@ impl Decimals {
 
 impl Ends {
     fn index(&self, row: usize) -> usize {
-        let row = i64::try_from(row)
-            .unwrap_or(i64::MAX)
-            .saturating_add(self.offset);
+        let row = i64::try_from(row).unwrap_or(i64::MAX).saturating_add(self.offset);
         self.ends.partition_point(|end| *end <= row)
     }
 }
 
 fn values<T: ArrowPrimitiveType>(array: &dyn Array) -> Option<ScalarBuffer<T::Native>> {
-    array
-        .as_primitive_opt::<T>()
-        .map(|array| array.values().clone())
+    array.as_primitive_opt::<T>().map(|array| array.values().clone())
 }
 
 fn text<'a>(text: String) -> Cell<'a> {
@@ -394,9 +375,7 @@ mod tests {
     fn cells(array: &dyn Array) -> Vec<String> {
         let storage = Storage::new(array.data_type(), false).unwrap();
         let column = Column::new(array, &storage).unwrap();
-        (0..array.len())
-            .map(|row| format!("{:?}", column.cell(row)))
-            .collect()
+        (0..array.len()).map(|row| format!("{:?}", column.cell(row))).collect()
     }
 
     #[test]
@@ -404,14 +383,8 @@ mod tests {
         let array = Int8Array::from(vec![Some(-1), None, Some(3)]);
         assert_eq!(cells(&array), ["Integer(-1)", "Null", "Integer(3)"]);
         assert_eq!(cells(&array.slice(1, 2)), ["Null", "Integer(3)"]);
-        assert_eq!(
-            cells(&Float32Array::from(vec![0.1_f32])),
-            ["Real(0.10000000149011612)"]
-        );
-        assert_eq!(
-            cells(&BooleanArray::from(vec![true, false])),
-            ["Integer(1)", "Integer(0)"]
-        );
+        assert_eq!(cells(&Float32Array::from(vec![0.1_f32])), ["Real(0.10000000149011612)"]);
+        assert_eq!(cells(&BooleanArray::from(vec![true, false])), ["Integer(1)", "Integer(0)"]);
     }
 
     #[test]
@@ -439,10 +412,7 @@ mod tests {
         let values = Int32Array::from(vec![Some(1), None, Some(3)]);
         let array = RunArray::try_new(&ends, &values).unwrap();
         let slice = array.slice(1, 4);
-        assert_eq!(
-            cells(&slice),
-            ["Integer(1)", "Null", "Integer(3)", "Integer(3)"]
-        );
+        assert_eq!(cells(&slice), ["Integer(1)", "Null", "Integer(3)", "Integer(3)"]);
     }
 
     #[test]

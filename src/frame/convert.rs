@@ -48,11 +48,7 @@ pub fn fit(from: &DataType, to: &DataType) -> Option<Fit> {
         return Some(if widens { Fit::Widens } else { Fit::Narrows });
     }
     if let (Some(_), Some(b)) = (int_range(from), decimal::shape(to)) {
-        return Some(if b.scale >= 0 {
-            Fit::Widens
-        } else {
-            Fit::Narrows
-        });
+        return Some(if b.scale >= 0 { Fit::Widens } else { Fit::Narrows });
     }
     if let (Some(a), Some(b)) = (float_width(from), float_width(to)) {
         return Some(if a <= b { Fit::Widens } else { Fit::Narrows });
@@ -89,9 +85,7 @@ fn same_shape(a: &DataType, b: &DataType) -> bool {
         (Map(a, _), Map(b, _)) => match (a.data_type(), b.data_type()) {
             (Struct(a), Struct(b)) => {
                 a.len() == b.len()
-                    && a.iter()
-                        .zip(b)
-                        .all(|(a, b)| same_shape(a.data_type(), b.data_type()))
+                    && a.iter().zip(b).all(|(a, b)| same_shape(a.data_type(), b.data_type()))
             }
             _ => false,
         },
@@ -247,10 +241,7 @@ impl Step {
             return if is_integer {
                 Step::IntegerToReal { narrow_to }
             } else {
-                Step::Real {
-                    keeps_negative_zero: storage.affinity == Affinity::Blob,
-                    narrow_to,
-                }
+                Step::Real { keeps_negative_zero: storage.affinity == Affinity::Blob, narrow_to }
             };
         }
         if is_integer && let Some(shape) = decimal::shape(to) {
@@ -267,11 +258,7 @@ impl Step {
         if storage.encoding == Encoding::Iso8601
             && let Some(kind) = iso::Kind::of(to)
         {
-            return Step::Iso {
-                multiply,
-                divide,
-                kind,
-            };
+            return Step::Iso { multiply, divide, kind };
         }
         if (multiply, divide) != (1, 1) {
             return Step::Rescale { multiply, divide };
@@ -296,25 +283,14 @@ impl Step {
     /// Carries one value over, and says what was lost on the way.
     pub fn apply<'a>(&self, cell: Cell<'a>) -> (Cell<'a>, Option<Loss>) {
         match (self, cell) {
-            (
-                Step::Real {
-                    keeps_negative_zero,
-                    narrow_to,
-                },
-                Cell::Real(value),
-            ) => real(value, *keeps_negative_zero, *narrow_to),
+            (Step::Real { keeps_negative_zero, narrow_to }, Cell::Real(value)) => {
+                real(value, *keeps_negative_zero, *narrow_to)
+            }
             (Step::Rescale { multiply, divide }, Cell::Integer(value)) => {
                 let (value, loss) = rescale(value, *multiply, *divide);
                 (Cell::Integer(value), loss)
             }
-            (
-                Step::Iso {
-                    multiply,
-                    divide,
-                    kind,
-                },
-                Cell::Integer(value),
-            ) => {
+            (Step::Iso { multiply, divide, kind }, Cell::Integer(value)) => {
                 let (value, loss) = rescale(value, *multiply, *divide);
                 (Cell::Text(Cow::Owned(iso::format(*kind, value))), loss)
             }
@@ -378,10 +354,9 @@ fn rescale(value: i64, multiply: i64, divide: i64) -> (i64, Option<Loss>) {
     match value.checked_mul(multiply) {
         None if value < 0 => (i64::MIN, Some(Loss::OutOfRange)),
         None => (i64::MAX, Some(Loss::OutOfRange)),
-        Some(value) => (
-            value.div_euclid(divide),
-            (value.rem_euclid(divide) != 0).then_some(Loss::Inexact),
-        ),
+        Some(value) => {
+            (value.div_euclid(divide), (value.rem_euclid(divide) != 0).then_some(Loss::Inexact))
+        }
     }
 }
 

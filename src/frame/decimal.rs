@@ -82,9 +82,7 @@ pub fn cell(value: i256, shape: Shape) -> Cell<'static> {
 
 /// The greatest value of so many digits: 10^precision − 1.
 pub fn limit(precision: u8) -> i256 {
-    power_of_ten(precision.into())
-        .map(|power| power.wrapping_sub(i256::ONE))
-        .unwrap_or(i256::MAX)
+    power_of_ten(precision.into()).map(|power| power.wrapping_sub(i256::ONE)).unwrap_or(i256::MAX)
 }
 
 /// Canonical digits.
@@ -140,11 +138,7 @@ pub fn parse(text: &str, shape: Shape) -> Option<i256> {
         return None;
     }
     let value = i256::from_string(digits)?;
-    Some(if negative {
-        value.wrapping_neg()
-    } else {
-        value
-    })
+    Some(if negative { value.wrapping_neg() } else { value })
 }
 
 /// 10^exponent, when it fits.
@@ -180,9 +174,7 @@ mod tests {
 
     #[test]
     fn text_that_is_no_exact_decimal_does_not_read() {
-        for text in [
-            "", ".", "-", "1e5", " 1", "0.001", "1000", "--1", "1.2.3", "NaN",
-        ] {
+        for text in ["", ".", "-", "1e5", " 1", "0.001", "1000", "--1", "1.2.3", "NaN"] {
             assert_eq!(parse(text, shape_of(4, 2)), None, "{text:?}");
         }
         for (text, value) in [("1", 100), ("+1.5", 150), ("0099.990", 9999), (".5", 50)] {

@@ -25,12 +25,7 @@ pub fn fold(name: &str) -> String {
 /// `INVALID_ARGUMENT` for an empty name, one with U+0000, and the prefixes `sqlite_` and
 /// `_framelock_` in any case.
 pub fn check_table_name(name: &str) -> Result<()> {
-    let refuse = |why: &str| {
-        Err(Error::new(
-            Code::InvalidArgument,
-            format!("a table name {why}"),
-        ))
-    };
+    let refuse = |why: &str| Err(Error::new(Code::InvalidArgument, format!("a table name {why}")));
     let folded = fold(name);
     if name.is_empty() {
         refuse("must not be empty")
@@ -52,21 +47,15 @@ pub fn check_columns(schema: &Schema) -> Result<()> {
     if schema.fields().len() > MAX_COLUMNS {
         return Err(Error::new(
             Code::InvalidFrame,
-            format!(
-                "{} columns, but SQLite has at most {MAX_COLUMNS}",
-                schema.fields().len()
-            ),
+            format!("{} columns, but SQLite has at most {MAX_COLUMNS}", schema.fields().len()),
         ));
     }
     let mut seen = BTreeMap::new();
     for field in schema.fields() {
         let name = field.name();
         if name.contains('\0') {
-            return Err(Error::new(
-                Code::InvalidArgument,
-                "a column name must not contain U+0000",
-            )
-            .in_column(name));
+            return Err(Error::new(Code::InvalidArgument, "a column name must not contain U+0000")
+                .in_column(name));
         }
         if let Some(first) = seen.insert(fold(name), name) {
             return Err(Error::new(
@@ -88,23 +77,10 @@ mod tests {
     fn hostile_names_are_quoted_or_refused() {
         assert_eq!(quote("a\"b"), "\"a\"\"b\"");
         assert_eq!(quote(""), "\"\"");
-        for name in [
-            "ticks",
-            "select",
-            "a\"; DROP TABLE b; --",
-            "😀",
-            "__proto__",
-            " ",
-        ] {
+        for name in ["ticks", "select", "a\"; DROP TABLE b; --", "😀", "__proto__", " "] {
             assert!(check_table_name(name).is_ok(), "{name:?}");
         }
-        for name in [
-            "",
-            "a\0b",
-            "sqlite_master",
-            "SQLITE_x",
-            "_FrameLock_columns",
-        ] {
+        for name in ["", "a\0b", "sqlite_master", "SQLITE_x", "_FrameLock_columns"] {
             let error = check_table_name(name).unwrap_err();
             assert_eq!(error.code, Code::InvalidArgument, "{name:?}");
         }
@@ -113,10 +89,8 @@ mod tests {
     #[test]
     fn names_that_differ_only_by_ascii_case_are_one() {
         let check = |names: &[&str]| {
-            let fields: Vec<_> = names
-                .iter()
-                .map(|name| Field::new(*name, DataType::Int8, true))
-                .collect();
+            let fields: Vec<_> =
+                names.iter().map(|name| Field::new(*name, DataType::Int8, true)).collect();
             check_columns(&Schema::new(fields)).map_err(|error| error.code)
         };
         assert_eq!(check(&["a", "b", "", "ä", "Ä"]), Ok(()));

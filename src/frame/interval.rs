@@ -87,16 +87,7 @@ mod tests {
 
     #[test]
     fn other_text_does_not_read() {
-        for text in [
-            "",
-            "P",
-            "PM",
-            "P1D",
-            "P1DT0S",
-            "P1M1DT1S",
-            "P1DT0.5000S",
-            "P1DT0.é0S",
-        ] {
+        for text in ["", "P", "PM", "P1D", "P1DT0S", "P1M1DT1S", "P1DT0.5000S", "P1DT0.é0S"] {
             assert_eq!(parse_year_month(text), None);
             assert_eq!(parse_day_time(text), None);
             assert_eq!(parse_month_day_nano(text), None);

@@ -36,11 +36,7 @@ const MAGIC: &[u8; 6] = b"ARROW1";
 
 /// Reads a stream or a file; see [`Frame::decode`].
 pub fn decode(bytes: Buffer) -> Result<Frame> {
-    if bytes.starts_with(MAGIC) {
-        decode_file(&bytes)
-    } else {
-        decode_stream(&bytes)
-    }
+    if bytes.starts_with(MAGIC) { decode_file(&bytes) } else { decode_stream(&bytes) }
 }
 
 /// Writes a stream; see [`Frame::encode`].
@@ -95,9 +91,7 @@ impl Reader {
         } else if let Some(batch) = message.header_as_dictionary_batch() {
             self.read_dictionary(batch, version, body)
         } else {
-            Err(malformed(
-                "a message that is neither a batch nor a dictionary",
-            ))
+            Err(malformed("a message that is neither a batch nor a dictionary"))
         }
     }
 
@@ -115,8 +109,7 @@ impl Reader {
         check_batch([&field], data, version, body, &mut self.ledger)?;
         if let Some(known) = self.dictionaries.get(&id).filter(|_| batch.isDelta()) {
             // The old values are copied together with the new ones.
-            self.ledger
-                .allocate(known.get_buffer_memory_size() as u64 + body.len() as u64)?;
+            self.ledger.allocate(known.get_buffer_memory_size() as u64 + body.len() as u64)?;
         }
         read_dictionary(body, batch, &self.schema, &mut self.dictionaries, &version)
             .map_err(invalid)
@@ -141,9 +134,7 @@ fn decode_stream(bytes: &Buffer) -> Result<Frame> {
             (None, None) => return Err(malformed("the first message is not a schema")),
         }
     }
-    reader
-        .map(Reader::finish)
-        .ok_or_else(|| malformed("no schema"))
+    reader.map(Reader::finish).ok_or_else(|| malformed("no schema"))
 }
 
 fn decode_file(bytes: &Buffer) -> Result<Frame> {
@@ -158,9 +149,7 @@ fn decode_file(bytes: &Buffer) -> Result<Frame> {
     let footer = aligned(bytes, start, length);
     let footer =
         root_as_footer(&footer).map_err(|e| malformed(format!("the footer is damaged: {e}")))?;
-    let schema = footer
-        .schema()
-        .ok_or_else(|| malformed("the footer has no schema"))?;
+    let schema = footer.schema().ok_or_else(|| malformed("the footer has no schema"))?;
     let mut reader = Reader::new(schema, bytes.len())?;
     let blocks = [
         (footer.dictionaries(), MessageHeader::DictionaryBatch),
@@ -216,11 +205,7 @@ fn length_at(bytes: &Buffer, at: usize) -> Result<usize> {
 /// read in place and must be aligned.
 fn aligned(bytes: &Buffer, at: usize, length: usize) -> Buffer {
     let slice = bytes.slice_with_length(at, length);
-    if slice.as_ptr().align_offset(8) == 0 {
-        slice
-    } else {
-        Buffer::from_slice_ref(&*slice)
-    }
+    if slice.as_ptr().align_offset(8) == 0 { slice } else { Buffer::from_slice_ref(&*slice) }
 }
 
 fn message(metadata: &Buffer) -> Result<Message<'_>> {
@@ -236,10 +221,7 @@ fn body_of(bytes: &Buffer, at: usize, message: &Message<'_>) -> Result<Buffer> {
 }
 
 pub(super) fn malformed(what: impl std::fmt::Display) -> Error {
-    Error::new(
-        Code::InvalidFrame,
-        format!("not a well-formed Arrow IPC frame: {what}"),
-    )
+    Error::new(Code::InvalidFrame, format!("not a well-formed Arrow IPC frame: {what}"))
 }
 
 /// Something well-formed that is not read.
@@ -260,10 +242,7 @@ mod tests {
     fn batch() -> RecordBatch {
         RecordBatch::try_from_iter([
             ("a", Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef),
-            (
-                "b",
-                Arc::new(StringArray::from(vec![Some("x"), None, Some("")])),
-            ),
+            ("b", Arc::new(StringArray::from(vec![Some("x"), None, Some("")]))),
         ])
         .unwrap()
     }

@@ -40,13 +40,10 @@ impl Kind {
         Some(match data_type {
             DataType::Date32 => Kind::Days,
             DataType::Date64 => Kind::DateMillis,
-            DataType::Time32(unit) | DataType::Time64(unit) => Kind::Time {
-                digits: digits(unit),
-            },
-            DataType::Timestamp(unit, zone) => Kind::Timestamp {
-                digits: digits(unit),
-                utc: zone.is_some(),
-            },
+            DataType::Time32(unit) | DataType::Time64(unit) => Kind::Time { digits: digits(unit) },
+            DataType::Timestamp(unit, zone) => {
+                Kind::Timestamp { digits: digits(unit), utc: zone.is_some() }
+            }
             _ => return None,
         })
     }
@@ -124,11 +121,7 @@ fn date(days: i64) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + i128::from(month <= 2);
     match year {
         0..=9_999 => format!("{year:04}-{month:02}-{day:02}"),
@@ -159,9 +152,7 @@ fn parse_date(text: &str) -> Option<i64> {
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     let days = i64::try_from(era * 146_097 + day_of_era - 719_468).ok()?;
     // The 31st of a short month would be another day's text.
-    date(days)
-        .ends_with(text.get(text.len() - 6..)?)
-        .then_some(days)
+    date(days).ends_with(text.get(text.len() - 6..)?).then_some(days)
 }
 
 fn parse_time(text: &str, digits: u8) -> Option<i128> {
@@ -209,14 +200,7 @@ fn split_offset(time: &str) -> Option<(&str, i128)> {
     let (time, offset) = time.split_at(at);
     let (hours, minutes) = offset.get(1..)?.split_once(':')?;
     let minutes = number(hours)? * 60 + number(minutes)?;
-    Some((
-        time,
-        if offset.starts_with('-') {
-            -minutes
-        } else {
-            minutes
-        },
-    ))
+    Some((time, if offset.starts_with('-') { -minutes } else { minutes }))
 }
 
 /// Digits only, at most 18 of them.
@@ -229,10 +213,7 @@ fn number(text: &str) -> Option<i128> {
 mod tests {
     use super::*;
 
-    const NS: Kind = Kind::Timestamp {
-        digits: 9,
-        utc: true,
-    };
+    const NS: Kind = Kind::Timestamp { digits: 9, utc: true };
 
     #[test]
     fn counts_have_one_text_and_read_back() {
@@ -245,11 +226,7 @@ mod tests {
             (Kind::Days, -719_529, "-0001-12-31"),
             (Kind::DateMillis, 86_400_000, "1970-01-02"),
             (Kind::DateMillis, -1, "1969-12-31T23:59:59.999"),
-            (
-                Kind::Time { digits: 9 },
-                45_296_000_000_001,
-                "12:34:56.000000001",
-            ),
+            (Kind::Time { digits: 9 }, 45_296_000_000_001, "12:34:56.000000001"),
             (Kind::Time { digits: 0 }, -1, "-00:00:01"),
             (Kind::Time { digits: 3 }, 90_000_000, "25:00:00.000"),
             (NS, -1, "1969-12-31T23:59:59.999999999Z"),
@@ -259,10 +236,7 @@ mod tests {
             assert_eq!(format(kind, value), text);
             assert_eq!(parse(kind, text), Some(value), "{text}");
         }
-        let seconds = Kind::Timestamp {
-            digits: 0,
-            utc: false,
-        };
+        let seconds = Kind::Timestamp { digits: 0, utc: false };
         for value in [i64::MIN, i64::MAX] {
             for kind in [seconds, Kind::Days, Kind::Time { digits: 0 }] {
                 let text = format(kind, value);
@@ -276,16 +250,8 @@ mod tests {
         assert_eq!(parse(NS, "1970-01-01 00:00"), Some(0));
         assert_eq!(parse(NS, "1970-01-01T05:30:00+05:30"), Some(0));
         assert_eq!(parse(NS, "1970-01-01"), Some(0));
-        for text in [
-            "",
-            "-",
-            "2023-02-29",
-            "2023-04-31",
-            "1970-1-1",
-            "x",
-            "1970-01-01T",
-            "é-01-01",
-        ] {
+        for text in ["", "-", "2023-02-29", "2023-04-31", "1970-1-1", "x", "1970-01-01T", "é-01-01"]
+        {
             assert_eq!(parse(NS, text), None, "{text:?}");
             assert_eq!(parse(Kind::Days, text), None, "{text:?}");
         }

@@ -99,9 +99,7 @@ impl<'a> Writer<'a> {
                 leaf(data_type, column.cell(row), out);
             }
             Node::List(ranges, items) => {
-                separated('[', ']', ranges.of(row), out, |item, out| {
-                    items.write(item, out)
-                })?;
+                separated('[', ']', ranges.of(row), out, |item, out| items.write(item, out))?;
             }
             Node::Map(offsets, keys, values) => {
                 let entries = offsets[row] as usize..offsets[row + 1] as usize;
@@ -132,17 +130,15 @@ impl<'a> Node<'a> {
         let boxed = |child: &'a ArrayRef| Writer::new(child.as_ref()).map(Box::new);
         let node = match array.data_type() {
             List(_) => match array.as_list_opt::<i32>() {
-                Some(list) => Node::List(
-                    Ranges::Offsets(list.offsets().clone()),
-                    boxed(list.values())?,
-                ),
+                Some(list) => {
+                    Node::List(Ranges::Offsets(list.offsets().clone()), boxed(list.values())?)
+                }
                 None => return Err(broken(array)),
             },
             LargeList(_) => match array.as_list_opt::<i64>() {
-                Some(list) => Node::List(
-                    Ranges::LargeOffsets(list.offsets().clone()),
-                    boxed(list.values())?,
-                ),
+                Some(list) => {
+                    Node::List(Ranges::LargeOffsets(list.offsets().clone()), boxed(list.values())?)
+                }
                 None => return Err(broken(array)),
             },
             ListView(_) => match array.as_list_view_opt::<i32>() {
@@ -167,11 +163,9 @@ impl<'a> Node<'a> {
                 None => return Err(broken(array)),
             },
             Map(..) => match array.as_map_opt() {
-                Some(map) => Node::Map(
-                    map.offsets().clone(),
-                    boxed(map.keys())?,
-                    boxed(map.values())?,
-                ),
+                Some(map) => {
+                    Node::Map(map.offsets().clone(), boxed(map.keys())?, boxed(map.values())?)
+                }
                 None => return Err(broken(array)),
             },
             Struct(fields) => {
@@ -251,13 +245,12 @@ fn most_bytes(array: &dyn Array) -> u64 {
             below(array).saturating_add(rows.saturating_mul(names as u64 + 8))
         }
         // One row may have it all, and each may have the same.
-        ListView(_) | LargeListView(_) | Dictionary(..) | RunEndEncoded(..) => below(array)
-            .saturating_mul(rows)
-            .saturating_add(rows.saturating_mul(16)),
+        ListView(_) | LargeListView(_) | Dictionary(..) | RunEndEncoded(..) => {
+            below(array).saturating_mul(rows).saturating_add(rows.saturating_mul(16))
+        }
         _ => {
             let bytes = array.get_buffer_memory_size() as u64;
-            rows.saturating_mul(128)
-                .saturating_add(bytes.saturating_mul(6))
+            rows.saturating_mul(128).saturating_add(bytes.saturating_mul(6))
         }
     }
 }
@@ -273,11 +266,9 @@ fn leaf(data_type: &DataType, cell: Cell<'_>, out: &mut String) {
             number(&digits, safe, out);
         }
         (data_type, Cell::Integer(value)) => match decimal::shape(data_type) {
-            Some(shape) => number(
-                &decimal::format(i256::from_i128(value.into()), shape.scale),
-                false,
-                out,
-            ),
+            Some(shape) => {
+                number(&decimal::format(i256::from_i128(value.into()), shape.scale), false, out)
+            }
             None => number(&value.to_string(), value.unsigned_abs() <= MAX_SAFE, out),
         },
         (data_type, Cell::Real(value)) => real(data_type, value, out),
@@ -329,10 +320,7 @@ fn quoted(text: &str, out: &mut String) {
 
 fn broken(array: &dyn Array) -> Error {
     let name = types::name(array.data_type());
-    Error::new(
-        Code::InvalidFrame,
-        format!("an array that is not the {name} it says"),
-    )
+    Error::new(Code::InvalidFrame, format!("an array that is not the {name} it says"))
 }
 
 #[cfg(test)]
@@ -360,44 +348,23 @@ mod tests {
     #[test]
     fn leaves_are_exact() {
         let fields: Vec<(&str, ArrayRef, &str)> = vec![
-            (
-                "i",
-                Arc::new(Int64Array::from(vec![(1_i64 << 53) + 1])),
-                "\"9007199254740993\"",
-            ),
-            (
-                "u",
-                Arc::new(UInt64Array::from(vec![u64::MAX])),
-                "\"18446744073709551615\"",
-            ),
+            ("i", Arc::new(Int64Array::from(vec![(1_i64 << 53) + 1])), "\"9007199254740993\""),
+            ("u", Arc::new(UInt64Array::from(vec![u64::MAX])), "\"18446744073709551615\""),
             ("s", Arc::new(UInt64Array::from(vec![7])), "7"),
             ("f", Arc::new(Float64Array::from(vec![-0.0])), "-0.0"),
             ("n", Arc::new(Float64Array::from(vec![f64::NAN])), "\"NaN\""),
             ("g", Arc::new(Float32Array::from(vec![0.1])), "0.1"),
-            (
-                "t",
-                Arc::new(StringArray::from(vec!["a\0\"\\é"])),
-                "\"a\\u0000\\\"\\\\é\"",
-            ),
-            (
-                "b",
-                Arc::new(BinaryArray::from(vec![&b"\0\x01"[..]])),
-                "\"AAE=\"",
-            ),
+            ("t", Arc::new(StringArray::from(vec!["a\0\"\\é"])), "\"a\\u0000\\\"\\\\é\""),
+            ("b", Arc::new(BinaryArray::from(vec![&b"\0\x01"[..]])), "\"AAE=\""),
             ("o", Arc::new(BooleanArray::from(vec![true])), "true"),
         ];
-        let expected: Vec<_> = fields
-            .iter()
-            .map(|(name, _, json)| format!("\"{name}\":{json}"))
-            .collect();
+        let expected: Vec<_> =
+            fields.iter().map(|(name, _, json)| format!("\"{name}\":{json}")).collect();
         let structs = StructArray::from(
             fields
                 .into_iter()
                 .map(|(name, array, _)| {
-                    (
-                        Arc::new(Field::new(name, array.data_type().clone(), true)),
-                        array,
-                    )
+                    (Arc::new(Field::new(name, array.data_type().clone(), true)), array)
                 })
                 .collect::<Vec<_>>(),
         );
@@ -415,10 +382,7 @@ mod tests {
         }
         map.append(true).unwrap();
         let map = map.finish();
-        assert_eq!(
-            Writer::new(&map).unwrap().text(0).unwrap(),
-            "[[\"k\",1],[\"k\",2]]"
-        );
+        assert_eq!(Writer::new(&map).unwrap().text(0).unwrap(), "[[\"k\",1],[\"k\",2]]");
     }
 
     #[test]

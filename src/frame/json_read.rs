@@ -103,9 +103,7 @@ impl<'t> Reader<'t> {
             return Err(Misfit::Value);
         };
         let mut children = children.iter_mut();
-        self.sequence('[', ']', |reader| {
-            reader.value(children.next().ok_or(Misfit::Value)?)
-        })?;
+        self.sequence('[', ']', |reader| reader.value(children.next().ok_or(Misfit::Value)?))?;
         if children.next().is_some() {
             return Err(Misfit::Value);
         }
@@ -302,13 +300,7 @@ fn real(token: &str, data_type: &DataType) -> Option<f64> {
         "NaN" => Some(f64::NAN),
         "Infinity" => Some(f64::INFINITY),
         "-Infinity" => Some(f64::NEG_INFINITY),
-        token
-            if !token
-                .bytes()
-                .all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b)) =>
-        {
-            None
-        }
+        token if !token.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b)) => None,
         token if *data_type == DataType::Float64 => token.parse().ok(),
         token => token.parse::<f32>().ok().map(f64::from),
     }

@@ -53,11 +53,7 @@ impl Frame {
     /// A frame of batches that share `schema`.
     pub fn new(schema: SchemaRef, batches: Vec<RecordBatch>) -> Self {
         let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
-        Frame {
-            schema,
-            batches,
-            rows,
-        }
+        Frame { schema, batches, rows }
     }
 
     /// A frame without rows.

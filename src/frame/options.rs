@@ -142,10 +142,7 @@ mod tests {
             r#"{"types":{"a":"int65"}}"#,
             r#"{"key":"id"}"#,
         ] {
-            assert!(
-                serde_json::from_str::<AppendOptions>(text).is_err(),
-                "{text}"
-            );
+            assert!(serde_json::from_str::<AppendOptions>(text).is_err(), "{text}");
         }
     }
 }

@@ -93,10 +93,7 @@ impl Packed {
             let name = column.name;
             columns.push(Column { name, data });
         }
-        Ok(Packed {
-            rows: descriptor.rows,
-            columns,
-        })
+        Ok(Packed { rows: descriptor.rows, columns })
     }
 
     /// The number of rows.
@@ -192,10 +189,7 @@ impl Packed {
             }
             descriptor
         });
-        let descriptor = Descriptor {
-            rows: self.rows,
-            columns: columns.collect(),
-        };
+        let descriptor = Descriptor { rows: self.rows, columns: columns.collect() };
         // Strings and numbers always have a JSON form.
         let descriptor = serde_json::to_vec(&descriptor).unwrap_or_default();
         let mut bytes = Vec::with_capacity(24 + descriptor.len() + body.len());
@@ -230,12 +224,7 @@ fn data(column: &ColumnDescriptor, regions: &Regions, rows: usize) -> Option<Dat
         let (kind, data_type, width) = typed_array(&column.kind)?;
         let values = regions.get(column.values?)?;
         let whole = rows.checked_mul(width) == Some(values.len());
-        return whole.then_some(Data::Typed {
-            kind,
-            data_type,
-            width,
-            values,
-        });
+        return whole.then_some(Data::Typed { kind, data_type, width, values });
     }
     let pool = |region: Option<Region>| match region {
         Some(region) => regions.get(region),

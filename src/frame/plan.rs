@@ -115,12 +115,7 @@ impl Plan {
         state: &TableState,
         options: &AppendOptions,
     ) -> Result<Plan> {
-        let planner = Planner {
-            table,
-            schema,
-            state,
-            options,
-        };
+        let planner = Planner { table, schema, state, options };
         planner.plan().map_err(|error| error.in_table(table))
     }
 
@@ -133,11 +128,7 @@ impl Plan {
     /// The insert of so many rows, with one `?` for each value, row by row. A plan without columns
     /// has no insert; its frame has no rows ([`super::values::check_values`] has made sure).
     pub fn insert_sql(&self, table: &str, rows: usize) -> String {
-        let names: Vec<_> = self
-            .columns
-            .iter()
-            .map(|column| quote(&column.name))
-            .collect();
+        let names: Vec<_> = self.columns.iter().map(|column| quote(&column.name)).collect();
         let row = format!("({})", vec!["?"; names.len()].join(","));
         format!(
             "INSERT INTO {}({}) VALUES{}{}",
@@ -186,9 +177,9 @@ impl Planner<'_> {
         match &self.options.key {
             Some(_) if !keyed => Err(argument("key is for the modes upsert and ignore")),
             Some(key) if key.is_empty() => Err(argument("key names no column")),
-            None if keyed && !self.state.exists => Err(argument(
-                "the table does not exist yet, so key must name the columns",
-            )),
+            None if keyed && !self.state.exists => {
+                Err(argument("the table does not exist yet, so key must name the columns"))
+            }
             _ => Ok(()),
         }
     }
@@ -213,7 +204,7 @@ impl Planner<'_> {
                 storage.encoding.declared().as_sql(),
                 if in_key { " NOT NULL" } else { "" }
             ));
-            catalogue.push((field.name().clone(), typed(field, data_type)));
+            catalogue.push((field.name().clone(), typed(field, &storage)));
             columns.push(PlannedColumn {
                 frame_index,
                 name: field.name().clone(),
@@ -221,10 +212,8 @@ impl Planner<'_> {
                 storage,
             });
         }
-        let key: Vec<_> = key
-            .iter()
-            .map(|index| self.schema.field(*index).name().clone())
-            .collect();
+        let key: Vec<_> =
+            key.iter().map(|index| self.schema.field(*index).name().clone()).collect();
         if !key.is_empty() {
             definitions.push(format!("PRIMARY KEY({})", list(&key)));
         }
@@ -232,11 +221,7 @@ impl Planner<'_> {
         if self.state.exists {
             ddl.push(format!("DROP TABLE {}", quote(self.table)));
         }
-        ddl.push(format!(
-            "CREATE TABLE {}({})",
-            quote(self.table),
-            definitions.join(", ")
-        ));
+        ddl.push(format!("CREATE TABLE {}({})", quote(self.table), definitions.join(", ")));
         Ok(Plan {
             ddl,
             conflict: self.conflict(&key, &columns),
@@ -277,8 +262,7 @@ impl Planner<'_> {
         }
         for column in &self.state.columns {
             if !column.generated && !written.contains(&fold(&column.name)) {
-                self.missing(column, &mut plan)
-                    .map_err(|error| error.in_column(&column.name))?;
+                self.missing(column, &mut plan).map_err(|error| error.in_column(&column.name))?;
             }
         }
         plan.conflict = self.conflict(&self.key_in_table(&plan)?, &plan.columns);
@@ -289,13 +273,8 @@ impl Planner<'_> {
     fn find(&self, frame_index: usize, field: &Field) -> Option<&TableColumn> {
         let columns = &self.state.columns;
         match self.options.matching {
-            Match::Position => columns
-                .iter()
-                .filter(|column| !column.generated)
-                .nth(frame_index),
-            Match::Name => columns
-                .iter()
-                .find(|column| fold(&column.name) == fold(field.name())),
+            Match::Position => columns.iter().filter(|column| !column.generated).nth(frame_index),
+            Match::Name => columns.iter().find(|column| fold(&column.name) == fold(field.name())),
         }
     }
 
@@ -323,21 +302,20 @@ impl Planner<'_> {
             adopts: adopts || known.is_some(),
         };
         let storage = match known {
-            Some(known) if !untyped => target.known(known.data_type(), &wanted, iso8601)?,
+            Some(known) if !untyped => target.known(known, &wanted, iso8601)?,
             _ => {
                 target.adopts |= untyped && known.is_some();
                 target.unknown(&wanted, iso8601)?
             }
         };
         if known.is_none() && adopts || known.is_some() && untyped && wanted != DataType::Null {
-            let field = typed(field, storage.data_type.clone()).with_name(&column.name);
+            let field = typed(field, &storage).with_name(&column.name);
             plan.catalogue.push((column.name.clone(), field));
         } else if let Some(known) = known
             && field.is_nullable()
             && !known.is_nullable()
         {
-            plan.catalogue
-                .push((column.name.clone(), known.clone().with_nullable(true)));
+            plan.catalogue.push((column.name.clone(), known.clone().with_nullable(true)));
         }
         Ok(PlannedColumn {
             frame_index,
@@ -362,7 +340,7 @@ impl Planner<'_> {
                     storage.encoding.declared().as_sql()
                 ));
                 let nullable = field.is_nullable() || self.state.has_rows;
-                let known = typed(field, data_type).with_nullable(nullable);
+                let known = typed(field, &storage).with_nullable(nullable);
                 plan.catalogue.push((field.name().clone(), known));
                 plan.columns.push(PlannedColumn {
                     frame_index,
@@ -390,8 +368,7 @@ impl Planner<'_> {
         if let Some(known) = &column.field
             && !known.is_nullable()
         {
-            plan.catalogue
-                .push((column.name.clone(), known.clone().with_nullable(true)));
+            plan.catalogue.push((column.name.clone(), known.clone().with_nullable(true)));
         }
         Ok(())
     }
@@ -422,11 +399,7 @@ impl Planner<'_> {
 
     /// Whether a column is the row id itself: the one `INTEGER PRIMARY KEY` of a rowid table.
     fn is_row_id(&self, column: &TableColumn) -> bool {
-        let keys = self
-            .state
-            .columns
-            .iter()
-            .filter(|column| column.primary_key > 0);
+        let keys = self.state.columns.iter().filter(|column| column.primary_key > 0);
         column.primary_key > 0
             && keys.count() == 1
             && !self.state.without_rowid
@@ -438,9 +411,7 @@ impl Planner<'_> {
         let mut key = Vec::new();
         for name in self.options.key.iter().flatten() {
             let fields = self.schema.fields();
-            let index = fields
-                .iter()
-                .position(|field| fold(field.name()) == fold(name));
+            let index = fields.iter().position(|field| fold(field.name()) == fold(name));
             match index {
                 None => {
                     return Err(mismatch("the frame does not have this key column").in_column(name));
@@ -462,26 +433,16 @@ impl Planner<'_> {
         if !matches!(self.options.mode, Mode::Upsert | Mode::Ignore) {
             return Ok(Vec::new());
         }
-        let mut primary: Vec<_> = self
-            .state
-            .columns
-            .iter()
-            .filter(|column| column.primary_key > 0)
-            .collect();
+        let mut primary: Vec<_> =
+            self.state.columns.iter().filter(|column| column.primary_key > 0).collect();
         primary.sort_by_key(|column| column.primary_key);
         let primary: Vec<_> = primary.iter().map(|column| column.name.clone()).collect();
         let key = self.options.key.clone().unwrap_or_else(|| primary.clone());
         if key.is_empty() {
-            return Err(argument(
-                "the table has no primary key, so key must name the columns",
-            ));
+            return Err(argument("the table has no primary key, so key must name the columns"));
         }
         for name in &key {
-            if !plan
-                .columns
-                .iter()
-                .any(|column| fold(&column.name) == fold(name))
-            {
+            if !plan.columns.iter().any(|column| fold(&column.name) == fold(name)) {
                 return Err(mismatch("the frame does not have this key column").in_column(name));
             }
         }
@@ -505,11 +466,7 @@ impl Planner<'_> {
             .collect();
         match self.options.mode {
             Mode::Upsert if !set.is_empty() => {
-                format!(
-                    " ON CONFLICT({}) DO UPDATE SET {}",
-                    list(key),
-                    set.join(",")
-                )
+                format!(" ON CONFLICT({}) DO UPDATE SET {}", list(key), set.join(","))
             }
             Mode::Upsert | Mode::Ignore => format!(" ON CONFLICT({}) DO NOTHING", list(key)),
             _ => String::new(),
@@ -517,12 +474,15 @@ impl Planner<'_> {
     }
 }
 
-/// A field with the type that is read back.
-fn typed(field: &Field, data_type: DataType) -> Field {
-    if *field.data_type() == data_type {
-        field.clone()
-    } else {
-        field.clone().with_data_type(data_type)
+/// A field as the catalogue has it: with the type that is read back, and how that is stored.
+fn typed(field: &Field, storage: &Storage) -> Field {
+    let typed = match *field.data_type() == storage.data_type {
+        true => field.clone(),
+        false => field.clone().with_data_type(storage.data_type.clone()),
+    };
+    match storage.encoding {
+        Encoding::Iso8601 => catalogue::mark_iso8601(typed),
+        _ => catalogue::unmarked(typed),
     }
 }
 

@@ -78,10 +78,7 @@ pub fn from_raw(descriptor: &str, buffers: Vec<Buffer>) -> Result<Frame> {
     for field in &descriptor.fields {
         fields.push(field.read().map_err(|e| e.in_column(&field.name))?);
     }
-    let schema = Arc::new(Schema::new_with_metadata(
-        fields,
-        metadata(&descriptor.metadata),
-    ));
+    let schema = Arc::new(Schema::new_with_metadata(fields, metadata(&descriptor.metadata)));
 
     let mut arrays = Arrays::new(Regions::new(buffers));
     for dictionary in &descriptor.dictionaries {
@@ -92,9 +89,8 @@ pub fn from_raw(descriptor: &str, buffers: Vec<Buffer>) -> Result<Frame> {
     for (field, chunks) in schema.fields().iter().zip(&descriptor.columns) {
         let mut arrays_of_column = Vec::with_capacity(chunks.len());
         for node in chunks {
-            let array = arrays
-                .read(field.data_type(), node)
-                .map_err(|e| e.in_column(field.name()))?;
+            let array =
+                arrays.read(field.data_type(), node).map_err(|e| e.in_column(field.name()))?;
             if !field.is_nullable() && array.null_count() > 0 {
                 let error = invalid("it has nulls, and its field says that it has none");
                 return Err(error.in_column(field.name()));
@@ -195,10 +191,7 @@ fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<Reco
 }
 
 fn invalid(what: impl std::fmt::Display) -> Error {
-    Error::new(
-        Code::InvalidFrame,
-        format!("the Arrow table cannot be read: {what}"),
-    )
+    Error::new(Code::InvalidFrame, format!("the Arrow table cannot be read: {what}"))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::build::{Builder, Misfit};
+use super::catalogue;
 use super::cell::Cell;
 use super::storage::read_back_type;
 use super::types;
@@ -53,19 +54,14 @@ impl BatchReader {
             let field = match column.field {
                 Some(field) => {
                     let data_type = read_back_type(field.data_type());
-                    field.with_name(column.name).with_data_type(data_type)
+                    let field = field.with_name(column.name).with_data_type(data_type);
+                    catalogue::unmarked(field)
                 }
                 None => Field::new(column.name, DataType::Null, true),
             };
-            Ok(Slot {
-                builder: Builder::new(field.data_type())?,
-                field,
-                typed,
-            })
+            Ok(Slot { builder: Builder::new(field.data_type())?, field, typed })
         });
-        Ok(BatchReader {
-            columns: slots.collect::<Result<_>>()?,
-        })
+        Ok(BatchReader { columns: slots.collect::<Result<_>>()? })
     }
 
     /// The number of whole rows so far.
@@ -86,9 +82,7 @@ impl BatchReader {
             slot.take_type_of(&cell)?;
         }
         let (class, row) = (cell.class(), slot.builder.rows());
-        slot.builder
-            .push(cell)
-            .map_err(|misfit| slot.misfit(misfit, class, row))
+        slot.builder.push(cell).map_err(|misfit| slot.misfit(misfit, class, row))
     }
 
     /// The rows as a batch. A column that holds NULLs is nullable whatever the catalogue says: an
@@ -137,9 +131,7 @@ impl Slot {
         for row in 0..rows {
             let cell = integers.cell(row);
             let class = cell.class();
-            self.builder
-                .push(cell)
-                .map_err(|misfit| self.misfit(misfit, class, row))?;
+            self.builder.push(cell).map_err(|misfit| self.misfit(misfit, class, row))?;
         }
         Ok(())
     }
@@ -159,9 +151,7 @@ impl Slot {
                  mixed values needs a CAST"
             ),
         };
-        Error::new(Code::SchemaMismatch, message)
-            .in_column(self.field.name())
-            .at_row(row as u64)
+        Error::new(Code::SchemaMismatch, message).in_column(self.field.name()).at_row(row as u64)
     }
 }
 
@@ -200,11 +190,7 @@ mod tests {
             assert_eq!(array.len(), rows);
         }
         let inexact = Cell::Integer((1 << 53) + 1);
-        for cells in [
-            vec![int(), text()],
-            vec![real(), inexact.clone()],
-            vec![inexact, real()],
-        ] {
+        for cells in [vec![int(), text()], vec![real(), inexact.clone()], vec![inexact, real()]] {
             let error = read(None, cells).unwrap_err();
             assert_eq!(error.code, Code::SchemaMismatch);
             assert!(error.message.contains("CAST"), "{}", error.message);

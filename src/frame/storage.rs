@@ -86,11 +86,7 @@ impl Encoding {
             Utf8 | LargeUtf8 | Utf8View => Encoding::Text,
             Binary | LargeBinary | BinaryView | FixedSizeBinary(_) => Encoding::Blob,
             Decimal32(p, _) | Decimal64(p, _) | Decimal128(p, _) | Decimal256(p, _) => {
-                if *p <= MAX_INTEGER_DIGITS {
-                    Encoding::Scaled
-                } else {
-                    Encoding::Digits
-                }
+                if *p <= MAX_INTEGER_DIGITS { Encoding::Scaled } else { Encoding::Digits }
             }
             Interval(_) => Encoding::Interval,
             List(item)
@@ -228,10 +224,7 @@ pub fn read_back_type(data_type: &DataType) -> DataType {
 }
 
 fn unsupported(data_type: &DataType) -> Error {
-    Error::new(
-        Code::UnsupportedType,
-        format!("{} is not stored", types::name(data_type)),
-    )
+    Error::new(Code::UnsupportedType, format!("{} is not stored", types::name(data_type)))
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 //! A column whose type is known takes that type and what widens to it. A column of other people's
 //! takes what its affinity keeps: SQLite must give back what it was given.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 
+use super::catalogue;
 use super::convert::{Fit, fit};
 use super::decimal;
 use super::iso;
@@ -27,9 +28,10 @@ impl Target<'_> {
     ///
     /// # Errors
     /// `SCHEMA_MISMATCH` when it does not widen to it, or is not stored as ISO 8601 there.
-    pub fn known(&self, known: &DataType, wanted: &DataType, iso8601: bool) -> Result<Storage> {
+    pub fn known(&self, known: &Field, wanted: &DataType, iso8601: bool) -> Result<Storage> {
         let affinity = Affinity::of(self.declared, self.strict);
-        let spelled = iso::Kind::of(value_type(known)).is_some() && affinity == Affinity::Text;
+        let spelled = catalogue::is_iso8601(known);
+        let known = known.data_type();
         if iso8601 && !spelled {
             return Err(mismatch("the column was not made for ISO 8601 text".into()));
         }
@@ -70,11 +72,7 @@ impl Target<'_> {
                 self.hint(encoding, wanted)
             )));
         }
-        Ok(Storage {
-            data_type,
-            encoding,
-            affinity,
-        })
+        Ok(Storage { data_type, encoding, affinity })
     }
 
     /// Whether the column gives back what it is given, and says what it is.

@@ -60,11 +60,9 @@ pub fn name(data_type: &DataType) -> String {
         Decimal128(p, s) => format!("decimal128({p}, {s})"),
         Decimal256(p, s) => format!("decimal256({p}, {s})"),
         Dictionary(keys, values) => format!("dictionary<{}, {}>", name(keys), name(values)),
-        RunEndEncoded(ends, values) => format!(
-            "run_end_encoded<{}, {}>",
-            name(ends.data_type()),
-            name(values.data_type())
-        ),
+        RunEndEncoded(ends, values) => {
+            format!("run_end_encoded<{}, {}>", name(ends.data_type()), name(values.data_type()))
+        }
         List(item) => format!("list<{}>", name(item.data_type())),
         LargeList(item) => format!("large_list<{}>", name(item.data_type())),
         ListView(item) => format!("list_view<{}>", name(item.data_type())),
@@ -80,11 +78,9 @@ pub fn name(data_type: &DataType) -> String {
             format!("struct<{}>", fields.join(", "))
         }
         Map(entries, _) => match entries.data_type() {
-            Struct(fields) if fields.len() == 2 => format!(
-                "map<{}, {}>",
-                name(fields[0].data_type()),
-                name(fields[1].data_type())
-            ),
+            Struct(fields) if fields.len() == 2 => {
+                format!("map<{}, {}>", name(fields[0].data_type()), name(fields[1].data_type()))
+            }
             other => format!("map<{}>", name(other)),
         },
         Union(..) => "union".into(),
@@ -99,20 +95,10 @@ pub fn parse(text: &str) -> Result<ColumnType> {
     if text.trim() == "iso8601" {
         return Ok(ColumnType::Iso8601);
     }
-    let mut parser = Parser {
-        rest: text,
-        depth: 0,
-    };
-    parser
-        .data_type()
-        .filter(|_| parser.rest.trim().is_empty())
-        .map(ColumnType::Arrow)
-        .ok_or_else(|| {
-            Error::new(
-                Code::InvalidArgument,
-                format!("{text:?} is not the name of a type"),
-            )
-        })
+    let mut parser = Parser { rest: text, depth: 0 };
+    parser.data_type().filter(|_| parser.rest.trim().is_empty()).map(ColumnType::Arrow).ok_or_else(
+        || Error::new(Code::InvalidArgument, format!("{text:?} is not the name of a type")),
+    )
 }
 
 fn unit_name(unit: &TimeUnit) -> &'static str {
@@ -191,11 +177,8 @@ impl Parser<'_> {
         use DataType::*;
         Some(match head {
             "binary" | "fixed_size_binary" => {
-                let close = if self.optional("(") {
-                    ")"
-                } else {
-                    self.expect("[").map(|()| "]")?
-                };
+                let close =
+                    if self.optional("(") { ")" } else { self.expect("[").map(|()| "]")? };
                 let size = self.number()?;
                 self.expect(close)?;
                 FixedSizeBinary(i32::try_from(size).ok().filter(|size| *size >= 0)?)
@@ -240,9 +223,7 @@ impl Parser<'_> {
             "fixed_size_list" => {
                 let values = self.data_type()?;
                 self.expect(",")?;
-                let size = i32::try_from(self.number()?)
-                    .ok()
-                    .filter(|size| *size >= 0)?;
+                let size = i32::try_from(self.number()?).ok().filter(|size| *size >= 0)?;
                 FixedSizeList(item(values), size)
             }
             "dictionary" => {
@@ -268,10 +249,7 @@ impl Parser<'_> {
                     Field::new("key", keys, false),
                     Field::new("value", values, true),
                 ]);
-                Map(
-                    Arc::new(Field::new("entries", Struct(entries), false)),
-                    false,
-                )
+                Map(Arc::new(Field::new("entries", Struct(entries), false)), false)
             }
             "struct" => {
                 let mut fields = Vec::new();

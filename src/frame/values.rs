@@ -32,9 +32,7 @@ pub fn check_values(frame: &Frame, plan: &Plan, lossy: Lossy) -> Result<BTreeMap
                 if lossy == Lossy::Error {
                     let row = first_row + row as u64;
                     let message = format!("the value of row {row} {}", loss.why());
-                    return Err(Error::new(Code::LossyValue, message)
-                        .in_column(name)
-                        .at_row(row));
+                    return Err(Error::new(Code::LossyValue, message).in_column(name).at_row(row));
                 }
                 count += 1;
             }

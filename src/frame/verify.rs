@@ -33,11 +33,7 @@ pub struct Ledger {
 impl Ledger {
     /// For a frame of so many bytes.
     pub fn new(input_bytes: usize) -> Self {
-        Ledger {
-            input_bytes: input_bytes as u64,
-            allocated_bytes: 0,
-            rows: 0,
-        }
+        Ledger { input_bytes: input_bytes as u64, allocated_bytes: 0, rows: 0 }
     }
 
     /// Counts bytes that are about to be allocated.
@@ -105,17 +101,13 @@ pub fn check_batch<'f>(
     for field in fields {
         let length = walk.field(field)?;
         if length != rows {
-            return Err(
-                malformed(format!("a column of {length} rows in a batch of {rows}"))
-                    .in_column(field.name()),
-            );
+            return Err(malformed(format!("a column of {length} rows in a batch of {rows}"))
+                .in_column(field.name()));
         }
     }
     let left = walk.nodes.len() + walk.buffers.len() + walk.variadic.len();
     if left > 0 {
-        return Err(malformed(
-            "a batch with more nodes or buffers than its schema",
-        ));
+        return Err(malformed("a batch with more nodes or buffers than its schema"));
     }
     ledger.rows = ledger.rows.saturating_add(rows);
     match ledger.rows > ledger.row_limit() {
@@ -141,17 +133,12 @@ where
     /// Goes past one field; answers its number of rows.
     fn field(&mut self, field: &Field) -> Result<u64> {
         use DataType::*;
-        let node = self
-            .nodes
-            .next()
-            .ok_or_else(|| malformed("a batch with too few nodes"))?;
+        let node = self.nodes.next().ok_or_else(|| malformed("a batch with too few nodes"))?;
         let length = u64::try_from(node.length()).map_err(|_| malformed("a negative length"))?;
         let nulls = u64::try_from(node.null_count()).unwrap_or(u64::MAX);
         // No product below can overflow, and no length is beyond an address.
         if length > (1 << 48) || nulls > length || usize::try_from(length).is_err() {
-            return Err(malformed(
-                "a length or a number of nulls that no column has",
-            ));
+            return Err(malformed("a length or a number of nulls that no column has"));
         }
         if !matches!(field.data_type(), Null | RunEndEncoded(..)) {
             self.at_least(if nulls > 0 { length.div_ceil(8) } else { 0 })?;
@@ -172,10 +159,7 @@ where
             }
             Utf8View | BinaryView => {
                 self.items(length, 16)?;
-                let count = self
-                    .variadic
-                    .next()
-                    .and_then(|count| u32::try_from(count).ok());
+                let count = self.variadic.next().and_then(|count| u32::try_from(count).ok());
                 let count = count.ok_or_else(|| malformed("no count of a view's buffers"))?;
                 for _ in 0..count {
                     self.at_least(0)?;
@@ -240,19 +224,15 @@ where
     fn items(&mut self, count: u64, width: u64) -> Result<()> {
         match self.at_least(count * width)?.is_multiple_of(width) {
             true => Ok(()),
-            false => Err(malformed(
-                "a buffer that ends inside an offset, a key or a view",
-            )),
+            false => Err(malformed("a buffer that ends inside an offset, a key or a view")),
         }
     }
 
     /// Goes past one buffer, which must have so many bytes once decompressed; answers how many it
     /// has.
     fn at_least(&mut self, needed: u64) -> Result<u64> {
-        let buffer = self
-            .buffers
-            .next()
-            .ok_or_else(|| malformed("a batch with too few buffers"))?;
+        let buffer =
+            self.buffers.next().ok_or_else(|| malformed("a batch with too few buffers"))?;
         let bytes = usize::try_from(buffer.offset())
             .ok()
             .zip(usize::try_from(buffer.length()).ok())
@@ -290,9 +270,7 @@ where
             _ => rest.saturating_mul(32 << 10).saturating_add(128 << 10),
         };
         if size > possible {
-            return Err(malformed(
-                "a compressed buffer that claims more than it can have",
-            ));
+            return Err(malformed("a compressed buffer that claims more than it can have"));
         }
         self.ledger.allocate(size)?;
         Ok(size)

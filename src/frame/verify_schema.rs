@@ -29,9 +29,7 @@ pub fn check_flatbuffer(schema: Schema<'_>) -> Result<()> {
     if schema.endianness() != Endianness::Little {
         return Err(unsupported("big-endian data is not read"));
     }
-    let fields = schema
-        .fields()
-        .ok_or_else(|| malformed("a schema without fields"))?;
+    let fields = schema.fields().ok_or_else(|| malformed("a schema without fields"))?;
     if fields.len() > MAX_COLUMNS {
         return Err(malformed(format!(
             "{} columns, but SQLite has at most {MAX_COLUMNS}",
@@ -39,9 +37,7 @@ pub fn check_flatbuffer(schema: Schema<'_>) -> Result<()> {
         )));
     }
     let mut count = 0;
-    fields
-        .iter()
-        .try_for_each(|field| check_flatbuffer_field(field, 0, &mut count))
+    fields.iter().try_for_each(|field| check_flatbuffer_field(field, 0, &mut count))
 }
 
 fn check_flatbuffer_field(field: IpcField<'_>, depth: usize, count: &mut usize) -> Result<()> {
@@ -54,10 +50,7 @@ fn check_flatbuffer_field(field: IpcField<'_>, depth: usize, count: &mut usize) 
         return Err(unsupported("unions are not stored").in_column(name));
     }
     let children = field.children();
-    children
-        .iter()
-        .flatten()
-        .try_for_each(|child| check_flatbuffer_field(child, depth + 1, count))
+    children.iter().flatten().try_for_each(|child| check_flatbuffer_field(child, depth + 1, count))
 }
 
 /// The value types of dictionaries by their ids.
@@ -96,9 +89,9 @@ fn check_type(field: &Field, data_type: &DataType, dictionaries: &mut Dictionari
             }
             _ => broken(),
         },
-        Struct(fields) => fields
-            .iter()
-            .try_for_each(|field| check_type(field, field.data_type(), dictionaries)),
+        Struct(fields) => {
+            fields.iter().try_for_each(|field| check_type(field, field.data_type(), dictionaries))
+        }
         RunEndEncoded(ends, values) => match ends.data_type().is_run_ends_type() {
             false => broken(),
             true => check_type(values, values.data_type(), dictionaries),

@@ -113,11 +113,7 @@ impl Node {
                 Ok(payload) => {
                     append.offered = true;
                     let frame_id = append.request.frame_id.clone();
-                    let message = Message::Offer {
-                        from,
-                        frame_id,
-                        after,
-                    };
+                    let message = Message::Offer { from, frame_id, after };
                     self.send(&message, &payload);
                 }
                 Err(_) => append.ladder.force_queue(),
@@ -130,9 +126,7 @@ impl Node {
     fn previous(&self, at: usize) -> Option<String> {
         let table = &self.ops[at].append()?.request.table;
         let earlier = self.ops.iter().take(at).rev().filter_map(Op::append);
-        let pending = earlier
-            .map(|a| &a.request)
-            .find(|request| request.table == *table);
+        let pending = earlier.map(|a| &a.request).find(|request| request.table == *table);
         match pending {
             Some(request) => Some(request.frame_id.clone()),
             None => self.queue.last_of_table(table),
@@ -161,10 +155,7 @@ impl Node {
     }
 
     fn enqueue_with_earlier(&mut self, last: usize) {
-        let Some(table) = self.ops[last]
-            .append()
-            .map(|append| append.request.table.clone())
-        else {
+        let Some(table) = self.ops[last].append().map(|append| append.request.table.clone()) else {
             return;
         };
         for at in 0..=last {
@@ -182,11 +173,7 @@ impl Node {
                     let call = self.ops[at].call;
                     self.ops[at].until_ms = f64::INFINITY;
                     self.queue.note_queued(&table, &frame_id);
-                    self.effects.push(Effect::Enqueue {
-                        call,
-                        frame_id,
-                        bytes,
-                    });
+                    self.effects.push(Effect::Enqueue { call, frame_id, bytes });
                 }
                 Err(error) => return self.fail_op(at, error),
             }

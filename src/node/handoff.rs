@@ -44,12 +44,7 @@ impl Node {
         if let Ok(request) = envelope::decode(payload)
             && request.frame_id == frame_id
         {
-            self.inbox.push_back(Offer {
-                from,
-                after,
-                request,
-                bytes: payload.len(),
-            });
+            self.inbox.push_back(Offer { from, after, request, bytes: payload.len() });
         }
     }
 
@@ -70,18 +65,10 @@ impl Node {
         self.announce_applied(&requests, &outcomes);
         for (offer, outcome) in group.iter().zip(outcomes) {
             let answer = match outcome {
-                Ok(Applied {
-                    rows,
-                    coerced,
-                    duplicate,
-                }) => Answer::Applied {
-                    rows,
-                    coerced,
-                    duplicate,
-                },
-                Err(error) if is_verdict(&error) => Answer::Refused {
-                    error: (&error).into(),
-                },
+                Ok(Applied { rows, coerced, duplicate }) => {
+                    Answer::Applied { rows, coerced, duplicate }
+                }
+                Err(error) if is_verdict(&error) => Answer::Refused { error: (&error).into() },
                 // The disk is full, or worse: that is no verdict on the frame. Silence queues it.
                 Err(_) => continue,
             };
@@ -99,9 +86,7 @@ impl Node {
     /// Whether the frame that must go before this one is in, or goes in just before it.
     fn is_in_order(&self, offer: &Offer, group: &[Offer]) -> bool {
         offer.after.as_ref().is_none_or(|after| {
-            group
-                .iter()
-                .any(|earlier| earlier.request.frame_id == *after)
+            group.iter().any(|earlier| earlier.request.frame_id == *after)
                 || matches!(self.store.find_frame(after), Ok(Some(_)))
         })
     }
@@ -116,9 +101,7 @@ impl Node {
                 .iter()
                 .map(|request| {
                     let mut alone = self.store.append_group(&[request])?;
-                    alone
-                        .pop()
-                        .unwrap_or_else(|| Err(Error::new(Code::Sql, "no outcome")))
+                    alone.pop().unwrap_or_else(|| Err(Error::new(Code::Sql, "no outcome")))
                 })
                 .collect(),
         }
@@ -152,15 +135,9 @@ impl Node {
             return;
         }
         match answer {
-            Answer::Applied {
-                coerced, duplicate, ..
-            } => {
+            Answer::Applied { coerced, duplicate, .. } => {
                 append.ladder.committed(Path::Handoff, self.now_ms);
-                let path = if duplicate {
-                    Path::Duplicate
-                } else {
-                    Path::Handoff
-                };
+                let path = if duplicate { Path::Duplicate } else { Path::Handoff };
                 let mut receipt = append.receipt(self.now_ms, path, true);
                 receipt.coerced = coerced;
                 let call = self.ops[at].call;
@@ -177,10 +154,9 @@ impl Node {
     }
 
     pub(super) fn position_of(&self, frame_id: &str) -> Option<usize> {
-        self.ops.iter().position(|op| {
-            op.append()
-                .is_some_and(|append| append.request.frame_id == frame_id)
-        })
+        self.ops
+            .iter()
+            .position(|op| op.append().is_some_and(|append| append.request.frame_id == frame_id))
     }
 
     /// Frames are in the database: whoever waits for them hears of it.

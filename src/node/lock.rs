@@ -44,11 +44,7 @@ impl Node {
     /// The lease that the work at hand needs.
     fn needed(&self) -> Option<Mode> {
         let drain = self.wants_drain().then_some(Mode::Exclusive);
-        self.ops
-            .iter()
-            .map(|op| self.needed_mode(&op.work))
-            .chain(drain)
-            .max()
+        self.ops.iter().map(|op| self.needed_mode(&op.work)).chain(drain).max()
     }
 
     pub(super) fn needed_mode(&self, work: &Work) -> Mode {
@@ -109,9 +105,7 @@ impl Node {
                 return self.fail_all(&Error::new(code, error.to_string()));
             }
         };
-        let attached = self
-            .store
-            .attach(handles, self.lease.mode(), self.config.durable);
+        let attached = self.store.attach(handles, self.lease.mode(), self.config.durable);
         self.lease.opened();
         self.idle_since_ms = self.now_ms;
         self.served = false;
@@ -183,13 +177,7 @@ impl Node {
         }
         let counters: Counters = self.counters;
         for call in std::mem::take(&mut self.status_calls) {
-            let status = Status {
-                lock,
-                holder,
-                queued,
-                rejected,
-                counters,
-            };
+            let status = Status { lock, holder, queued, rejected, counters };
             self.reply(call, Reply::Status(Box::new(status)));
         }
     }
@@ -207,8 +195,7 @@ impl Node {
         if self.told != Some(status) {
             self.told = Some(status);
             let (lock, holder) = status;
-            self.effects
-                .push(Effect::Notify(Notice::Status { lock, holder }));
+            self.effects.push(Effect::Notify(Notice::Status { lock, holder }));
         }
     }
 }

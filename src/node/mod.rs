@@ -64,34 +64,14 @@ struct Op {
 
 enum Work {
     Append(Box<Append>),
-    Exec {
-        sql: String,
-        params: Params,
-    },
-    Query {
-        sql: String,
-        params: Params,
-        options: PackOptions,
-        writes: bool,
-    },
-    QueryArrow {
-        sql: String,
-        params: Params,
-        writes: bool,
-    },
+    Exec { sql: String, params: Params },
+    Query { sql: String, params: Params, options: PackOptions, writes: bool },
+    QueryArrow { sql: String, params: Params, batch_rows: Option<usize>, writes: bool },
     Begin,
-    WhenCommitted {
-        frame_id: String,
-    },
-    Drain {
-        started: bool,
-        applied: u64,
-        rejected: u64,
-    },
+    WhenCommitted { frame_id: String },
+    Drain { started: bool, applied: u64, rejected: u64 },
     Export,
-    Import {
-        bytes: Vec<u8>,
-    },
+    Import { bytes: Vec<u8> },
 }
 
 /// A frame on its way.
@@ -194,12 +174,7 @@ impl Node {
             }
             Event::LockLost(id) => self.lock_lost(id),
             Event::Opened(id, outcome) => self.opened(id, outcome),
-            Event::LockQueried {
-                held,
-                others_wait,
-                foreign_version,
-                queue,
-            } => {
+            Event::LockQueried { held, others_wait, foreign_version, queue } => {
                 self.lock_queried(held, others_wait, foreign_version, queue);
             }
             Event::Enqueued(call, outcome) => self.enqueued(call, outcome),
@@ -239,11 +214,7 @@ impl Node {
             return self.fail(call, Error::new(Code::Closed, "the handle is closed"));
         }
         let (work, timeout_ms) = match what {
-            Call::Append {
-                request,
-                policy,
-                fallback,
-            } => {
+            Call::Append { request, policy, fallback } => {
                 let ladder = Ladder::new(policy, fallback, self.now_ms);
                 let append = Append {
                     request: *request,
@@ -255,65 +226,22 @@ impl Node {
                 (Work::Append(Box::new(append)), 0.0)
             }
             Call::JoinedAppend { request, tx } => return self.tx_append(call, &request, tx),
-            Call::Exec {
-                sql,
-                params,
-                tx: Some(tx),
-                ..
-            } => {
+            Call::Exec { sql, params, tx: Some(tx), .. } => {
                 return self.tx_exec(call, tx, &sql, &params);
             }
-            Call::Query {
-                sql,
-                params,
-                options,
-                tx: Some(tx),
-                ..
-            } => {
+            Call::Query { sql, params, options, tx: Some(tx), .. } => {
                 return self.tx_query(call, tx, &sql, &params, options);
             }
-            Call::QueryArrow {
-                sql,
-                params,
-                tx: Some(tx),
-                ..
-            } => {
-                return self.tx_query_arrow(call, tx, &sql, &params);
+            Call::QueryArrow { sql, params, batch_rows, tx: Some(tx), .. } => {
+                return self.tx_query_arrow(call, tx, &sql, &params, batch_rows);
             }
-            Call::Exec {
-                sql,
-                params,
-                timeout_ms,
-                ..
-            } => (Work::Exec { sql, params }, timeout_ms),
-            Call::Query {
-                sql,
-                params,
-                options,
-                timeout_ms,
-                ..
-            } => (
-                Work::Query {
-                    sql,
-                    params,
-                    options,
-                    writes: false,
-                },
-                timeout_ms,
-            ),
-            Call::QueryArrow {
-                sql,
-                params,
-                timeout_ms,
-                ..
-            } => (
-                Work::QueryArrow {
-                    sql,
-                    params,
-                    writes: false,
-                },
-                timeout_ms,
-            ),
+            Call::Exec { sql, params, timeout_ms, .. } => (Work::Exec { sql, params }, timeout_ms),
+            Call::Query { sql, params, options, timeout_ms, .. } => {
+                (Work::Query { sql, params, options, writes: false }, timeout_ms)
+            }
+            Call::QueryArrow { sql, params, batch_rows, timeout_ms, .. } => {
+                (Work::QueryArrow { sql, params, batch_rows, writes: false }, timeout_ms)
+            }
             Call::Begin { timeout_ms } => (Work::Begin, timeout_ms),
             Call::Commit { tx } => return self.tx_commit(call, tx),
             Call::Rollback { tx } => return self.tx_rollback(call, tx),
@@ -322,14 +250,9 @@ impl Node {
                 return self.effects.push(Effect::QueryLock { count_queue: true });
             }
             Call::WhenCommitted { frame_id } => (Work::WhenCommitted { frame_id }, f64::INFINITY),
-            Call::Drain { timeout_ms } => (
-                Work::Drain {
-                    started: false,
-                    applied: 0,
-                    rejected: 0,
-                },
-                timeout_ms,
-            ),
+            Call::Drain { timeout_ms } => {
+                (Work::Drain { started: false, applied: 0, rejected: 0 }, timeout_ms)
+            }
             Call::Rejected => return self.list_rejected(call),
             Call::RetryRejected { frame_id } => return self.retry_rejected(call, frame_id),
             Call::DiscardRejected { frame_id } => {
@@ -344,12 +267,7 @@ impl Node {
             }
         };
         let (since_ms, until_ms) = (self.now_ms, self.now_ms + timeout_ms);
-        self.ops.push_back(Op {
-            call,
-            work,
-            since_ms,
-            until_ms,
-        });
+        self.ops.push_back(Op { call, work, since_ms, until_ms });
     }
 
     fn cancel(&mut self, call: CallId) {
@@ -362,10 +280,7 @@ impl Node {
         {
             return;
         }
-        self.fail_op(
-            at,
-            Error::new(Code::Aborted, "the signal fired; nothing was written"),
-        );
+        self.fail_op(at, Error::new(Code::Aborted, "the signal fired; nothing was written"));
     }
 
     /// Moves everything as far as it goes at this moment.
@@ -400,27 +315,14 @@ impl Node {
                 self.frames_committed(&frames);
                 let origin = Origin::OtherTab;
                 let frame_ids = frames.into_iter().map(|frame| frame.frame_id).collect();
-                self.effects.push(Effect::Notify(Notice::Commit {
-                    tables,
-                    frame_ids,
-                    origin,
-                }));
+                self.effects.push(Effect::Notify(Notice::Commit { tables, frame_ids, origin }));
             }
             Message::Queued { .. } => self.queue_grew(),
             Message::Rejected { frame, error, .. } => self.frame_rejected(&frame, error.into()),
-            Message::Offer {
-                from,
-                frame_id,
-                after,
-            } => {
+            Message::Offer { from, frame_id, after } => {
                 self.offer_received(from, frame_id, after, payload);
             }
-            Message::Answer {
-                to,
-                frame_id,
-                answer,
-                ..
-            } => {
+            Message::Answer { to, frame_id, answer, .. } => {
                 if to == self.config.node_id {
                     self.answered(&frame_id, answer);
                 }
@@ -442,20 +344,13 @@ impl Node {
             return;
         }
         let tables: Vec<String> = tables.into_iter().collect();
-        let message = Message::Committed {
-            from: self.me(),
-            tables: tables.clone(),
-            frames: frames.clone(),
-        };
+        let message =
+            Message::Committed { from: self.me(), tables: tables.clone(), frames: frames.clone() };
         self.send(&message, &[]);
         self.frames_committed(&frames);
         let frame_ids = frames.into_iter().map(|frame| frame.frame_id).collect();
         let origin = Origin::ThisTab;
-        self.effects.push(Effect::Notify(Notice::Commit {
-            tables,
-            frame_ids,
-            origin,
-        }));
+        self.effects.push(Effect::Notify(Notice::Commit { tables, frame_ids, origin }));
     }
 
     fn reply(&mut self, call: CallId, reply: Reply) {
@@ -474,16 +369,11 @@ impl Node {
         let error = match &op.work {
             Work::Append(append) => {
                 self.counters.busy += u64::from(error.code == Code::Busy);
-                if error.table.is_some() {
-                    error
-                } else {
-                    error.in_table(&append.request.table)
-                }
+                if error.table.is_some() { error } else { error.in_table(&append.request.table) }
             }
             _ => error,
         };
-        self.effects
-            .push(Effect::Reply(op.call, Err(error), attempts));
+        self.effects.push(Effect::Reply(op.call, Err(error), attempts));
     }
 
     fn fail_all(&mut self, error: &Error) {
@@ -502,8 +392,7 @@ impl Node {
             Path::Joined => {}
         }
         self.reply(call, Reply::Receipt(Box::new(receipt.clone())));
-        self.effects
-            .push(Effect::Notify(Notice::Append(Box::new(receipt))));
+        self.effects.push(Effect::Notify(Notice::Append(Box::new(receipt))));
     }
 }
 

@@ -75,10 +75,7 @@ impl Queue {
     }
 
     pub fn note_queued(&mut self, table: &str, frame_id: &str) {
-        self.own
-            .entry(table.to_owned())
-            .or_default()
-            .push(frame_id.to_owned());
+        self.own.entry(table.to_owned()).or_default().push(frame_id.to_owned());
     }
 
     pub fn last_of_table(&self, table: &str) -> Option<String> {
@@ -96,9 +93,7 @@ impl Queue {
 impl Node {
     /// Whether the lease is wanted for the queue alone.
     pub(super) fn wants_drain(&self) -> bool {
-        self.queue
-            .drain_at_ms
-            .is_some_and(|at_ms| self.now_ms >= at_ms)
+        self.queue.drain_at_ms.is_some_and(|at_ms| self.now_ms >= at_ms)
     }
 
     /// The frame of a call is durable, or could not be made so.
@@ -122,12 +117,7 @@ impl Node {
                 self.tell_queue(counts);
                 let Some(at) = at else { return };
                 let now_ms = self.now_ms;
-                let Op {
-                    until_ms,
-                    work: Work::Append(append),
-                    ..
-                } = &mut self.ops[at]
-                else {
+                let Op { until_ms, work: Work::Append(append), .. } = &mut self.ops[at] else {
                     return;
                 };
                 if append.request.content.bytes_estimate() > super::fall::MAX_OFFER_BYTES
@@ -224,22 +214,14 @@ impl Node {
                 // A newer framelock wrote it and will know what to do with it.
                 Err(error) if error.code == Code::ProtocolVersion => {}
                 Err(error) => {
-                    let frame = FrameName {
-                        frame_id: name.clone(),
-                        table: String::new(),
-                        rows: 0,
-                    };
+                    let frame = FrameName { frame_id: name.clone(), table: String::new(), rows: 0 };
                     self.reject(name.clone(), frame, &error);
                     settled += 1;
                 }
             }
         }
         let requests: Vec<&AppendRequest> = requests.iter().collect();
-        let outcomes = if requests.is_empty() {
-            vec![]
-        } else {
-            self.append_each(&requests)
-        };
+        let outcomes = if requests.is_empty() { vec![] } else { self.append_each(&requests) };
         self.announce_applied(&requests, &outcomes);
         let (mut removed, mut applied, mut failed) = (Vec::new(), 0, false);
         for ((name, request), outcome) in names.into_iter().zip(&requests).zip(outcomes) {
@@ -273,12 +255,7 @@ impl Node {
 
     fn count_drained(&mut self, now_applied: u64, now_rejected: u64) {
         for op in &mut self.ops {
-            if let Work::Drain {
-                started: true,
-                applied,
-                rejected,
-            } = &mut op.work
-            {
+            if let Work::Drain { started: true, applied, rejected } = &mut op.work {
                 *applied += now_applied;
                 *rejected += now_rejected;
             }
@@ -293,11 +270,8 @@ impl Node {
             error: error.into(),
         };
         self.effects.push(Effect::Reject { name, report });
-        let message = Message::Rejected {
-            from: self.me(),
-            frame: frame.clone(),
-            error: error.into(),
-        };
+        let message =
+            Message::Rejected { from: self.me(), frame: frame.clone(), error: error.into() };
         self.send(&message, &[]);
         self.frame_rejected(&frame, error.clone());
     }
@@ -320,16 +294,8 @@ impl Node {
 
     /// `drain()`: gives the counts once the queue is empty, or cannot be emptied now.
     pub(super) fn run_drain_call(&mut self) -> bool {
-        let Some(Op {
-            call,
-            work:
-                Work::Drain {
-                    started,
-                    applied,
-                    rejected,
-                },
-            ..
-        }) = self.ops.front_mut()
+        let Some(Op { call, work: Work::Drain { started, applied, rejected }, .. }) =
+            self.ops.front_mut()
         else {
             return false;
         };
@@ -341,14 +307,7 @@ impl Node {
         let (call, applied, rejected) = (*call, *applied, *rejected);
         let remaining = self.queue.told.map_or(0, |counts| counts.queued);
         self.ops.pop_front();
-        self.reply(
-            call,
-            Reply::Drained {
-                applied,
-                rejected,
-                remaining,
-            },
-        );
+        self.reply(call, Reply::Drained { applied, rejected, remaining });
         true
     }
 
@@ -360,9 +319,7 @@ impl Node {
                 self.queue.waiters.push((call, frame_id));
             }
             Ok(None) => {
-                self.queue
-                    .rejected_calls
-                    .push(RejectedCall::Find(call, frame_id));
+                self.queue.rejected_calls.push(RejectedCall::Find(call, frame_id));
                 self.effects.push(Effect::LoadRejected);
             }
             Err(error) => self.fail(call, error),

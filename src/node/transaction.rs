@@ -23,9 +23,7 @@ impl Node {
     }
 
     pub(super) fn tx_exec(&mut self, call: CallId, tx: TxId, sql: &str, params: &Params) {
-        self.in_tx(call, tx, |node| {
-            node.store.exec(sql, params).map(Reply::Exec)
-        });
+        self.in_tx(call, tx, |node| node.store.exec(sql, params).map(Reply::Exec));
     }
 
     pub(super) fn tx_query(
@@ -39,10 +37,15 @@ impl Node {
         self.in_tx(call, tx, |node| node.query(sql, params, options));
     }
 
-    pub(super) fn tx_query_arrow(&mut self, call: CallId, tx: TxId, sql: &str, params: &Params) {
-        self.in_tx(call, tx, |node| {
-            node.store.query_arrow(sql, params).map(Reply::Bytes)
-        });
+    pub(super) fn tx_query_arrow(
+        &mut self,
+        call: CallId,
+        tx: TxId,
+        sql: &str,
+        params: &Params,
+        batch_rows: Option<usize>,
+    ) {
+        self.in_tx(call, tx, |node| node.query_arrow(sql, params, batch_rows));
     }
 
     /// `tx.appendFrame`: the frame joins the transaction, all or nothing by a savepoint.
@@ -58,10 +61,7 @@ impl Node {
             Err(error) => self.fail(call, error),
             Ok(applied) => {
                 // A duplicate may be of a frame that this same transaction wrote.
-                let joined = self
-                    .tx_frames
-                    .iter()
-                    .any(|f| f.frame_id == request.frame_id);
+                let joined = self.tx_frames.iter().any(|f| f.frame_id == request.frame_id);
                 if !applied.duplicate {
                     self.tx_frames.push(name_of(request));
                 }
@@ -69,11 +69,7 @@ impl Node {
                     frame_id: request.frame_id.clone(),
                     table: request.table.clone(),
                     rows: applied.rows,
-                    path: if applied.duplicate {
-                        Path::Duplicate
-                    } else {
-                        Path::Joined
-                    },
+                    path: if applied.duplicate { Path::Duplicate } else { Path::Joined },
                     committed: applied.duplicate && !joined,
                     attempts: vec![],
                     elapsed_ms: 0.0,
@@ -107,9 +103,7 @@ impl Node {
     }
 
     fn are_applied(&self, frames: &[FrameName]) -> bool {
-        frames
-            .iter()
-            .all(|frame| matches!(self.store.find_frame(&frame.frame_id), Ok(Some(_))))
+        frames.iter().all(|frame| matches!(self.store.find_frame(&frame.frame_id), Ok(Some(_))))
     }
 
     pub(super) fn tx_rollback(&mut self, call: CallId, tx: TxId) {

@@ -39,9 +39,11 @@ pub enum Call {
         timeout_ms: f64,
         tx: Option<TxId>,
     },
+    /// In one Arrow IPC stream, or in several of `batch_rows` rows each.
     QueryArrow {
         sql: String,
         params: Params,
+        batch_rows: Option<usize>,
         timeout_ms: f64,
         tx: Option<TxId>,
     },
@@ -93,12 +95,7 @@ pub enum Event {
     /// Opening the handles ended.
     Opened(LockId, std::result::Result<Handles, FileError>),
     /// The answer to [`Effect::QueryLock`].
-    LockQueried {
-        held: bool,
-        others_wait: bool,
-        foreign_version: bool,
-        queue: Option<QueueCounts>,
-    },
+    LockQueried { held: bool, others_wait: bool, foreign_version: bool, queue: Option<QueueCounts> },
     /// The frame of this call is in the durable queue, or could not be put there.
     Enqueued(CallId, std::result::Result<QueueCounts, FileError>),
     /// The answer to [`Effect::LoadQueue`].
@@ -212,6 +209,10 @@ pub enum Reply {
     Exec(ExecResult),
     Rows(u64, Box<PackedRows>),
     Bytes(Vec<u8>),
+    /// Arrow IPC streams, in order.
+    Batches(Vec<Vec<u8>>),
+    /// The platform keeps the batches under this name.
+    Cursor(CallId),
     Transaction(TxId),
     Status(Box<Status>),
 }
@@ -242,17 +243,10 @@ pub enum Origin {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all_fields = "camelCase", untagged)]
 pub enum Notice {
-    Commit {
-        tables: Vec<String>,
-        frame_ids: Vec<String>,
-        origin: Origin,
-    },
+    Commit { tables: Vec<String>, frame_ids: Vec<String>, origin: Origin },
     Append(Box<Receipt>),
     Queue(QueueCounts),
-    Status {
-        lock: LockStatus,
-        holder: Option<Origin>,
-    },
+    Status { lock: LockStatus, holder: Option<Origin> },
 }
 
 impl Notice {

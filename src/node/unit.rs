@@ -63,23 +63,15 @@ impl Node {
             Work::Query { ref sql, .. } | Work::QueryArrow { ref sql, .. }
                 if held == Mode::Shared && self.store.writes(sql) == Ok(true) =>
             {
-                self.ops.push_front(Op {
-                    work: op.work.writing(),
-                    ..op
-                });
+                self.ops.push_front(Op { work: op.work.writing(), ..op });
                 return false;
             }
-            Work::Query {
-                sql,
-                params,
-                options,
-                ..
-            } => {
+            Work::Query { sql, params, options, .. } => {
                 let outcome = self.query(&sql, &params, options);
                 self.finish_query(call, outcome);
             }
-            Work::QueryArrow { sql, params, .. } => {
-                let outcome = self.store.query_arrow(&sql, &params).map(Reply::Bytes);
+            Work::QueryArrow { sql, params, batch_rows, .. } => {
+                let outcome = self.query_arrow(&sql, &params, batch_rows);
                 self.finish_query(call, outcome);
             }
             Work::Begin => {
@@ -129,10 +121,7 @@ impl Node {
     /// Whether the queue has to be empty before what comes next.
     fn writes_next(&self) -> bool {
         !self.inbox.is_empty()
-            || self
-                .ops
-                .front()
-                .is_some_and(|op| op.work.mode() == Mode::Exclusive)
+            || self.ops.front().is_some_and(|op| op.work.mode() == Mode::Exclusive)
     }
 
     pub(super) fn query(
@@ -144,6 +133,18 @@ impl Node {
         let mut rows = PackedRows::new(options);
         let count = self.store.query(sql, params, &mut rows)?;
         Ok(Reply::Rows(count, Box::new(rows)))
+    }
+
+    pub(super) fn query_arrow(
+        &mut self,
+        sql: &str,
+        params: &Params,
+        batch_rows: Option<usize>,
+    ) -> Result<Reply> {
+        match batch_rows {
+            None => self.store.query_arrow(sql, params).map(Reply::Bytes),
+            Some(rows) => self.store.query_batches(sql, params, rows).map(Reply::Batches),
+        }
     }
 
     /// A query may write too: `INSERT … RETURNING`.
@@ -164,20 +165,12 @@ impl Node {
         let mut group: Vec<(CallId, Box<Append>)> = Vec::new();
         let mut rows = 0;
         while group.len() < GROUP_FRAMES
-            && let Some(Op {
-                work: Work::Append(append),
-                ..
-            }) = self.ops.front()
+            && let Some(Op { work: Work::Append(append), .. }) = self.ops.front()
             && !append.enqueued
             && (group.is_empty() || rows + append.request.content.rows() <= GROUP_ROWS)
         {
             rows += append.request.content.rows();
-            if let Some(Op {
-                call,
-                work: Work::Append(append),
-                ..
-            }) = self.ops.pop_front()
-            {
+            if let Some(Op { call, work: Work::Append(append), .. }) = self.ops.pop_front() {
                 group.push((call, append));
             }
         }
@@ -218,22 +211,12 @@ impl Node {
 impl Work {
     fn writing(self) -> Work {
         match self {
-            Work::Query {
-                sql,
-                params,
-                options,
-                ..
-            } => Work::Query {
-                sql,
-                params,
-                options,
-                writes: true,
-            },
-            Work::QueryArrow { sql, params, .. } => Work::QueryArrow {
-                sql,
-                params,
-                writes: true,
-            },
+            Work::Query { sql, params, options, .. } => {
+                Work::Query { sql, params, options, writes: true }
+            }
+            Work::QueryArrow { sql, params, batch_rows, .. } => {
+                Work::QueryArrow { sql, params, batch_rows, writes: true }
+            }
             other => other,
         }
     }

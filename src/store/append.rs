@@ -65,12 +65,7 @@ impl Content {
                 .batches
                 .iter()
                 .flat_map(|batch| batch.columns())
-                .map(|column| {
-                    column
-                        .to_data()
-                        .get_slice_memory_size()
-                        .unwrap_or(usize::MAX) as u64
-                })
+                .map(|column| column.to_data().get_slice_memory_size().unwrap_or(usize::MAX) as u64)
                 .fold(0, u64::saturating_add),
             Content::Packed(packed) => packed.bytes_estimate(),
         }
@@ -166,11 +161,7 @@ impl Store {
                     format!("frame id {:?} was used for another frame", request.frame_id),
                 )));
             }
-            return Ok(Applied {
-                rows,
-                coerced: BTreeMap::new(),
-                duplicate: true,
-            });
+            return Ok(Applied { rows, coerced: BTreeMap::new(), duplicate: true });
         }
         let applied = self.write_frame(request).map_err(in_table)?;
         let conn = self.conn()?;
@@ -179,12 +170,7 @@ impl Store {
         )
         .and_then(|mut insert| {
             let rows = applied.rows as i64;
-            insert.execute(params![
-                request.frame_id,
-                request.table,
-                rows,
-                request.digest
-            ])
+            insert.execute(params![request.frame_id, request.table, rows, request.digest])
         })
         .map_err(|e| self.sql_error(e))?;
         self.touched.insert(&request.table);
@@ -205,10 +191,7 @@ impl Store {
                     };
                     given.or_else(|| {
                         let folded = ident::fold(column);
-                        let known = state
-                            .columns
-                            .iter()
-                            .find(|c| ident::fold(&c.name) == folded);
+                        let known = state.columns.iter().find(|c| ident::fold(&c.name) == folded);
                         known?.field.as_ref().map(|field| field.data_type().clone())
                     })
                 })?;
@@ -219,16 +202,11 @@ impl Store {
         let coerced = check_values(frame, &plan, request.options.lossy)?;
         let conn = self.conn()?;
         for statement in &plan.ddl {
-            conn.execute_batch(statement)
-                .map_err(|e| self.sql_error(e))?;
+            conn.execute_batch(statement).map_err(|e| self.sql_error(e))?;
         }
         self.write_catalogue(&request.table, &plan)?;
         self.insert_rows(&request.table, frame, &plan)?;
-        Ok(Applied {
-            rows: frame.rows,
-            coerced,
-            duplicate: false,
-        })
+        Ok(Applied { rows: frame.rows, coerced, duplicate: false })
     }
 
     fn insert_rows(&mut self, table: &str, frame: &Frame, plan: &Plan) -> Result<()> {
@@ -267,9 +245,8 @@ impl Store {
         let conn = conn.ok_or_else(|| Error::new(Code::Busy, "no lease is held"))?;
         let slots = vfs.slots();
         let statement = inserts.get(conn, slots, plan.insert_sql(table, rows))?;
-        statement.run(conn, slots, rows, columns.len(), |row, column| {
-            columns[column].cell(start + row)
-        })
+        statement
+            .run(conn, slots, rows, columns.len(), |row, column| columns[column].cell(start + row))
     }
 
     /// A statement of many rows failed: finds the row that SQLite refuses, by itself, so that the
@@ -333,11 +310,7 @@ impl Store {
             conn.prepare_cached("SELECT table_name FROM _framelock_frames WHERE frame_id = ?")?
                 .query_row([frame_id], |row| row.get(0))
         })?;
-        Ok(Some(FrameName {
-            frame_id: frame_id.to_owned(),
-            table,
-            rows,
-        }))
+        Ok(Some(FrameName { frame_id: frame_id.to_owned(), table, rows }))
     }
 
     fn create_internal_tables(&self) -> Result<()> {
@@ -358,12 +331,7 @@ impl Store {
             let bytes = catalogue::encode_field(field)?;
             conn.prepare_cached(catalogue::UPSERT_SQL)
                 .and_then(|mut insert| {
-                    insert.execute(params![
-                        table,
-                        column,
-                        types::name(field.data_type()),
-                        bytes
-                    ])
+                    insert.execute(params![table, column, types::name(field.data_type()), bytes])
                 })
                 .map_err(|e| self.sql_error(e))?;
         }

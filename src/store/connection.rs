@@ -42,10 +42,7 @@ pub(super) struct Touched(Arc<Mutex<BTreeSet<String>>>);
 
 impl Touched {
     pub(super) fn insert(&self, table: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(table.to_owned());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(table.to_owned());
     }
 
     fn clear(&self) {
@@ -124,18 +121,13 @@ impl Store {
         );
         conn.execute_batch(&settings).map_err(sql_error)?;
         // Reads the first page: what is no database is noticed here.
-        conn.query_row("PRAGMA journal_mode=TRUNCATE", [], |_| Ok(()))
-            .map_err(sql_error)?;
-        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
-            .map_err(sql_error)?;
-        conn.busy_timeout(std::time::Duration::ZERO)
-            .map_err(sql_error)?;
+        conn.query_row("PRAGMA journal_mode=TRUNCATE", [], |_| Ok(())).map_err(sql_error)?;
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(sql_error)?;
+        conn.busy_timeout(std::time::Duration::ZERO).map_err(sql_error)?;
         conn.set_prepared_statement_cache_capacity(32);
         let touched = self.touched.clone();
-        conn.authorizer(Some(move |context: AuthContext<'_>| {
-            authorize(&touched, &context)
-        }))
-        .map_err(sql_error)?;
+        conn.authorizer(Some(move |context: AuthContext<'_>| authorize(&touched, &context)))
+            .map_err(sql_error)?;
         self.conn = Some(conn);
         Ok(())
     }
@@ -167,9 +159,7 @@ impl Store {
     }
 
     pub(super) fn conn(&self) -> Result<&Connection> {
-        self.conn
-            .as_ref()
-            .ok_or_else(|| Error::new(Code::Busy, "no lease is held"))
+        self.conn.as_ref().ok_or_else(|| Error::new(Code::Busy, "no lease is held"))
     }
 
     pub(super) fn sql_error(&self, error: rusqlite::Error) -> Error {
@@ -226,9 +216,7 @@ impl Store {
 
     pub(super) fn run(&self, sql: &str) -> Result<()> {
         let conn = self.conn()?;
-        let done = conn
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.raw_execute());
+        let done = conn.prepare_cached(sql).and_then(|mut statement| statement.raw_execute());
         done.map(|_| ()).map_err(|e| self.sql_error(e))
     }
 
@@ -291,10 +279,7 @@ impl Store {
         if self.schema_version()? != schema_before {
             self.prune_catalogue()?;
         }
-        Ok(ExecResult {
-            changes,
-            last_insert_rowid,
-        })
+        Ok(ExecResult { changes, last_insert_rowid })
     }
 
     fn schema_version(&self) -> Result<i64> {
@@ -312,10 +297,9 @@ pub(super) fn bind(statement: &mut Statement<'_>, params: &Params) -> Result<()>
     match params {
         Params::None if wanted > 0 => refuse(format!("the statement wants {wanted} parameters")),
         Params::None => Ok(()),
-        Params::Positional(values) if values.len() != wanted => refuse(format!(
-            "the statement wants {wanted} parameters, {} were given",
-            values.len()
-        )),
+        Params::Positional(values) if values.len() != wanted => {
+            refuse(format!("the statement wants {wanted} parameters, {} were given", values.len()))
+        }
         Params::Positional(values) => {
             for (index, value) in values.iter().enumerate() {
                 set(statement, index + 1, value)?;
@@ -347,9 +331,7 @@ fn set(statement: &mut Statement<'_>, index: usize, value: &Value) -> Result<()>
 
 fn find(statement: &Statement<'_>, name: &str) -> Result<Option<usize>> {
     let exact = name.starts_with([':', '@', '$']).then(|| name.to_owned());
-    let spellings = [":", "@", "$"]
-        .iter()
-        .map(|prefix| format!("{prefix}{name}"));
+    let spellings = [":", "@", "$"].iter().map(|prefix| format!("{prefix}{name}"));
     for spelling in exact.into_iter().chain(spellings) {
         match statement.parameter_index(&spelling) {
             Ok(Some(index)) => return Ok(Some(index)),
@@ -377,10 +359,7 @@ fn authorize(touched: &Touched, context: &AuthContext<'_>) -> Authorization {
             }
             Authorization::Allow
         }
-        AuthAction::Pragma {
-            pragma_name,
-            pragma_value: Some(_),
-        } => {
+        AuthAction::Pragma { pragma_name, pragma_value: Some(_) } => {
             let lower = pragma_name.to_ascii_lowercase();
             let protected = ["journal_mode", "locking_mode", "synchronous", "temp_store"];
             if protected.contains(&lower.as_str()) {

@@ -9,16 +9,12 @@ use rusqlite::ffi;
 pub fn from_sqlite(slots: &Slots, error: rusqlite::Error) -> Error {
     let failure = slots.take_failure();
     let (extended, message) = match &error {
-        rusqlite::Error::SqliteFailure(e, message) => (
-            e.extended_code,
-            message.clone().unwrap_or_else(|| e.to_string()),
-        ),
-        rusqlite::Error::SqlInputError {
-            error: e,
-            msg,
-            sql,
-            offset,
-        } => (e.extended_code, format!("{msg}{}", place(sql, *offset))),
+        rusqlite::Error::SqliteFailure(e, message) => {
+            (e.extended_code, message.clone().unwrap_or_else(|| e.to_string()))
+        }
+        rusqlite::Error::SqlInputError { error: e, msg, sql, offset } => {
+            (e.extended_code, format!("{msg}{}", place(sql, *offset)))
+        }
         other => return Error::new(Code::Sql, other.to_string()),
     };
     from_code(extended, message, failure)
@@ -57,9 +53,7 @@ pub fn from_file(error: FileError) -> Error {
 }
 
 fn place(sql: &str, offset: i32) -> String {
-    let rest = usize::try_from(offset)
-        .ok()
-        .and_then(|start| sql.get(start..));
+    let rest = usize::try_from(offset).ok().and_then(|start| sql.get(start..));
     match rest {
         Some(rest) if !rest.is_empty() => {
             format!(" (at {:?})", rest.chars().take(40).collect::<String>())

@@ -23,28 +23,19 @@ impl Store {
     /// Those of the storage; `WORKER_FAILED` when the file does not fit in memory.
     pub fn export_file(&mut self) -> Result<Vec<u8>> {
         if self.in_transaction() {
-            return Err(Error::new(
-                Code::Busy,
-                "a transaction is open on this handle",
-            ));
+            return Err(Error::new(Code::Busy, "a transaction is open on this handle"));
         }
         let size = usize::try_from(self.bytes())
             .map_err(|_| Error::new(Code::WorkerFailed, "the file does not fit in memory"))?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(size).map_err(|_| {
-            Error::new(
-                Code::WorkerFailed,
-                format!("{size} bytes do not fit in memory"),
-            )
+            Error::new(Code::WorkerFailed, format!("{size} bytes do not fit in memory"))
         })?;
         bytes.resize(size, 0);
         let mut done = 0;
         while done < size {
             let end = size.min(done + PIECE_BYTES);
-            let read = self
-                .vfs
-                .slots()
-                .read_database(&mut bytes[done..end], done as u64);
+            let read = self.vfs.slots().read_database(&mut bytes[done..end], done as u64);
             match read.map_err(from_file)? {
                 0 => return Err(Error::new(Code::StorageLost, "the file became shorter")),
                 count => done += count,
@@ -70,10 +61,7 @@ impl Store {
         match copied.map_err(|e| from_sqlite(&slots, e))? {
             StepResult::Done => {}
             other => {
-                return Err(Error::new(
-                    Code::Sql,
-                    format!("the copy did not end: {other:?}"),
-                ));
+                return Err(Error::new(Code::Sql, format!("the copy did not end: {other:?}")));
             }
         }
         for table in tables {
@@ -86,10 +74,7 @@ impl Store {
 /// The bytes as a database in memory, checked through and through.
 fn open_bytes(bytes: &[u8], vfs: &str, slots: &Rc<Slots>) -> Result<Connection> {
     if !bytes.starts_with(MAGIC) || bytes.len() < 512 {
-        return Err(Error::new(
-            Code::NotADatabase,
-            "these bytes are no SQLite file",
-        ));
+        return Err(Error::new(Code::NotADatabase, "these bytes are no SQLite file"));
     }
     let mut header = bytes[..FORMAT_VERSIONS.end].to_vec();
     // A file in WAL mode is complete when its log was folded in, which is all that bytes can be.
@@ -99,17 +84,11 @@ fn open_bytes(bytes: &[u8], vfs: &str, slots: &Rc<Slots>) -> Result<Connection> 
     let mut source =
         Connection::open_with_flags_and_vfs(":memory:", flags, vfs).map_err(sql_error)?;
     let whole = std::io::Read::chain(&header[..], &bytes[FORMAT_VERSIONS.end..]);
-    source
-        .deserialize_read_exact(MAIN_DB, whole, bytes.len(), false)
-        .map_err(sql_error)?;
-    let verdict: String = source
-        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
-        .map_err(sql_error)?;
+    source.deserialize_read_exact(MAIN_DB, whole, bytes.len(), false).map_err(sql_error)?;
+    let verdict: String =
+        source.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(sql_error)?;
     if verdict != "ok" {
-        return Err(Error::new(
-            Code::Corrupt,
-            format!("the file is damaged: {verdict}"),
-        ));
+        return Err(Error::new(Code::Corrupt, format!("the file is damaged: {verdict}")));
     }
     Ok(source)
 }

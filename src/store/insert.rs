@@ -79,11 +79,7 @@ impl Statement {
                 ptr::null_mut(),
             )
         };
-        if code == ffi::SQLITE_OK {
-            Ok(Statement { raw })
-        } else {
-            Err(failure(conn, slots, code))
-        }
+        if code == ffi::SQLITE_OK { Ok(Statement { raw }) } else { Err(failure(conn, slots, code)) }
     }
 
     /// Binds one value. Parameters count from 1.
@@ -169,34 +165,20 @@ impl Statement {
 
 /// SQLite takes a null pointer for NULL, and an empty slice may well have one.
 fn non_null(bytes: &[u8]) -> *const u8 {
-    if bytes.is_empty() {
-        c"".as_ptr().cast()
-    } else {
-        bytes.as_ptr()
-    }
+    if bytes.is_empty() { c"".as_ptr().cast() } else { bytes.as_ptr() }
 }
 
 fn lifetime(owned: bool) -> ffi::sqlite3_destructor_type {
-    if owned {
-        ffi::SQLITE_TRANSIENT()
-    } else {
-        ffi::SQLITE_STATIC()
-    }
+    if owned { ffi::SQLITE_TRANSIENT() } else { ffi::SQLITE_STATIC() }
 }
 
 fn failure(conn: &Connection, slots: &Slots, code: c_int) -> Error {
     // SAFETY: the handle is open; the message is valid until the next call, and is copied here.
     let (extended, message) = unsafe {
         let handle = conn.handle();
-        let message = CStr::from_ptr(ffi::sqlite3_errmsg(handle))
-            .to_string_lossy()
-            .into_owned();
+        let message = CStr::from_ptr(ffi::sqlite3_errmsg(handle)).to_string_lossy().into_owned();
         (ffi::sqlite3_extended_errcode(handle), message)
     };
-    let extended = if extended & 0xff == code & 0xff {
-        extended
-    } else {
-        code
-    };
+    let extended = if extended & 0xff == code & 0xff { extended } else { code };
     from_code(extended, message, slots.take_failure())
 }

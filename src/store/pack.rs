@@ -80,20 +80,12 @@ enum Reading {
 impl PackedRows {
     /// An empty result.
     pub fn new(options: PackOptions) -> Self {
-        PackedRows {
-            options,
-            columns: Vec::new(),
-            reading: Vec::new(),
-        }
+        PackedRows { options, columns: Vec::new(), reading: Vec::new() }
     }
 
     fn reading(&self, column: &ReadColumn) -> Reading {
         let date = |factor: f64, divisor: f64| {
-            if self.options.dates {
-                Reading::Date { factor, divisor }
-            } else {
-                Reading::ByValue
-            }
+            if self.options.dates { Reading::Date { factor, divisor } } else { Reading::ByValue }
         };
         match column.field.as_ref().map(|field| field.data_type()) {
             Some(DataType::Dictionary(_, values)) => reading_of(values, date),
@@ -107,10 +99,7 @@ impl RowSink for PackedRows {
     fn columns(&mut self, columns: &[ReadColumn]) -> Result<()> {
         for column in columns {
             self.reading.push(self.reading(column));
-            self.columns.push(PackedColumn {
-                name: column.name.clone(),
-                ..Default::default()
-            });
+            self.columns.push(PackedColumn { name: column.name.clone(), ..Default::default() });
         }
         Ok(())
     }
@@ -128,8 +117,7 @@ impl RowSink for PackedRows {
                 let safe = (-MAX_SAFE_INTEGER..=MAX_SAFE_INTEGER).contains(&value);
                 match reading {
                     Reading::Bool if value == 0 || value == 1 => {
-                        out.tags
-                            .push(if value == 1 { tag::TRUE } else { tag::FALSE });
+                        out.tags.push(if value == 1 { tag::TRUE } else { tag::FALSE });
                     }
                     Reading::Date { factor, divisor } => {
                         out.tags.push(tag::DATE);
@@ -157,11 +145,8 @@ impl RowSink for PackedRows {
             }
             Cell::Text(text) => {
                 out.tags.push(tag::TEXT);
-                let units: usize = if text.is_ascii() {
-                    text.len()
-                } else {
-                    text.encode_utf16().count()
-                };
+                let units: usize =
+                    if text.is_ascii() { text.len() } else { text.encode_utf16().count() };
                 let end = out.text_ends.last().copied().unwrap_or(0) as usize + units;
                 out.text.extend_from_slice(text.as_bytes());
                 out.text_ends.push(pool_end(end)?);

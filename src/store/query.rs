@@ -6,6 +6,7 @@ use crate::frame::catalogue;
 use crate::frame::cell::Cell;
 use crate::frame::ident::fold;
 use crate::frame::read::{BatchReader, ReadColumn};
+use arrow::array::RecordBatch;
 use arrow::datatypes::Field;
 use arrow::ipc::writer::StreamWriter;
 use rusqlite::types::ValueRef;
@@ -59,21 +60,38 @@ impl Store {
         Ok(!statement.readonly())
     }
 
-    /// The rows of a query as an Arrow IPC stream; batches of `batch_rows` rows at most.
+    /// The rows of a query as one Arrow IPC stream.
     ///
     /// # Errors
-    /// As [`Store::query`], and `UNSUPPORTED_TYPE` for an expression of mixed kinds.
+    /// As [`Store::query`], and those of [`BatchReader`] for an expression of mixed kinds.
     pub fn query_arrow(&mut self, sql: &str, params: &Params) -> Result<Vec<u8>> {
+        ipc_stream(&self.query_batch(sql, params)?)
+    }
+
+    /// The rows of a query as Arrow IPC streams of `batch_rows` rows each, all of one schema; at
+    /// least one, so that an empty result has a schema too.
+    ///
+    /// # Errors
+    /// As [`Store::query_arrow`].
+    pub fn query_batches(
+        &mut self,
+        sql: &str,
+        params: &Params,
+        batch_rows: usize,
+    ) -> Result<Vec<Vec<u8>>> {
+        let batch = self.query_batch(sql, params)?;
+        let step = batch_rows.max(1);
+        let starts = (0..batch.num_rows().max(1)).step_by(step);
+        starts
+            .map(|start| ipc_stream(&batch.slice(start, step.min(batch.num_rows() - start))))
+            .collect()
+    }
+
+    fn query_batch(&mut self, sql: &str, params: &Params) -> Result<RecordBatch> {
         let mut sink = ArrowSink { reader: None };
         self.query(sql, params, &mut sink)?;
-        let reader = sink
-            .reader
-            .ok_or_else(|| Error::new(Code::Sql, "no statement"))?;
-        let (schema, batch) = reader.finish()?;
-        let failed = |e: arrow::error::ArrowError| Error::new(Code::Sql, e.to_string());
-        let mut writer = StreamWriter::try_new(Vec::new(), &schema).map_err(failed)?;
-        writer.write(&batch).map_err(failed)?;
-        writer.into_inner().map_err(failed)
+        let reader = sink.reader.ok_or_else(|| Error::new(Code::Sql, "no statement"))?;
+        Ok(reader.finish()?.1)
     }
 
     /// Result columns, with the catalogue's field where one is a plain reference to a column.
@@ -82,21 +100,14 @@ impl Store {
         let mut columns = Vec::new();
         for column in statement.columns_with_metadata() {
             let mut field = None;
-            let origin = (
-                column.database_name(),
-                column.table_name(),
-                column.origin_name(),
-            );
+            let origin = (column.database_name(), column.table_name(), column.origin_name());
             if let (Some("main"), Some(table), Some(name)) = origin {
                 if !tables.contains_key(table) {
                     tables.insert(table.to_owned(), self.catalogue_of(table)?);
                 }
                 field = tables.get(table).and_then(|t| t.get(&fold(name))).cloned();
             }
-            columns.push(ReadColumn {
-                name: column.name().to_owned(),
-                field,
-            });
+            columns.push(ReadColumn { name: column.name().to_owned(), field });
         }
         Ok(columns)
     }
@@ -151,13 +162,19 @@ fn to_cell(value: ValueRef<'_>) -> Result<Cell<'_>> {
         ValueRef::Null => Cell::Null,
         ValueRef::Integer(value) => Cell::Integer(value),
         ValueRef::Real(value) => Cell::Real(value),
-        ValueRef::Text(bytes) => {
-            Cell::Text(Cow::Borrowed(std::str::from_utf8(bytes).map_err(|_| {
-                Error::new(Code::Corrupt, "the stored text is not valid UTF-8")
-            })?))
-        }
+        ValueRef::Text(bytes) => Cell::Text(Cow::Borrowed(
+            std::str::from_utf8(bytes)
+                .map_err(|_| Error::new(Code::Corrupt, "the stored text is not valid UTF-8"))?,
+        )),
         ValueRef::Blob(bytes) => Cell::Blob(Cow::Borrowed(bytes)),
     })
+}
+
+fn ipc_stream(batch: &RecordBatch) -> Result<Vec<u8>> {
+    let failed = |e: arrow::error::ArrowError| Error::new(Code::Sql, e.to_string());
+    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).map_err(failed)?;
+    writer.write(batch).map_err(failed)?;
+    writer.into_inner().map_err(failed)
 }
 
 struct ArrowSink {

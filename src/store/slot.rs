@@ -187,9 +187,7 @@ impl Slot {
 }
 
 fn handle(handle: &mut Option<Box<dyn File>>) -> FileResult<&mut Box<dyn File>> {
-    handle
-        .as_mut()
-        .ok_or_else(|| FileError::Io("no lease: the file has no handle".into()))
+    handle.as_mut().ok_or_else(|| FileError::Io("no lease: the file has no handle".into()))
 }
 
 #[cfg(test)]
@@ -276,9 +274,7 @@ mod tests {
         let mut plain = MemoryFile::default();
         let mut state = 7u64;
         let mut next = |n: u64| {
-            state = state
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (state >> 33) % n
         };
         for step in 0..20_000u64 {

@@ -14,9 +14,7 @@ impl Store {
             conn.prepare_cached(
                 "SELECT type, wr, strict FROM pragma_table_list(?) WHERE schema = 'main'",
             )?
-            .query_row([table], |row| {
-                Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?))
-            })
+            .query_row([table], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))
             .optional()
         })?;
         let Some((kind, without_rowid, strict)) = found else {
@@ -32,21 +30,9 @@ impl Store {
                 conn.prepare_cached(&format!("SELECT EXISTS(SELECT 1 FROM {})", quote(table)))?
                     .query_row([], |row| row.get(0))
             })?;
-        let unique = if with_unique {
-            self.unique_keys(table)?
-        } else {
-            Vec::new()
-        };
+        let unique = if with_unique { self.unique_keys(table)? } else { Vec::new() };
         let columns = self.table_columns(table)?;
-        Ok(TableState {
-            exists: true,
-            kind,
-            strict,
-            without_rowid,
-            has_rows,
-            columns,
-            unique,
-        })
+        Ok(TableState { exists: true, kind, strict, without_rowid, has_rows, columns, unique })
     }
 
     fn table_columns(&self, table: &str) -> Result<Vec<TableColumn>> {
@@ -80,9 +66,8 @@ impl Store {
                 "SELECT name FROM pragma_index_list(?) WHERE \"unique\" AND NOT partial",
             )?;
             let mut columns = conn.prepare_cached("SELECT name FROM pragma_index_info(?)")?;
-            let names: Vec<String> = indexes
-                .query_map([table], |row| row.get(0))?
-                .collect::<rusqlite::Result<_>>()?;
+            let names: Vec<String> =
+                indexes.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
             let mut keys = Vec::new();
             for name in names {
                 let key: Vec<Option<String>> = columns

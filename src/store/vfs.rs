@@ -129,11 +129,7 @@ impl Vfs {
         // name is unique, and a connection is used by the thread that made it.
         let registration = unsafe { register_vfs::<Io, Layer>(&name, slots.clone(), false) };
         let registration = Some(registration.expect("a fresh VFS name registers"));
-        Vfs {
-            name,
-            slots,
-            registration,
-        }
+        Vfs { name, slots, registration }
     }
 
     /// The name to open connections with.
@@ -212,10 +208,7 @@ impl VfsStore for Layer {
             }
             _ => Open::Temporary(MemChunksFile::default()),
         };
-        Ok(OpenedFile {
-            file,
-            access: OpenAccess::ReadWrite,
-        })
+        Ok(OpenedFile { file, access: OpenAccess::ReadWrite })
     }
 
     fn close_file(_: &Rc<Slots>, _: Option<&str>, _: Open, _: OpenOptions) -> VfsResult<()> {
@@ -342,11 +335,7 @@ impl VfsFile for Open {
         let Open::Database(slots) = self else {
             return Ok(());
         };
-        let needed = if level == LockLevel::Shared {
-            Mode::Shared
-        } else {
-            Mode::Exclusive
-        };
+        let needed = if level == LockLevel::Shared { Mode::Shared } else { Mode::Exclusive };
         match slots.mode.get() {
             Some(mode) if mode >= needed => Ok(()),
             Some(_) => Err(VfsError::new(

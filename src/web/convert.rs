@@ -61,26 +61,15 @@ pub fn params(value: &JsValue) -> Result<Params> {
         if array.length() == 0 {
             return Ok(Params::None);
         }
-        return array
-            .iter()
-            .map(|v| sql_value(&v))
-            .collect::<Result<_>>()
-            .map(Params::Positional);
+        return array.iter().map(|v| sql_value(&v)).collect::<Result<_>>().map(Params::Positional);
     }
     let entries = Object::entries(value.unchecked_ref());
     let mut named = Vec::new();
     for entry in entries.iter() {
         let entry: Array = entry.unchecked_into();
-        named.push((
-            entry.get(0).as_string().unwrap_or_default(),
-            sql_value(&entry.get(1))?,
-        ));
+        named.push((entry.get(0).as_string().unwrap_or_default(), sql_value(&entry.get(1))?));
     }
-    Ok(if named.is_empty() {
-        Params::None
-    } else {
-        Params::Named(named)
-    })
+    Ok(if named.is_empty() { Params::None } else { Params::Named(named) })
 }
 
 fn sql_value(value: &JsValue) -> Result<Value> {
@@ -110,10 +99,7 @@ fn sql_value(value: &JsValue) -> Result<Value> {
             .map(Value::Integer)
             .map_err(|_| Error::new(Code::InvalidArgument, "a bigint parameter outside int64"));
     }
-    Err(Error::new(
-        Code::InvalidArgument,
-        "a parameter of a kind that SQLite does not have",
-    ))
+    Err(Error::new(Code::InvalidArgument, "a parameter of a kind that SQLite does not have"))
 }
 
 fn to_js(value: &impl Serialize) -> JsValue {
@@ -132,10 +118,8 @@ fn object(entries: &[(&str, JsValue)]) -> Object {
 
 /// An error as the plain object that the page makes a `FramelockError` of.
 pub fn error_object(error: &Error, attempts: &[Attempt]) -> JsValue {
-    let mut entries: Vec<(&str, JsValue)> = vec![
-        ("code", error.code.as_str().into()),
-        ("message", error.message.as_str().into()),
-    ];
+    let mut entries: Vec<(&str, JsValue)> =
+        vec![("code", error.code.as_str().into()), ("message", error.message.as_str().into())];
     if let Some(table) = &error.table {
         entries.push(("table", table.as_str().into()));
     }
@@ -173,14 +157,24 @@ pub fn post_reply(
         Err(error) => post_error(to, call, &error, attempts),
         Ok(reply) => {
             let transfer = Array::new();
-            let message = object(&[
-                ("kind", "reply".into()),
-                ("id", call.into()),
-                ("value", reply_value(reply, facts, &transfer)),
-            ]);
-            post(to, &message, &transfer);
+            let value = reply_value(reply, facts, &transfer);
+            post_value(to, call, &value, &transfer);
         }
     }
+}
+
+/// Answers a call on the page.
+pub fn post_value(to: &Post, call: u32, value: &JsValue, transfer: &Array) {
+    let message =
+        object(&[("kind", "reply".into()), ("id", call.into()), ("value", value.clone())]);
+    post(to, &message, transfer);
+}
+
+/// Bytes as an array of the page's own.
+pub fn bytes(bytes: &[u8], transfer: &Array) -> JsValue {
+    let array = Uint8Array::from(bytes);
+    transfer.push(&array.buffer());
+    array.into()
 }
 
 /// Refuses a call on the page.
@@ -209,11 +203,7 @@ pub fn post_notice(to: &Post, notice: &Notice) {
 fn reply_value(reply: Reply, facts: &Facts, transfer: &Array) -> JsValue {
     match reply {
         Reply::Nothing => JsValue::UNDEFINED,
-        Reply::Drained {
-            applied,
-            rejected,
-            remaining,
-        } => object(&[
+        Reply::Drained { applied, rejected, remaining } => object(&[
             ("applied", JsValue::from_f64(applied as f64)),
             ("rejected", JsValue::from_f64(rejected as f64)),
             ("remaining", JsValue::from_f64(remaining as f64)),
@@ -233,25 +223,17 @@ fn reply_value(reply: Reply, facts: &Facts, transfer: &Array) -> JsValue {
         Reply::Receipt(receipt) => to_js(&*receipt),
         Reply::Exec(result) => object(&[
             ("changes", JsValue::from_f64(result.changes as f64)),
-            (
-                "lastInsertRowid",
-                BigInt::from(result.last_insert_rowid).into(),
-            ),
+            ("lastInsertRowid", BigInt::from(result.last_insert_rowid).into()),
         ])
         .into(),
         Reply::Rows(count, rows) => {
             let columns: Array = rows.columns.iter().map(|c| column(c, transfer)).collect();
-            object(&[
-                ("rows", JsValue::from_f64(count as f64)),
-                ("columns", columns.into()),
-            ])
-            .into()
+            object(&[("rows", JsValue::from_f64(count as f64)), ("columns", columns.into())]).into()
         }
-        Reply::Bytes(bytes) => {
-            let array = Uint8Array::from(&bytes[..]);
-            transfer.push(&array.buffer());
-            array.into()
-        }
+        Reply::Bytes(content) => bytes(&content, transfer),
+        // The driver has put the batches away and answers with their cursor.
+        Reply::Batches(_) => JsValue::UNDEFINED,
+        Reply::Cursor(cursor) => object(&[("cursor", cursor.into())]).into(),
         Reply::Transaction(tx) => object(&[("tx", tx.into())]).into(),
         Reply::Status(status) => status_value(&status, facts),
     }

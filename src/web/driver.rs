@@ -118,6 +118,8 @@ pub struct Driver {
     node_id: String,
     jobs: RefCell<VecDeque<Job>>,
     jobs_running: Cell<bool>,
+    /// Batches that streams have yet to hand over, by cursor (the call that opened it).
+    cursors: RefCell<BTreeMap<u32, VecDeque<Vec<u8>>>>,
 }
 
 impl Driver {
@@ -130,16 +132,13 @@ impl Driver {
         post: Post,
     ) -> Rc<Driver> {
         let in_opfs = matches!(storage, Storage::Opfs { .. });
-        let channel = if in_opfs {
-            BroadcastChannel::new(&channel_name(name)).ok()
-        } else {
-            None
-        };
+        let channel = if in_opfs { BroadcastChannel::new(&channel_name(name)).ok() } else { None };
         let driver = Rc::new(Driver {
             name: name.to_owned(),
             node_id: config.node_id.clone(),
             jobs: RefCell::default(),
             jobs_running: Cell::new(false),
+            cursors: RefCell::default(),
             node: RefCell::new(Node::new(config, Box::new(BrowserOs))),
             storage,
             post,
@@ -160,10 +159,9 @@ impl Driver {
         *driver.on_timer.borrow_mut() = Some(Closure::new(on_timer));
         if let Some(channel) = &driver.channel {
             let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
-                if let (Some(driver), Ok(bytes)) = (
-                    weak.upgrade(),
-                    event.data().dyn_into::<js_sys::Uint8Array>(),
-                ) {
+                if let (Some(driver), Ok(bytes)) =
+                    (weak.upgrade(), event.data().dyn_into::<js_sys::Uint8Array>())
+                {
                     driver.dispatch(Event::Message(bytes.to_vec()));
                 }
             });
@@ -204,10 +202,7 @@ impl Driver {
         }
         if let (Some(at_ms), Some(callback)) = (wake_at_ms, &*self.on_timer.borrow()) {
             let delay_ms = (at_ms - performance_now()).max(0.0).ceil();
-            *timer = Some((
-                at_ms,
-                set_timeout(callback.as_ref().unchecked_ref(), delay_ms),
-            ));
+            *timer = Some((at_ms, set_timeout(callback.as_ref().unchecked_ref(), delay_ms)));
         }
     }
 
@@ -227,16 +222,10 @@ impl Driver {
             Effect::Reject { name, report } => self.queue_job(Job::Reject { name, report }),
             Effect::LoadRejected => self.queue_job(Job::LoadRejected),
             Effect::RequeueRejected { frame_id } => {
-                self.queue_job(Job::SettleRejected {
-                    frame_id,
-                    again: true,
-                });
+                self.queue_job(Job::SettleRejected { frame_id, again: true });
             }
             Effect::RemoveRejected { frame_id } => {
-                self.queue_job(Job::SettleRejected {
-                    frame_id,
-                    again: false,
-                });
+                self.queue_job(Job::SettleRejected { frame_id, again: false });
             }
             Effect::Post(bytes) => {
                 if let Some(channel) = &self.channel {
@@ -248,6 +237,10 @@ impl Driver {
                 let started_ms = self.started_ms.borrow_mut().remove(&call);
                 let elapsed_ms = started_ms.map_or(0.0, |at| performance_now() - at);
                 let outcome = outcome.map(|reply| match reply {
+                    Reply::Batches(batches) => {
+                        self.cursors.borrow_mut().insert(call, batches.into());
+                        Reply::Cursor(call)
+                    }
                     Reply::Receipt(mut receipt) => {
                         receipt.elapsed_ms = elapsed_ms;
                         Reply::Receipt(receipt)
@@ -321,12 +314,7 @@ impl Driver {
                 }
             }
             let queue = count_queue.then_some(counts);
-            driver.dispatch(Event::LockQueried {
-                held,
-                others_wait,
-                foreign_version,
-                queue,
-            });
+            driver.dispatch(Event::LockQueried { held, others_wait, foreign_version, queue });
         });
     }
 
@@ -412,6 +400,26 @@ impl Driver {
         }
     }
 
+    /// The next batch of a stream; after the last one, nothing, and the cursor is closed.
+    pub fn stream_next(&self, cursor: u32) -> Option<Vec<u8>> {
+        let mut cursors = self.cursors.borrow_mut();
+        let batch = cursors.get_mut(&cursor)?.pop_front();
+        if batch.is_none() {
+            cursors.remove(&cursor);
+        }
+        batch
+    }
+
+    /// Forgets what a stream has not handed over.
+    pub fn stream_close(&self, cursor: u32) {
+        self.cursors.borrow_mut().remove(&cursor);
+    }
+
+    /// Settles a call that the node has no part in.
+    pub fn answer(&self, call: u32, value: &JsValue, transfer: &js_sys::Array) {
+        convert::post_value(&self.post, call, value, transfer);
+    }
+
     /// What the page found out about `navigator.storage.persisted()`.
     pub fn set_persisted(&self, persisted: bool) {
         self.persisted.set(persisted);
@@ -429,12 +437,9 @@ fn with(driver: &Weak<Driver>, work: impl Fn(&Rc<Driver>) + 'static) -> impl FnM
 
 /// Whether a lock is the write lock of this database in some version of the protocol.
 fn is_version_of(lock: &str, database: &str) -> bool {
-    lock.strip_prefix("framelock/")
-        .and_then(|rest| rest.split_once('/'))
-        .is_some_and(|(version, name)| {
-            name == database
-                && version
-                    .parse::<u32>()
-                    .is_ok_and(|version| version != PROTOCOL)
-        })
+    lock.strip_prefix("framelock/").and_then(|rest| rest.split_once('/')).is_some_and(
+        |(version, name)| {
+            name == database && version.parse::<u32>().is_ok_and(|version| version != PROTOCOL)
+        },
+    )
 }

@@ -79,9 +79,7 @@ impl LockRequest {
             })
         };
         let requested = set.and_then(|_| {
-            let locks = LOCKS
-                .with(Clone::clone)
-                .ok_or_else(|| JsValue::from("no Web Locks"))?;
+            let locks = LOCKS.with(Clone::clone).ok_or_else(|| JsValue::from("no Web Locks"))?;
             locks.request(name, &options, on_grant.unchecked_ref())
         });
         let watched = shared.clone();
@@ -132,9 +130,7 @@ pub async fn with_free_lock<T: 'static>(
             })
         })
     };
-    let locks = LOCKS
-        .with(Clone::clone)
-        .ok_or_else(|| JsValue::from("no Web Locks"))?;
+    let locks = LOCKS.with(Clone::clone).ok_or_else(|| JsValue::from("no Web Locks"))?;
     JsFuture::from(locks.request(name, &options, callback.unchecked_ref())?).await?;
     Ok(result.take())
 }
@@ -154,10 +150,7 @@ pub async fn snapshot() -> Snapshot {
     let Ok(answer) = JsFuture::from(promise).await else {
         return Snapshot::default();
     };
-    Snapshot {
-        held: names(&answer, "held"),
-        pending: names(&answer, "pending"),
-    }
+    Snapshot { held: names(&answer, "held"), pending: names(&answer, "pending") }
 }
 
 fn names(answer: &JsValue, list: &str) -> Vec<String> {

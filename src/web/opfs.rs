@@ -39,21 +39,12 @@ extern "C" {
 
 /// The name of a DOM exception, or of whatever was thrown.
 fn exception_name(thrown: &JsValue) -> String {
-    Reflect::get(thrown, &"name".into())
-        .ok()
-        .and_then(|n| n.as_string())
-        .unwrap_or_default()
+    Reflect::get(thrown, &"name".into()).ok().and_then(|n| n.as_string()).unwrap_or_default()
 }
 
 fn exception_text(thrown: &JsValue) -> String {
-    let message = Reflect::get(thrown, &"message".into())
-        .ok()
-        .and_then(|m| m.as_string());
-    format!(
-        "{}: {}",
-        exception_name(thrown),
-        message.unwrap_or_default()
-    )
+    let message = Reflect::get(thrown, &"message".into()).ok().and_then(|m| m.as_string());
+    format!("{}: {}", exception_name(thrown), message.unwrap_or_default())
 }
 
 pub(super) fn file_error(thrown: &JsValue) -> FileError {
@@ -69,10 +60,7 @@ pub(super) fn file_error(thrown: &JsValue) -> FileError {
 fn unavailable(thrown: &JsValue) -> Error {
     Error::new(
         Code::StorageUnavailable,
-        format!(
-            "the Origin Private File System cannot be used here: {}",
-            exception_text(thrown)
-        ),
+        format!("the Origin Private File System cannot be used here: {}", exception_text(thrown)),
     )
 }
 
@@ -85,10 +73,7 @@ pub(super) async fn await_as<T: JsCast>(
 /// framelock's directory in OPFS.
 pub async fn directory() -> Result<FileSystemDirectoryHandle> {
     let missing = |what: &str| {
-        Error::new(
-            Code::StorageUnavailable,
-            format!("{what} (insecure context or private mode?)"),
-        )
+        Error::new(Code::StorageUnavailable, format!("{what} (insecure context or private mode?)"))
     };
     let storage = STORAGE
         .with(Clone::clone)
@@ -129,12 +114,8 @@ impl DatabaseFiles {
     /// Finds or creates the files of a database.
     pub async fn locate(directory: &FileSystemDirectoryHandle, name: &str) -> Result<Self> {
         let journal_name = format!("{name}{JOURNAL_SUFFIX}");
-        let database = file(directory, name, true)
-            .await
-            .map_err(|e| unavailable(&e))?;
-        let journal = file(directory, &journal_name, true)
-            .await
-            .map_err(|e| unavailable(&e))?;
+        let database = file(directory, name, true).await.map_err(|e| unavailable(&e))?;
+        let journal = file(directory, &journal_name, true).await.map_err(|e| unavailable(&e))?;
         if !has_method(&database, "createSyncAccessHandle") {
             return Err(Error::new(
                 Code::StorageUnavailable,
@@ -148,10 +129,7 @@ impl DatabaseFiles {
     pub async fn open(&self, mode: Mode) -> FileResult<Handles> {
         let database = open(&self.database, mode).await?;
         let journal = open(&self.journal, mode).await?;
-        Ok(Handles {
-            database: Box::new(database),
-            journal: Box::new(journal),
-        })
+        Ok(Handles { database: Box::new(database), journal: Box::new(journal) })
     }
 
     /// The first bytes of the database, read without any lock.
@@ -177,15 +155,11 @@ pub(super) async fn open(file: &FileSystemFileHandle, mode: Mode) -> FileResult<
             let options = Object::new();
             let set = Reflect::set(&options, &"mode".into(), &"read-only".into());
             let file: &ModeHandle = file.unchecked_ref();
-            set.and_then(|_| file.create_with(&options))
-                .map_err(|e| file_error(&e))?
+            set.and_then(|_| file.create_with(&options)).map_err(|e| file_error(&e))?
         }
     };
     let handle: FileSystemSyncAccessHandle = await_as(promise).await.map_err(|e| file_error(&e))?;
-    Ok(OpfsFile {
-        handle,
-        at: FileSystemReadWriteOptions::new(),
-    })
+    Ok(OpfsFile { handle, at: FileSystemReadWriteOptions::new() })
 }
 
 /// Whether several tabs may have a file open for reading. Firefox never reads the option, and then
@@ -257,11 +231,7 @@ pub(super) async fn names(folder: &FileSystemDirectoryHandle) -> FileResult<Vec<
         if Reflect::get(&next, &"done".into()).is_ok_and(|done| done.is_truthy()) {
             return Ok(found);
         }
-        found.extend(
-            Reflect::get(&next, &"value".into())
-                .ok()
-                .and_then(|v| v.as_string()),
-        );
+        found.extend(Reflect::get(&next, &"value".into()).ok().and_then(|v| v.as_string()));
     }
 }
 
@@ -288,18 +258,12 @@ pub async fn delete(name: &str) -> Result<()> {
             continue;
         };
         // Without this, Chromium goes on counting the bytes against the quota.
-        let mut handle = open(&found, Mode::Exclusive)
-            .await
-            .map_err(super::storage_error)?;
+        let mut handle = open(&found, Mode::Exclusive).await.map_err(super::storage_error)?;
         handle.truncate(0).map_err(super::storage_error)?;
         drop(handle);
-        remove(&directory, &file_name, false)
-            .await
-            .map_err(super::storage_error)?;
+        remove(&directory, &file_name, false).await.map_err(super::storage_error)?;
     }
-    remove(&directory, &queue_name(name), true)
-        .await
-        .map_err(super::storage_error)
+    remove(&directory, &queue_name(name), true).await.map_err(super::storage_error)
 }
 
 /// Removes a file or folder; one that is not there is removed already.
@@ -352,16 +316,12 @@ impl File for OpfsFile {
             Ok(())
         } else {
             let needed = bytes.len();
-            Err(FileError::Quota(format!(
-                "{needed} bytes were needed, {written} were written"
-            )))
+            Err(FileError::Quota(format!("{needed} bytes were needed, {written} were written")))
         }
     }
 
     fn truncate(&mut self, size: u64) -> FileResult<()> {
-        self.handle
-            .truncate_with_f64(size as f64)
-            .map_err(|e| file_error(&e))
+        self.handle.truncate_with_f64(size as f64).map_err(|e| file_error(&e))
     }
 
     fn flush(&mut self) -> FileResult<()> {
@@ -369,9 +329,6 @@ impl File for OpfsFile {
     }
 
     fn size(&mut self) -> FileResult<u64> {
-        self.handle
-            .get_size()
-            .map(|size| size as u64)
-            .map_err(|e| file_error(&e))
+        self.handle.get_size().map(|size| size as u64).map_err(|e| file_error(&e))
     }
 }

@@ -41,10 +41,7 @@ pub struct QueueFiles {
 impl QueueFiles {
     /// The queue's place; nothing is made before something is put there.
     pub fn new(parent: FileSystemDirectoryHandle, database: &str) -> QueueFiles {
-        QueueFiles {
-            parent,
-            name: opfs::queue_name(database),
-        }
+        QueueFiles { parent, name: opfs::queue_name(database) }
     }
 
     async fn folder(&self, create: bool) -> FileResult<Option<FileSystemDirectoryHandle>> {
@@ -59,10 +56,7 @@ impl QueueFiles {
         let mut names = opfs::names(&folder).await?;
         names.sort();
         let count = |suffix: &str| names.iter().filter(|n| n.ends_with(suffix)).count() as u64;
-        let counts = QueueCounts {
-            queued: count(FRAME),
-            rejected: count(REJECTED),
-        };
+        let counts = QueueCounts { queued: count(FRAME), rejected: count(REJECTED) };
         Ok((names, counts))
     }
 
@@ -74,10 +68,7 @@ impl QueueFiles {
     /// The number after the last one in use.
     pub async fn next_order(&self) -> FileResult<u64> {
         let (names, _) = self.names().await?;
-        let last = names
-            .iter()
-            .filter_map(|name| name.get(..20)?.parse::<u64>().ok())
-            .max();
+        let last = names.iter().filter_map(|name| name.get(..20)?.parse::<u64>().ok()).max();
         Ok(last.map_or(1, |last| last + 1))
     }
 
@@ -104,10 +95,7 @@ impl QueueFiles {
     /// The head of the queue.
     pub async fn load(&self) -> FileResult<QueuePage> {
         let (names, counts) = self.names().await?;
-        let mut page = QueuePage {
-            frames: Vec::new(),
-            counts,
-        };
+        let mut page = QueuePage { frames: Vec::new(), counts };
         let Some(folder) = self.folder(false).await? else {
             return Ok(page);
         };
@@ -169,9 +157,7 @@ impl QueueFiles {
         let mut list = Vec::new();
         for stem in names.iter().filter_map(|name| name.strip_suffix(REJECTED)) {
             let report = read(&folder, &format!("{stem}{REASON}")).await;
-            let report = report
-                .ok()
-                .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            let report = report.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
             list.extend(report.map(|report| (stem.to_owned(), report)));
         }
         Ok(list)
@@ -189,10 +175,7 @@ impl QueueFiles {
         let Some(folder) = self.folder(false).await? else {
             return Ok(());
         };
-        for (stem, _) in list
-            .iter()
-            .filter(|(_, report)| report.frame_id == frame_id)
-        {
+        for (stem, _) in list.iter().filter(|(_, report)| report.frame_id == frame_id) {
             let name = format!("{stem}{REJECTED}");
             if again {
                 let frame = opfs::file_in(&folder, &name, false).await?;
@@ -209,10 +192,7 @@ impl QueueFiles {
 async fn rename(file: &FileSystemFileHandle, name: &str) -> FileResult<()> {
     let file: &MovableHandle = file.unchecked_ref();
     let promise = file.move_to(name).map_err(|e| file_error(&e))?;
-    await_as::<JsValue>(promise)
-        .await
-        .map(|_| ())
-        .map_err(|e| file_error(&e))
+    await_as::<JsValue>(promise).await.map(|_| ()).map_err(|e| file_error(&e))
 }
 
 async fn read(folder: &FileSystemDirectoryHandle, name: &str) -> FileResult<Vec<u8>> {

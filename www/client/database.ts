@@ -2,7 +2,7 @@
 // in statements.ts.
 import { copyBytes, databaseName, describe, isBytes, text } from './arguments.js';
 import { callSafely, Channel, startWorker } from './channel.js';
-import { FramelockError, invalidArgument } from './errors.js';
+import { FramelockError, fromWire, invalidArgument } from './errors.js';
 import { watchLifecycle } from './lifecycle.js';
 import { type Defaults, openOptions, signalOptions, streamOptions } from './options.js';
 import { HandleStatements, queryArgs } from './statements.js';
@@ -13,6 +13,7 @@ import type {
   DatabaseEvents,
   OpenOptions,
   Params,
+  RejectedFrame,
   Status,
   StreamOptions,
   Transaction,
@@ -23,6 +24,13 @@ import type {
 const CLOSE_MS = 5000;
 
 type Listener = (detail: never) => void;
+
+/** A frame id of a length that can be kept. */
+function frameIdOf(frameId: string): string {
+  const wanted = text(128)(frameId);
+  if (wanted) throw invalidArgument(`a frame id must be ${wanted}, not ${describe(frameId)}`);
+  return frameId;
+}
 
 class Handle extends HandleStatements implements Database {
   readonly name: string;
@@ -76,13 +84,24 @@ class Handle extends HandleStatements implements Database {
   }
 
   async whenCommitted(frameId: string, options?: { signal?: AbortSignal }): Promise<AppendReceipt> {
-    const wanted = text(128)(frameId);
-    if (wanted) throw invalidArgument(`a frame id must be ${wanted}, not ${describe(frameId)}`);
-    return this.#channel.call('whenCommitted', { frameId }, signalOptions(options));
+    return this.#channel.call('whenCommitted', { frameId: frameIdOf(frameId) }, signalOptions(options));
   }
 
   async drain(options?: { signal?: AbortSignal }) {
     return this.#channel.call('drain', {}, signalOptions(options));
+  }
+
+  async rejected(): Promise<RejectedFrame[]> {
+    const list = await this.#channel.call('rejected', {});
+    return list.map(({ error, ...frame }) => ({ ...frame, error: fromWire(error) }));
+  }
+
+  async retryRejected(frameId: string): Promise<void> {
+    await this.#channel.call('retryRejected', { frameId: frameIdOf(frameId) });
+  }
+
+  async discardRejected(frameId: string): Promise<void> {
+    await this.#channel.call('discardRejected', { frameId: frameIdOf(frameId) });
   }
 
   async status(): Promise<Status> {

@@ -77,6 +77,12 @@ export interface Operations {
   import: { args: Record<string, never>; value: undefined };
   drain: { args: Record<string, never>; value: { applied: number; rejected: number; remaining: number } };
   whenCommitted: { args: { frameId: string }; value: AppendReceipt };
+  rejected: {
+    args: Record<string, never>;
+    value: { frameId: string; table: string; rows: number; error: WireError }[];
+  };
+  retryRejected: { args: { frameId: string }; value: undefined };
+  discardRejected: { args: { frameId: string }; value: undefined };
   close: { args: Record<string, never>; value: undefined };
 }
 

@@ -1,6 +1,6 @@
 // The public types: what a caller passes and what comes back. Types only, no code; each default and unit is said
 // where the field is declared.
-import type { Attempt } from './errors.js';
+import type { Attempt, FramelockError } from './errors.js';
 
 /** A value that can be bound to a SQL parameter. A `Date` is bound as milliseconds since the epoch. */
 export type SqlValue = null | number | bigint | boolean | string | Uint8Array | ArrayBuffer | Date;
@@ -144,6 +144,15 @@ export interface ExecResult {
   lastInsertRowid: bigint;
 }
 
+/** A queued frame that the database refused. */
+export interface RejectedFrame {
+  frameId: string;
+  table: string;
+  rows: number;
+  /** Why: what a direct append of the frame would have thrown. */
+  error: FramelockError;
+}
+
 /** The state of a handle. */
 export interface Status {
   storage: 'opfs' | 'memory';
@@ -272,6 +281,27 @@ export interface Database extends Statements {
   drain(options?: {
     signal?: AbortSignal;
   }): Promise<{ applied: number; rejected: number; remaining: number }>;
+  /**
+   * The queued frames that the database refused, oldest first. None is ever dropped by itself.
+   *
+   * @example
+   * for (const { frameId, error } of await db.rejected()) console.warn(frameId, error.code);
+   */
+  rejected(): Promise<RejectedFrame[]>;
+  /**
+   * Puts a rejected frame back into the queue, for when its cause was cured; `whenCommitted` tells the outcome.
+   *
+   * @example
+   * await db.retryRejected(frameId);
+   */
+  retryRejected(frameId: string): Promise<void>;
+  /**
+   * Removes a rejected frame for good. Its rows are gone.
+   *
+   * @example
+   * await db.discardRejected(frameId);
+   */
+  discardRejected(frameId: string): Promise<void>;
   /**
    * The state of the handle. It never waits for the lock.
    *

@@ -5,9 +5,8 @@ use arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type, TimeUnit};
 
 use crate::error::{Code, Error, Result};
 
-/// Tags; `www/client/frames/cells.ts` writes them.
+/// Tags; `www/client/frames/cells.ts` writes them. 0 is null.
 pub mod tag {
-    pub const NULL: u8 = 0;
     /// The next of the numbers.
     pub const NUMBER: u8 = 1;
     /// The next of the ints: a bigint within int64.
@@ -51,12 +50,7 @@ pub struct Column {
 #[derive(Debug, Clone)]
 pub enum Data {
     /// A typed array.
-    Typed {
-        kind: &'static str,
-        data_type: DataType,
-        width: usize,
-        values: Buffer,
-    },
+    Typed { kind: &'static str, data_type: DataType, width: usize, values: Buffer },
     /// A plain array, or a key of rows.
     Cells(Cells),
 }
@@ -98,26 +92,9 @@ impl Data {
         match self {
             Data::Typed { values, .. } => values.len() as u64,
             Data::Cells(cells) => {
-                let Cells {
-                    tags,
-                    numbers,
-                    ints,
-                    uints,
-                    texts,
-                    text_lengths,
-                    blobs,
-                    blob_lengths,
-                } = cells;
-                let pools = [
-                    tags,
-                    numbers,
-                    ints,
-                    uints,
-                    texts,
-                    text_lengths,
-                    blobs,
-                    blob_lengths,
-                ];
+                let Cells { tags, numbers, ints, uints, texts, text_lengths, blobs, blob_lengths } =
+                    cells;
+                let pools = [tags, numbers, ints, uints, texts, text_lengths, blobs, blob_lengths];
                 pools.iter().map(|pool| pool.len() as u64).sum()
             }
         }
@@ -137,9 +114,7 @@ impl Cells {
             counts[usize::from(*tag)] += 1;
         }
         let of = |tag: u8| counts[usize::from(tag)];
-        counts[usize::from(tag::DIGITS) + 1..]
-            .iter()
-            .all(|n| *n == 0)
+        counts[usize::from(tag::DIGITS) + 1..].iter().all(|n| *n == 0)
             && self.numbers.len() / 8 == of(tag::NUMBER) + of(tag::DATE)
             && self.ints.len() / 8 == of(tag::BIGINT)
             && self.uints.len() / 8 == of(tag::UINT)
@@ -164,9 +139,7 @@ impl Cells {
 /// The lengths in a pool of them.
 pub fn lengths(pool: &Buffer) -> impl Iterator<Item = usize> {
     let (lengths, _) = pool.as_chunks::<4>();
-    lengths
-        .iter()
-        .map(|length| u32::from_le_bytes(*length) as usize)
+    lengths.iter().map(|length| u32::from_le_bytes(*length) as usize)
 }
 
 fn end(pool: &Buffer) -> u64 {
@@ -175,19 +148,12 @@ fn end(pool: &Buffer) -> u64 {
 
 impl Column {
     /// The values in order.
-    pub fn values(&self) -> Box<dyn Iterator<Item = Value<'_>> + '_> {
+    pub fn values(&self) -> Values<'_> {
         match &self.data {
-            Data::Typed {
-                data_type,
-                width,
-                values,
-                ..
-            } => Box::new(
-                values
-                    .chunks_exact(*width)
-                    .map(move |bytes| typed_value(data_type, bytes)),
-            ),
-            Data::Cells(cells) => Box::new(CellsIter::new(cells)),
+            Data::Typed { data_type, width, values, .. } => {
+                Values::Typed(data_type, values.chunks_exact(*width))
+            }
+            Data::Cells(cells) => Values::Cells(CellsIter::new(cells)),
         }
     }
 
@@ -283,9 +249,26 @@ fn typed_value(data_type: &DataType, bytes: &[u8]) -> Value<'static> {
     }
 }
 
+/// The walk over a column.
+pub enum Values<'a> {
+    Typed(&'a DataType, std::slice::ChunksExact<'a, u8>),
+    Cells(CellsIter<'a>),
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = Value<'a>;
+
+    fn next(&mut self) -> Option<Value<'a>> {
+        match self {
+            Values::Typed(data_type, chunks) => Some(typed_value(data_type, chunks.next()?)),
+            Values::Cells(cells) => cells.next(),
+        }
+    }
+}
+
 /// The walk over cells. The pools were checked by [`Cells::are_sound`]; should one run dry all the
 /// same, its values read as zero or empty.
-struct CellsIter<'a> {
+pub struct CellsIter<'a> {
     tags: std::slice::Iter<'a, u8>,
     numbers: std::slice::Iter<'a, [u8; 8]>,
     ints: std::slice::Iter<'a, [u8; 8]>,
@@ -311,33 +294,19 @@ impl<'a> CellsIter<'a> {
     }
 
     fn number(&mut self) -> f64 {
-        self.numbers
-            .next()
-            .map_or(0.0, |bytes| f64::from_le_bytes(*bytes))
+        self.numbers.next().map_or(0.0, |bytes| f64::from_le_bytes(*bytes))
     }
 
     fn text(&mut self) -> &'a str {
-        let length = self
-            .text_lengths
-            .next()
-            .map_or(0, |bytes| u32::from_le_bytes(*bytes));
-        let (text, rest) = self
-            .texts
-            .split_at_checked(length as usize)
-            .unwrap_or(("", ""));
+        let length = self.text_lengths.next().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        let (text, rest) = self.texts.split_at_checked(length as usize).unwrap_or(("", ""));
         self.texts = rest;
         text
     }
 
     fn blob(&mut self) -> &'a [u8] {
-        let length = self
-            .blob_lengths
-            .next()
-            .map_or(0, |bytes| u32::from_le_bytes(*bytes));
-        let (blob, rest) = self
-            .blobs
-            .split_at_checked(length as usize)
-            .unwrap_or((&[], &[]));
+        let length = self.blob_lengths.next().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        let (blob, rest) = self.blobs.split_at_checked(length as usize).unwrap_or((&[], &[]));
         self.blobs = rest;
         blob
     }
@@ -349,18 +318,12 @@ impl<'a> Iterator for CellsIter<'a> {
     fn next(&mut self) -> Option<Value<'a>> {
         Some(match *self.tags.next()? {
             tag::NUMBER => Value::Number(self.number()),
-            tag::BIGINT => Value::Integer(
-                self.ints
-                    .next()
-                    .map_or(0, |b| i64::from_le_bytes(*b))
-                    .into(),
-            ),
-            tag::UINT => Value::Integer(
-                self.uints
-                    .next()
-                    .map_or(0, |b| u64::from_le_bytes(*b))
-                    .into(),
-            ),
+            tag::BIGINT => {
+                Value::Integer(self.ints.next().map_or(0, |b| i64::from_le_bytes(*b)).into())
+            }
+            tag::UINT => {
+                Value::Integer(self.uints.next().map_or(0, |b| u64::from_le_bytes(*b)).into())
+            }
             tag::TEXT => Value::Text(self.text()),
             tag::DIGITS => Value::Digits(self.text()),
             tag::BLOB => Value::Blob(self.blob()),

@@ -11,7 +11,7 @@ use arrow::array::*;
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::*;
 
-use super::cells::{Column, Data, Value, lengths, tag};
+use super::cells::{Column, Data, Value, Values, lengths, tag};
 use super::exact::{self, Fit, Misfit};
 use crate::error::{Code, Error, Result};
 use crate::frame::decimal::{Shape, shape};
@@ -24,8 +24,24 @@ const MAX_NULL_BYTES: usize = 256 << 20;
 struct Input<'a> {
     column: &'a str,
     count: usize,
-    values: Box<dyn Iterator<Item = (usize, Value<'a>)> + 'a>,
+    values: Rows<'a>,
     data_type: &'a DataType,
+}
+
+enum Rows<'a> {
+    All(std::iter::Enumerate<Values<'a>>),
+    Some(std::vec::IntoIter<(usize, Value<'a>)>),
+}
+
+impl<'a> Iterator for Rows<'a> {
+    type Item = (usize, Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Rows::All(values) => values.next(),
+            Rows::Some(values) => values.next(),
+        }
+    }
 }
 
 /// The column as an array of `data_type`.
@@ -36,7 +52,7 @@ pub fn array(column: &Column, rows: usize, data_type: &DataType) -> Result<Array
     convert(Input {
         column: &column.name,
         count: rows,
-        values: Box::new(column.values().enumerate()),
+        values: Rows::All(column.values().enumerate()),
         data_type,
     })
 }
@@ -44,27 +60,20 @@ pub fn array(column: &Column, rows: usize, data_type: &DataType) -> Result<Array
 /// The column without a conversion, where its bytes already are what the type wants: typed arrays
 /// of that type, and cells that are all numbers, all texts or all blobs.
 fn shared(column: &Column, rows: usize, data_type: &DataType) -> Option<ArrayRef> {
-    let builder = ArrayData::builder(data_type.clone())
-        .len(rows)
-        .align_buffers(true);
+    let builder = ArrayData::builder(data_type.clone()).len(rows).align_buffers(true);
     let builder = match (&column.data, data_type) {
-        (
-            Data::Typed {
-                data_type: own,
-                values,
-                ..
-            },
-            _,
-        ) if own == data_type => builder.add_buffer(values.clone()),
+        (Data::Typed { data_type: own, values, .. }, _) if own == data_type => {
+            builder.add_buffer(values.clone())
+        }
         (Data::Cells(cells), DataType::Float64) if cells.count(tag::NUMBER) == rows => {
             builder.add_buffer(cells.numbers.clone())
         }
-        (Data::Cells(cells), DataType::Utf8) if cells.count(tag::TEXT) == rows => builder
-            .add_buffer(offsets(&cells.text_lengths)?)
-            .add_buffer(cells.texts.clone()),
-        (Data::Cells(cells), DataType::Binary) if cells.count(tag::BLOB) == rows => builder
-            .add_buffer(offsets(&cells.blob_lengths)?)
-            .add_buffer(cells.blobs.clone()),
+        (Data::Cells(cells), DataType::Utf8) if cells.count(tag::TEXT) == rows => {
+            builder.add_buffer(offsets(&cells.text_lengths)?).add_buffer(cells.texts.clone())
+        }
+        (Data::Cells(cells), DataType::Binary) if cells.count(tag::BLOB) == rows => {
+            builder.add_buffer(offsets(&cells.blob_lengths)?).add_buffer(cells.blobs.clone())
+        }
         _ => return None,
     };
     builder.build().ok().map(make_array)
@@ -136,10 +145,9 @@ fn convert(input: Input<'_>) -> Result<ArrayRef> {
         DataType::BinaryView => input.views(blob),
         DataType::FixedSizeBinary(size) => input.fixed_size_binary(*size),
         DataType::Dictionary(keys, values) => input.dictionary(keys, values),
-        DataType::RunEndEncoded(_, values) => convert(Input {
-            data_type: values.data_type(),
-            ..input
-        }),
+        DataType::RunEndEncoded(_, values) => {
+            convert(Input { data_type: values.data_type(), ..input })
+        }
         _ => input.nulls(),
     }
 }
@@ -259,9 +267,7 @@ impl<'a> Input<'a> {
             return Ok(Arc::new(views));
         }
         let views = views.to_string_view();
-        Ok(Arc::new(views.map_err(|e| {
-            Error::new(Code::InvalidArgument, e.to_string())
-        })?))
+        Ok(Arc::new(views.map_err(|e| Error::new(Code::InvalidArgument, e.to_string()))?))
     }
 
     fn fixed_size_binary(self, size: i32) -> Result<ArrayRef> {
@@ -334,7 +340,7 @@ impl<'a> Input<'a> {
         let values = convert(Input {
             column,
             count: distinct.len(),
-            values: Box::new(distinct.into_iter()),
+            values: Rows::Some(distinct.into_iter()),
             data_type: values,
         })?;
         let array = DictionaryArray::<K>::try_new(keys, values);
@@ -374,9 +380,9 @@ fn null_bytes(data_type: &DataType) -> Option<usize> {
         DataType::FixedSizeList(field, length) => {
             null_bytes(field.data_type())?.checked_mul(size(*length)?)
         }
-        DataType::Struct(fields) => fields.iter().try_fold(1usize, |sum, field| {
-            sum.checked_add(null_bytes(field.data_type())?)
-        }),
+        DataType::Struct(fields) => fields
+            .iter()
+            .try_fold(1usize, |sum, field| sum.checked_add(null_bytes(field.data_type())?)),
         DataType::List(field)
         | DataType::LargeList(field)
         | DataType::ListView(field)

@@ -38,7 +38,15 @@ pub fn integer<N: TryFrom<i128>>(value: Value<'_>) -> Fit<N> {
 fn whole(number: f64) -> Option<i128> {
     let is_whole = number.trunc() == number && number.abs() < 2f64.powi(100);
     let is_minus_zero = number == 0.0 && number.is_sign_negative();
-    (is_whole && !is_minus_zero).then_some(number as i128)
+    if !is_whole || is_minus_zero {
+        return None;
+    }
+    // Nearly all of them, and several times faster.
+    let is_narrow = number.abs() < 2f64.powi(62);
+    Some(match is_narrow {
+        true => i128::from(number as i64),
+        false => number as i128,
+    })
 }
 
 /// Into a float64. NaN passes: what becomes of it is for the rules of the column to say.
@@ -48,9 +56,7 @@ pub fn float64(value: Value<'_>) -> Fit<f64> {
         Value::Integer(integer) => {
             let number = integer as f64;
             // In range of i128: the integers here have 64 bits.
-            (number as i128 == integer)
-                .then_some(number)
-                .ok_or(Misfit::Lossy)
+            (number as i128 == integer).then_some(number).ok_or(Misfit::Lossy)
         }
         Value::Digits(_) => Err(Misfit::Lossy),
         _ => Err(Misfit::Kind),
@@ -98,17 +104,21 @@ pub fn ticks(value: Value<'_>, unit: TimeUnit) -> Fit<i64> {
 }
 
 /// Milliseconds times `up`, divided by `down` without a remainder.
-fn instant<N: TryFrom<i128>>(value: Value<'_>, up: i128, down: i128) -> Fit<N> {
+fn instant<N: TryFrom<i128>>(value: Value<'_>, up: i64, down: i64) -> Fit<N> {
+    const FARTHEST_MS: f64 = 8.64e15;
     let Value::Date(ms) = value else {
         return Err(Misfit::Kind);
     };
-    // A Date has no −0, but is at most 8.64e15.
-    let ms = whole(ms + 0.0).filter(|ms| ms.unsigned_abs() <= 8_640_000_000_000_000);
-    let scaled = ms.ok_or(Misfit::Lossy)? * up;
-    if scaled % down != 0 {
+    let is_date = ms.trunc() == ms && ms.abs() <= FARTHEST_MS;
+    let ms = if is_date {
+        ms as i64
+    } else {
+        return Err(Misfit::Lossy);
+    };
+    if ms % down != 0 {
         return Err(Misfit::Lossy);
     }
-    N::try_from(scaled / down).map_err(|_| Misfit::Lossy)
+    N::try_from(i128::from(ms / down) * i128::from(up)).map_err(|_| Misfit::Lossy)
 }
 
 /// Into a decimal, unscaled. A number counts as the binary fraction that it is: 0.5 has a decimal
@@ -143,11 +153,7 @@ fn binary_digits(number: f64, scale: i8) -> Option<String> {
     let bits = number.to_bits();
     let biased = (bits >> 52 & 0x7ff) as i32;
     let fraction = bits & ((1 << 52) - 1);
-    let mantissa = if biased == 0 {
-        fraction
-    } else {
-        fraction | 1 << 52
-    };
+    let mantissa = if biased == 0 { fraction } else { fraction | 1 << 52 };
     let exponent = biased.max(1) - 1075 + mantissa.trailing_zeros() as i32;
     let digits = if mantissa == 0 { 0 } else { (-exponent).max(0) };
     (digits <= i32::from(scale.max(0))).then(|| format!("{number:.0$}", digits as usize))

@@ -10,18 +10,9 @@ use serde_json::json;
 fn cells(values: &[Value<'_>]) -> Cells {
     let mut pools: [Vec<u8>; 8] = Default::default();
     for value in values {
-        let [
-            tags,
-            numbers,
-            ints,
-            uints,
-            texts,
-            text_lengths,
-            blobs,
-            blob_lengths,
-        ] = &mut pools;
+        let [tags, numbers, ints, uints, texts, text_lengths, blobs, blob_lengths] = &mut pools;
         tags.push(match value {
-            Value::Null => tag::NULL,
+            Value::Null => 0,
             Value::Number(number) | Value::Date(number) => {
                 numbers.extend(number.to_le_bytes());
                 match value {
@@ -56,38 +47,15 @@ fn cells(values: &[Value<'_>]) -> Cells {
             Value::Bool(false) => tag::FALSE,
         });
     }
-    let [
-        tags,
-        numbers,
-        ints,
-        uints,
-        texts,
-        text_lengths,
-        blobs,
-        blob_lengths,
-    ] = pools.map(Buffer::from_vec);
-    Cells {
-        tags,
-        numbers,
-        ints,
-        uints,
-        texts,
-        text_lengths,
-        blobs,
-        blob_lengths,
-    }
+    let [tags, numbers, ints, uints, texts, text_lengths, blobs, blob_lengths] =
+        pools.map(Buffer::from_vec);
+    Cells { tags, numbers, ints, uints, texts, text_lengths, blobs, blob_lengths }
 }
 
 fn packed(values: &[Value<'_>]) -> Packed {
     let data = Data::Cells(cells(values));
-    let columns = vec![Column {
-        name: "c".into(),
-        data,
-    }];
-    Packed {
-        rows: values.len(),
-        columns,
-    }
+    let columns = vec![Column { name: "c".into(), data }];
+    Packed { rows: values.len(), columns }
 }
 
 fn typed(kind: &str, bytes: Vec<u8>, rows: usize) -> Packed {
@@ -231,26 +199,10 @@ fn values_are_converted_exactly_or_refused() {
         (Text("2024-01-01"), T::Date32, kind),
         (Date(1000.0), T::Timestamp(TimeUnit::Second, None), None),
         (Date(1001.0), T::Timestamp(TimeUnit::Second, None), lossy),
-        (
-            Date(8.64e15),
-            T::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-            None,
-        ),
-        (
-            Date(8.64e15),
-            T::Timestamp(TimeUnit::Nanosecond, None),
-            lossy,
-        ),
-        (
-            Date(f64::NAN),
-            T::Timestamp(TimeUnit::Millisecond, None),
-            lossy,
-        ),
-        (
-            Integer(-1),
-            T::Timestamp(TimeUnit::Nanosecond, Some("+05:30".into())),
-            None,
-        ),
+        (Date(8.64e15), T::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), None),
+        (Date(8.64e15), T::Timestamp(TimeUnit::Nanosecond, None), lossy),
+        (Date(f64::NAN), T::Timestamp(TimeUnit::Millisecond, None), lossy),
+        (Integer(-1), T::Timestamp(TimeUnit::Nanosecond, Some("+05:30".into())), None),
         (Text("now"), T::Timestamp(TimeUnit::Nanosecond, None), kind),
         (Number(5.0), T::Time32(TimeUnit::Second), None),
         (Integer(5), T::Time64(TimeUnit::Nanosecond), None),
@@ -278,22 +230,10 @@ fn values_are_converted_exactly_or_refused() {
         (Number(101.0), T::Decimal64(3, -2), lossy),
         (Bool(true), decimal.clone(), kind),
         (Number(1.0), T::Null, kind),
-        (
-            Text("{}"),
-            T::List(Arc::new(Field::new("item", T::Int8, true))),
-            kind,
-        ),
+        (Text("{}"), T::List(Arc::new(Field::new("item", T::Int8, true))), kind),
         (Number(1.0), T::Interval(IntervalUnit::YearMonth), kind),
-        (
-            Text("a"),
-            T::Dictionary(Box::new(T::Int8), Box::new(T::Utf8)),
-            None,
-        ),
-        (
-            Number(1.0),
-            T::Dictionary(Box::new(T::Int8), Box::new(T::Utf8)),
-            kind,
-        ),
+        (Text("a"), T::Dictionary(Box::new(T::Int8), Box::new(T::Utf8)), None),
+        (Number(1.0), T::Dictionary(Box::new(T::Int8), Box::new(T::Utf8)), kind),
     ] {
         let what = format!("{value:?} into {data_type}");
         match (of(&[Null, value], data_type.clone()), refused) {
@@ -303,11 +243,7 @@ fn values_are_converted_exactly_or_refused() {
             }
             (Err(error), Some(code)) => {
                 assert_eq!(error.code, code, "{what}: {error}");
-                assert_eq!(
-                    (error.column.as_deref(), error.row),
-                    (Some("c"), Some(1)),
-                    "{what}"
-                );
+                assert_eq!((error.column.as_deref(), error.row), (Some("c"), Some(1)), "{what}");
             }
             (result, _) => panic!("{what}: {result:?}"),
         }
@@ -317,13 +253,7 @@ fn values_are_converted_exactly_or_refused() {
 #[test]
 fn decimals_have_the_values_they_should() {
     use Value::*;
-    let values = [
-        Text("-0.01"),
-        Integer(7),
-        Number(2.5),
-        Digits("00000000000000000000001"),
-        Null,
-    ];
+    let values = [Text("-0.01"), Integer(7), Number(2.5), Digits("00000000000000000000001"), Null];
     let array = of(&values, DataType::Decimal256(76, 2)).unwrap();
     let expected = [-1, 700, 250, 100].map(|v| Some(i256::from_i128(v)));
     let expected = Decimal256Array::from_iter(expected.into_iter().chain([None]));
@@ -333,10 +263,7 @@ fn decimals_have_the_values_they_should() {
 
 #[test]
 fn typed_arrays_keep_their_type_or_take_another() {
-    let halves: Vec<u8> = [0.5f32, -2.0]
-        .iter()
-        .flat_map(|v| v.to_le_bytes())
-        .collect();
+    let halves: Vec<u8> = [0.5f32, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
     let packed = typed("float32", halves, 2);
     let own: ArrayRef = Arc::new(Float32Array::from(vec![0.5, -2.0]));
     assert_eq!(&into(&packed, None).unwrap(), &own);
@@ -345,16 +272,10 @@ fn typed_arrays_keep_their_type_or_take_another() {
     let error = into(&packed, Some(DataType::Int32)).unwrap_err();
     assert_eq!((error.code, error.row), (Code::LossyValue, Some(0)));
 
-    let bytes: Vec<u8> = [-1i64, 1 << 40]
-        .iter()
-        .flat_map(|v| v.to_le_bytes())
-        .collect();
+    let bytes: Vec<u8> = [-1i64, 1 << 40].iter().flat_map(|v| v.to_le_bytes()).collect();
     let ticks = DataType::Timestamp(TimeUnit::Nanosecond, None);
     let expected: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![-1, 1 << 40]));
-    assert_eq!(
-        &into(&typed("int64", bytes.clone(), 2), Some(ticks)).unwrap(),
-        &expected
-    );
+    assert_eq!(&into(&typed("int64", bytes.clone(), 2), Some(ticks)).unwrap(), &expected);
     let error = into(&typed("int64", bytes, 2), Some(DataType::UInt64)).unwrap_err();
     assert_eq!((error.code, error.row), (Code::LossyValue, Some(0)));
 
@@ -372,11 +293,7 @@ fn dictionaries_hold_each_value_once() {
     let array = of(&values, data_type).unwrap();
     let array = array.as_dictionary::<arrow::datatypes::UInt8Type>();
     assert_eq!(array.values().len(), 2);
-    let texts: Vec<_> = array
-        .downcast_dict::<StringArray>()
-        .unwrap()
-        .into_iter()
-        .collect();
+    let texts: Vec<_> = array.downcast_dict::<StringArray>().unwrap().into_iter().collect();
     assert_eq!(texts, [Some("b"), None, Some("a"), Some("b")]);
 
     let numbers: Vec<_> = (0..200).map(|n| Number(n.into())).collect();
@@ -438,10 +355,9 @@ fn nulls_go_into_every_type() {
     for data_type in types() {
         match of(&[Value::Null; 3], data_type.clone()) {
             Ok(array) => assert_eq!(array.len(), 3, "{data_type}"),
-            Err(error) => assert!(matches!(
-                error.code,
-                Code::InvalidArgument | Code::UnsupportedType
-            )),
+            Err(error) => {
+                assert!(matches!(error.code, Code::InvalidArgument | Code::UnsupportedType))
+            }
         }
     }
 }
@@ -449,10 +365,7 @@ fn nulls_go_into_every_type() {
 #[test]
 fn frames_without_columns_keep_their_rows() {
     let packed = Packed::parse(r#"{"rows":3,"columns":[]}"#, Vec::new()).unwrap();
-    assert_eq!(
-        packed.into_frame(&|_| None).unwrap().batches[0].num_rows(),
-        3
-    );
+    assert_eq!(packed.into_frame(&|_| None).unwrap().batches[0].num_rows(), 3);
     assert!(Packed::parse(r#"{"rows":99999999999,"columns":[]}"#, Vec::new()).is_err());
 }
 
@@ -463,48 +376,15 @@ fn what_does_not_add_up_is_refused() {
     let buffer = |bytes: &[u8]| Buffer::from(bytes);
     assert!(good.are_sound());
     for (what, cells) in [
-        (
-            "an unknown tag",
-            Cells {
-                tags: buffer(&[10, 1, 4, 3]),
-                ..good.clone()
-            },
-        ),
-        (
-            "a number too few",
-            Cells {
-                numbers: buffer(&[]),
-                ..good.clone()
-            },
-        ),
+        ("an unknown tag", Cells { tags: buffer(&[10, 1, 4, 3]), ..good.clone() }),
+        ("a number too few", Cells { numbers: buffer(&[]), ..good.clone() }),
         (
             "a length too many",
-            Cells {
-                text_lengths: buffer(&[1, 0, 0, 0, 1, 0, 0, 0]),
-                ..good.clone()
-            },
+            Cells { text_lengths: buffer(&[1, 0, 0, 0, 1, 0, 0, 0]), ..good.clone() },
         ),
-        (
-            "half a character",
-            Cells {
-                text_lengths: buffer(&[1, 0, 0, 0]),
-                ..good.clone()
-            },
-        ),
-        (
-            "bytes beyond the lengths",
-            Cells {
-                blobs: buffer(b"abc"),
-                ..good.clone()
-            },
-        ),
-        (
-            "bad UTF-8",
-            Cells {
-                texts: buffer(&[0xff, 0xff]),
-                ..good.clone()
-            },
-        ),
+        ("half a character", Cells { text_lengths: buffer(&[1, 0, 0, 0]), ..good.clone() }),
+        ("bytes beyond the lengths", Cells { blobs: buffer(b"abc"), ..good.clone() }),
+        ("bad UTF-8", Cells { texts: buffer(&[0xff, 0xff]), ..good.clone() }),
     ] {
         assert!(!cells.are_sound(), "{what}");
     }

@@ -37,10 +37,7 @@ pub struct Arrays {
 
 impl Arrays {
     pub fn new(regions: Regions) -> Self {
-        Arrays {
-            regions,
-            dictionaries: Vec::new(),
-        }
+        Arrays { regions, dictionaries: Vec::new() }
     }
 
     /// The array of a node.
@@ -137,12 +134,7 @@ impl Arrays {
                 builder = builder.add_buffer(self.fixed(node, 0, width, nulls.as_ref())?);
             }
         }
-        builder
-            .len(n)
-            .nulls(nulls)
-            .align_buffers(true)
-            .build()
-            .map_err(invalid)
+        builder.len(n).nulls(nulls).align_buffers(true).build().map_err(invalid)
     }
 
     fn child(&self, data_type: &DataType, node: &Node, i: usize) -> Result<ArrayData> {
@@ -159,9 +151,7 @@ impl Arrays {
     }
 
     fn region(&self, region: Region) -> Result<Buffer> {
-        self.regions
-            .get(region)
-            .ok_or_else(|| invalid("a region lies outside the buffers"))
+        self.regions.get(region).ok_or_else(|| invalid("a region lies outside the buffers"))
     }
 
     fn nulls(&self, node: &Node) -> Result<Option<NullBuffer>> {
@@ -238,17 +228,12 @@ impl Arrays {
         let sizes = self.fixed(node, 1, W, nulls)?;
         for i in 0..node.n {
             let (offset, size) = (integer::<W>(&offsets, i), integer::<W>(&sizes, i));
-            let end = offset
-                .checked_add(size)
-                .filter(|_| offset >= 0 && size >= 0);
+            let end = offset.checked_add(size).filter(|_| offset >= 0 && size >= 0);
             if end.is_none_or(|end| end as u64 > child.len() as u64) {
                 return Err(invalid("a list lies outside its values"));
             }
         }
-        Ok(builder
-            .add_buffer(offsets)
-            .add_buffer(sizes)
-            .add_child_data(child))
+        Ok(builder.add_buffer(offsets).add_buffer(sizes).add_child_data(child))
     }
 }
 

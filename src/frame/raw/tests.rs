@@ -29,9 +29,7 @@ pub fn fixtures_in(mut rest: &[u8]) -> Vec<Fixture> {
             name: String::from_utf8(part(&mut rest)).unwrap(),
             ipc: part(&mut rest),
             descriptor: String::from_utf8(part(&mut rest)).unwrap(),
-            buffers: (0..number(&mut rest))
-                .map(|_| part(&mut rest).into())
-                .collect(),
+            buffers: (0..number(&mut rest)).map(|_| part(&mut rest).into()).collect(),
         });
     }
     fixtures
@@ -54,24 +52,15 @@ fn filled(frame: &Frame) -> impl Iterator<Item = &RecordBatch> {
 fn a_table_object_and_its_ipc_bytes_are_the_same_frame() {
     let fixtures = fixtures();
     assert_eq!(fixtures.len(), 19);
-    for Fixture {
-        name,
-        ipc,
-        descriptor,
-        buffers,
-    } in fixtures
-    {
+    for Fixture { name, ipc, descriptor, buffers } in fixtures {
         let raw = from_raw(&descriptor, buffers).unwrap_or_else(|e| panic!("{name}: {e}"));
         let ipc = Frame::decode(ipc.into()).unwrap_or_else(|e| panic!("{name}: IPC: {e}"));
         assert_eq!(raw.schema, ipc.schema, "{name}");
         assert_eq!(raw.rows, ipc.rows, "{name}");
         assert_eq!(filled(&raw).count(), filled(&ipc).count(), "{name}");
         for (raw, ipc) in filled(&raw).zip(filled(&ipc)) {
-            for ((raw, ipc), field) in raw
-                .columns()
-                .iter()
-                .zip(ipc.columns())
-                .zip(raw.schema().fields())
+            for ((raw, ipc), field) in
+                raw.columns().iter().zip(ipc.columns()).zip(raw.schema().fields())
             {
                 assert_eq!(raw, ipc, "{name}, column {:?}", field.name());
             }
@@ -112,10 +101,7 @@ fn chunks_that_do_not_line_up_are_cut_at_every_boundary() {
     }
     let unequal = read(&table(json!([node(0, 2)]), json!([node(0, 3)])), &ints);
     let error = unequal.unwrap_err();
-    assert_eq!(
-        (error.code, error.column.as_deref()),
-        (Code::InvalidFrame, Some("b"))
-    );
+    assert_eq!((error.code, error.column.as_deref()), (Code::InvalidFrame, Some("b")));
 }
 
 #[test]
@@ -128,10 +114,7 @@ fn rows_without_bytes_are_read_when_they_are_null_and_refused_otherwise() {
     assert_eq!(frame.batches[0].column(0), &expected);
     for valid in [Value::Null, json!([0, 0, 1])] {
         let error = read(&one_column(int64(), node(valid)), &buffer).unwrap_err();
-        assert_eq!(
-            (error.code, error.column.as_deref()),
-            (Code::InvalidFrame, Some("c"))
-        );
+        assert_eq!((error.code, error.column.as_deref()), (Code::InvalidFrame, Some("c")));
     }
 }
 
@@ -141,11 +124,8 @@ fn offsets_may_start_anywhere_and_end_early_before_nulls() {
     buffer.extend(*b"ab\x01");
     let node = json!({ "n": 3, "v": [0, 10, 1], "b": [[0, 0, 8], [0, 8, 2]] });
     let frame = read(&one_column(json!({ "kind": "utf8" }), node), &buffer).unwrap();
-    let expected: ArrayRef = Arc::new(arrow::array::StringArray::from(vec![
-        Some("ab"),
-        None,
-        None,
-    ]));
+    let expected: ArrayRef =
+        Arc::new(arrow::array::StringArray::from(vec![Some("ab"), None, None]));
     assert_eq!(frame.batches[0].column(0), &expected);
 }
 
@@ -154,36 +134,12 @@ fn what_is_not_sound_is_refused_naming_the_column() {
     let text = json!({ "kind": "utf8" });
     let dictionary = json!({ "kind": "dictionary", "keys": { "kind": "int", "bits": 8, "signed": true }, "values": text });
     for (what, data_type, node) in [
-        (
-            "a region outside",
-            int64(),
-            json!({ "n": 1, "b": [[0, 1u64 << 40, 8]] }),
-        ),
-        (
-            "a buffer that is not there",
-            int64(),
-            json!({ "n": 1, "b": [[7, 0, 8]] }),
-        ),
-        (
-            "too many rows",
-            json!({ "kind": "null" }),
-            json!({ "n": 1u64 << 50 }),
-        ),
-        (
-            "bad UTF-8",
-            text.clone(),
-            json!({ "n": 1, "b": [[0, 0, 8], [0, 8, 1]] }),
-        ),
-        (
-            "no children",
-            json!({ "kind": "list", "children": [] }),
-            json!({ "n": 0 }),
-        ),
-        (
-            "a dictionary that is not there",
-            dictionary,
-            json!({ "n": 1, "b": [[0, 0, 1]], "d": 3 }),
-        ),
+        ("a region outside", int64(), json!({ "n": 1, "b": [[0, 1u64 << 40, 8]] })),
+        ("a buffer that is not there", int64(), json!({ "n": 1, "b": [[7, 0, 8]] })),
+        ("too many rows", json!({ "kind": "null" }), json!({ "n": 1u64 << 50 })),
+        ("bad UTF-8", text.clone(), json!({ "n": 1, "b": [[0, 0, 8], [0, 8, 1]] })),
+        ("no children", json!({ "kind": "list", "children": [] }), json!({ "n": 0 })),
+        ("a dictionary that is not there", dictionary, json!({ "n": 1, "b": [[0, 0, 1]], "d": 3 })),
         (
             "an int of 7 bits",
             json!({ "kind": "int", "bits": 7, "signed": true }),
@@ -194,11 +150,7 @@ fn what_is_not_sound_is_refused_naming_the_column() {
             json!({ "kind": "decimal", "bits": 128, "precision": 0, "scale": 0 }),
             json!({ "n": 0 }),
         ),
-        (
-            "a negative size",
-            json!({ "kind": "fixedSizeBinary", "size": -1 }),
-            json!({ "n": 0 }),
-        ),
+        ("a negative size", json!({ "kind": "fixedSizeBinary", "size": -1 }), json!({ "n": 0 })),
     ] {
         let buffer = [0, 0, 0, 0, 1, 0, 0, 0, 0xff];
         let error = read(&one_column(data_type, node), &buffer).expect_err(what);
@@ -211,10 +163,7 @@ fn what_is_not_sound_is_refused_naming_the_column() {
     let union = one_column(json!({ "kind": "union" }), json!({ "n": 0 }));
     assert_eq!(read(&union, &[]).unwrap_err().code, Code::UnsupportedType);
     for descriptor in ["", "[]", "{}", "{\"fields\":[],\"columns\":[[]]}"] {
-        assert_eq!(
-            from_raw(descriptor, Vec::new()).unwrap_err().code,
-            Code::InvalidFrame
-        );
+        assert_eq!(from_raw(descriptor, Vec::new()).unwrap_err().code, Code::InvalidFrame);
     }
 }
 
@@ -238,13 +187,11 @@ fn mutate(value: &mut Value, at: &mut usize, replacement: u64) {
                 items.truncate(replacement as usize % (items.len() + 1));
             }
             *at = at.wrapping_sub(1);
-            items
-                .iter_mut()
-                .for_each(|item| mutate(item, at, replacement));
+            items.iter_mut().for_each(|item| mutate(item, at, replacement));
         }
-        Value::Object(fields) => fields
-            .values_mut()
-            .for_each(|field| mutate(field, at, replacement)),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(|field| mutate(field, at, replacement))
+        }
         _ => {}
     }
 }

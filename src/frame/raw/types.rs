@@ -108,11 +108,7 @@ impl TypeDescriptor {
             "largeListView" => DataType::LargeListView(self.only_child()?),
             "fixedSizeList" => DataType::FixedSizeList(self.only_child()?, self.size()?),
             "struct" => DataType::Struct(
-                self.children
-                    .iter()
-                    .map(FieldDescriptor::read)
-                    .collect::<Result<Vec<_>>>()?
-                    .into(),
+                self.children.iter().map(FieldDescriptor::read).collect::<Result<Vec<_>>>()?.into(),
             ),
             "map" => DataType::Map(Arc::new(self.entries()?), self.sorted),
             "runEndEncoded" => self.run_ends()?,
@@ -167,9 +163,7 @@ impl TypeDescriptor {
     }
 
     fn size(&self) -> Result<i32> {
-        self.size
-            .filter(|size| *size >= 0)
-            .ok_or_else(|| self.wrong())
+        self.size.filter(|size| *size >= 0).ok_or_else(|| self.wrong())
     }
 
     fn only_child(&self) -> Result<FieldRef> {
@@ -189,10 +183,8 @@ impl TypeDescriptor {
             return Err(self.wrong());
         };
         let pair = vec![key.read()?.with_nullable(false), value.read()?];
-        Ok(
-            Field::new(&entries.name, DataType::Struct(pair.into()), false)
-                .with_metadata(metadata(&entries.metadata)),
-        )
+        Ok(Field::new(&entries.name, DataType::Struct(pair.into()), false)
+            .with_metadata(metadata(&entries.metadata)))
     }
 
     /// Run ends are never null, whatever the library declares.
@@ -204,10 +196,7 @@ impl TypeDescriptor {
         if !ends.data_type().is_run_ends_type() {
             return Err(self.wrong());
         }
-        Ok(DataType::RunEndEncoded(
-            Arc::new(ends),
-            Arc::new(values.read()?),
-        ))
+        Ok(DataType::RunEndEncoded(Arc::new(ends), Arc::new(values.read()?)))
     }
 
     fn dictionary(&self) -> Result<DataType> {
@@ -218,17 +207,11 @@ impl TypeDescriptor {
         if !keys.is_dictionary_key_type() {
             return Err(self.wrong());
         }
-        Ok(DataType::Dictionary(
-            Box::new(keys),
-            Box::new(values.read()?),
-        ))
+        Ok(DataType::Dictionary(Box::new(keys), Box::new(values.read()?)))
     }
 
     fn wrong(&self) -> Error {
-        invalid(format!(
-            "the parameters of its type {} make no sense",
-            self.kind
-        ))
+        invalid(format!("the parameters of its type {} make no sense", self.kind))
     }
 }
 
