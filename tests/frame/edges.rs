@@ -39,20 +39,11 @@ fn integers_to_their_limits() {
     same(Int8Array::from(vec![Some(i8::MIN), None, Some(i8::MAX)]));
     same(Int16Array::from(vec![Some(i16::MIN), None, Some(i16::MAX)]));
     same(Int32Array::from(vec![Some(i32::MIN), None, Some(i32::MAX)]));
-    same(Int64Array::from(vec![
-        Some(i64::MIN),
-        None,
-        Some(i64::MAX),
-        Some((1 << 53) + 1),
-    ]));
+    same(Int64Array::from(vec![Some(i64::MIN), None, Some(i64::MAX), Some((1 << 53) + 1)]));
     same(UInt8Array::from(vec![Some(0), None, Some(u8::MAX)]));
     same(UInt16Array::from(vec![Some(0), None, Some(u16::MAX)]));
     same(UInt32Array::from(vec![Some(0), None, Some(u32::MAX)]));
-    same(UInt64Array::from(vec![
-        Some(0),
-        None,
-        Some(i64::MAX as u64),
-    ]));
+    same(UInt64Array::from(vec![Some(0), None, Some(i64::MAX as u64)]));
     same(BooleanArray::from(vec![Some(true), None, Some(false)]));
     same(NullArray::new(3));
 }
@@ -60,11 +51,7 @@ fn integers_to_their_limits() {
 #[test]
 fn uint64_beyond_int64_is_a_loss_or_a_decimal() {
     let array = UInt64Array::from(vec![1, 1 << 63]);
-    changed(
-        array.clone(),
-        1,
-        UInt64Array::from(vec![1, i64::MAX as u64]),
-    );
+    changed(array.clone(), 1, UInt64Array::from(vec![1, i64::MAX as u64]));
     let db = Db::new();
     let options = options(r#"{"types":{"c":"decimal128(20, 0)"}}"#);
     db.append("t", &one(Arc::new(array)), &options).unwrap();
@@ -87,12 +74,7 @@ fn floats_of_every_width() {
         Some(f64::MAX),
         Some(9_007_199_254_740_993.0),
     ]));
-    same(Float32Array::from(vec![
-        Some(0.1),
-        None,
-        Some(f32::MAX),
-        Some(f32::from_bits(1)),
-    ]));
+    same(Float32Array::from(vec![Some(0.1), None, Some(f32::MAX), Some(f32::from_bits(1))]));
     let f16 = <Float16Type as ArrowPrimitiveType>::Native::MAX;
     same(Float16Array::from(vec![Some(f16), None, Some(-f16)]));
 }
@@ -100,11 +82,7 @@ fn floats_of_every_width() {
 #[test]
 fn nan_and_negative_zero_are_never_changed_without_a_word() {
     let f64s = |values: &[Option<f64>]| Float64Array::from(values.to_vec());
-    changed(
-        f64s(&[Some(1.0), Some(f64::NAN)]),
-        1,
-        f64s(&[Some(1.0), None]),
-    );
+    changed(f64s(&[Some(1.0), Some(f64::NAN)]), 1, f64s(&[Some(1.0), None]));
     changed(f64s(&[Some(-0.0)]), 0, f64s(&[Some(0.0)]));
     let f32s = |values: &[Option<f32>]| Float32Array::from(values.to_vec());
     changed(f32s(&[Some(f32::NAN)]), 0, f32s(&[None]));
@@ -115,18 +93,9 @@ fn nan_and_negative_zero_are_never_changed_without_a_word() {
 fn sqlite_itself_keeps_reals_but_for_nan_and_negative_zero() {
     let db = Db::new();
     db.exec("CREATE TABLE t(r REAL, b BLOB)");
-    for value in [
-        f64::INFINITY,
-        f64::NEG_INFINITY,
-        5e-324,
-        1e21,
-        5.0,
-        -0.0,
-        f64::NAN,
-    ] {
+    for value in [f64::INFINITY, f64::NEG_INFINITY, 5e-324, 1e21, 5.0, -0.0, f64::NAN] {
         db.exec("DELETE FROM t");
-        db.0.execute("INSERT INTO t VALUES(?1, ?1)", [value])
-            .unwrap();
+        db.0.execute("INSERT INTO t VALUES(?1, ?1)", [value]).unwrap();
         let row = db.0.query_row("SELECT r, b FROM t", [], |row| {
             Ok((row.get::<_, Option<f64>>(0)?, row.get::<_, Option<f64>>(1)?))
         });
@@ -168,23 +137,9 @@ fn text_and_binary() {
 
 #[test]
 fn dates_times_and_durations() {
-    let years = [
-        -719_893,
-        -719_528,
-        -1,
-        0,
-        2_932_896,
-        2_932_897,
-        i32::MIN,
-        i32::MAX,
-    ];
+    let years = [-719_893, -719_528, -1, 0, 2_932_896, 2_932_897, i32::MIN, i32::MAX];
     same(Date32Array::from(years.to_vec()));
-    same(Date64Array::from(vec![
-        Some(-86_400_000),
-        None,
-        Some(i64::MAX),
-        Some(i64::MIN),
-    ]));
+    same(Date64Array::from(vec![Some(-86_400_000), None, Some(i64::MAX), Some(i64::MIN)]));
     same(Time32SecondArray::from(vec![0, 86_399]));
     same(Time32MillisecondArray::from(vec![Some(86_399_999), None]));
     same(Time64MicrosecondArray::from(vec![Some(1), None]));
@@ -198,11 +153,7 @@ fn dates_times_and_durations() {
     }
     same(DurationSecondArray::from(vec![Some(i64::MIN), None]));
     same(DurationNanosecondArray::from(vec![Some(i64::MAX), None]));
-    same(IntervalYearMonthArray::from(vec![
-        Some(-14),
-        None,
-        Some(i32::MAX),
-    ]));
+    same(IntervalYearMonthArray::from(vec![Some(-14), None, Some(i32::MAX)]));
     let day_time = vec![Some(IntervalDayTime::new(-3, 500)), None];
     same(IntervalDayTimeArray::from(day_time));
     let nano = vec![Some(IntervalMonthDayNano::new(1, -2, i64::MIN)), None];
@@ -213,15 +164,9 @@ fn dates_times_and_durations() {
 fn decimals_to_their_extremes() {
     let max = 10_i128.pow(38) - 1;
     let d128 = |values: Vec<Option<i128>>, p, s| {
-        Decimal128Array::from(values)
-            .with_precision_and_scale(p, s)
-            .unwrap()
+        Decimal128Array::from(values).with_precision_and_scale(p, s).unwrap()
     };
-    same(d128(
-        vec![Some(max), None, Some(-max), Some(0), Some(5)],
-        38,
-        9,
-    ));
+    same(d128(vec![Some(max), None, Some(-max), Some(0), Some(5)], 38, 9));
     same(d128(vec![Some(5), None, Some(-999)], 3, -4));
     same(d128(vec![Some(999_999_999_999_999_999), Some(-1)], 18, 18));
     same(d128(vec![Some(5), None, Some(-1)], 19, -4));
@@ -233,35 +178,20 @@ fn decimals_to_their_extremes() {
     let d64 = Decimal64Array::from(vec![Some(999_999_999_999_999_999), None, Some(-1)]);
     same(d64.with_precision_and_scale(18, 2).unwrap());
     let db = Db::new();
-    db.append(
-        "t",
-        &one(Arc::new(d128(vec![Some(-12_345)], 10, 2))),
-        &options("{}"),
-    )
-    .unwrap();
+    db.append("t", &one(Arc::new(d128(vec![Some(-12_345)], 10, 2))), &options("{}")).unwrap();
     assert_eq!(db.stored("t", "c"), "integer -12345");
-    db.append(
-        "u",
-        &one(Arc::new(d128(vec![Some(-12_345)], 20, 2))),
-        &options("{}"),
-    )
-    .unwrap();
+    db.append("u", &one(Arc::new(d128(vec![Some(-12_345)], 20, 2))), &options("{}")).unwrap();
     assert_eq!(db.stored("u", "c"), "text '-123.45'");
 }
 
 #[test]
 fn dictionaries() {
-    let texts: DictionaryArray<Int8Type> = [Some("a"), None, Some("b"), Some("a")]
-        .into_iter()
-        .collect();
+    let texts: DictionaryArray<Int8Type> =
+        [Some("a"), None, Some("b"), Some("a")].into_iter().collect();
     let (batch, _) = round_trip(&one(Arc::new(texts.clone())), Lossy::Error).unwrap();
     assert_eq!(batch.column(0).data_type(), texts.data_type());
     let read = batch.column(0).as_dictionary::<Int8Type>();
-    let read: Vec<_> = read
-        .downcast_dict::<StringArray>()
-        .unwrap()
-        .into_iter()
-        .collect();
+    let read: Vec<_> = read.downcast_dict::<StringArray>().unwrap().into_iter().collect();
     assert_eq!(read, [Some("a"), None, Some("b"), Some("a")]);
     let numbers = Int64Array::from(vec![Some(7), None]);
     let keys = UInt16Array::from(vec![Some(1), Some(0), None]);
@@ -286,44 +216,18 @@ fn runs_read_back_as_their_values() {
 
 #[test]
 fn nested_values_of_every_kind() {
-    let int = Int64Array::from(vec![
-        Some(1),
-        None,
-        Some((1 << 53) + 1),
-        Some(i64::MIN),
-        Some(5),
-    ]);
+    let int = Int64Array::from(vec![Some(1), None, Some((1 << 53) + 1), Some(i64::MIN), Some(5)]);
     let item = Arc::new(Field::new_list_field(DataType::Int64, true));
     let nulls = NullBuffer::from(vec![true, false, true, true]);
     let offsets = OffsetBuffer::new(vec![0, 2, 2, 2, 5].into());
-    same(ListArray::new(
-        item.clone(),
-        offsets,
-        Arc::new(int.clone()),
-        Some(nulls.clone()),
-    ));
+    same(ListArray::new(item.clone(), offsets, Arc::new(int.clone()), Some(nulls.clone())));
     let offsets = OffsetBuffer::new(vec![0_i64, 2, 2, 2, 5].into());
-    same(LargeListArray::new(
-        item.clone(),
-        offsets,
-        Arc::new(int.clone()),
-        Some(nulls),
-    ));
+    same(LargeListArray::new(item.clone(), offsets, Arc::new(int.clone()), Some(nulls)));
     let pairs = int.slice(0, 4);
     let valid = NullBuffer::from(vec![true, false]);
-    same(FixedSizeListArray::new(
-        item.clone(),
-        2,
-        Arc::new(pairs),
-        None,
-    ));
+    same(FixedSizeListArray::new(item.clone(), 2, Arc::new(pairs), None));
     let sparse = Int64Array::from(vec![Some(1), None, None, None]);
-    same(FixedSizeListArray::new(
-        item.clone(),
-        2,
-        Arc::new(sparse),
-        Some(valid),
-    ));
+    same(FixedSizeListArray::new(item.clone(), 2, Arc::new(sparse), Some(valid)));
     let views = ListViewArray::new(
         item.clone(),
         vec![0, 1, 2].into(),
@@ -347,9 +251,7 @@ fn a_list_of_structs_of_maps_with_twin_keys() {
     let mut map = MapBuilder::new(
         None,
         StringBuilder::new(),
-        Decimal128Builder::new()
-            .with_precision_and_scale(10, 2)
-            .unwrap(),
+        Decimal128Builder::new().with_precision_and_scale(10, 2).unwrap(),
     );
     for (key, value) in [("k\0\"\\", Some(150)), ("k\0\"\\", None), ("", Some(-1))] {
         map.keys().append_value(key);
@@ -369,12 +271,8 @@ fn a_list_of_structs_of_maps_with_twin_keys() {
         Field::new("", dates.data_type().clone(), true),
         Field::new("b", DataType::Binary, true),
     ]);
-    let arrays: Vec<ArrayRef> = vec![
-        Arc::new(map),
-        Arc::new(floats),
-        Arc::new(dates),
-        Arc::new(blobs),
-    ];
+    let arrays: Vec<ArrayRef> =
+        vec![Arc::new(map), Arc::new(floats), Arc::new(dates), Arc::new(blobs)];
     let valid = NullBuffer::from(vec![true, true, true]);
     let structs = StructArray::new(fields, arrays, Some(valid));
     let item = Arc::new(Field::new("element", structs.data_type().clone(), true));
@@ -383,11 +281,9 @@ fn a_list_of_structs_of_maps_with_twin_keys() {
     same(structs);
     same(list.clone());
     let db = Db::new();
-    db.append("t", &one(Arc::new(list)), &options("{}"))
-        .unwrap();
+    db.append("t", &one(Arc::new(list)), &options("{}")).unwrap();
     let sql = "SELECT json_valid(c), c ->> '$[0].b' FROM t";
-    let row =
-        db.0.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
+    let row = db.0.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
     assert_eq!(row.unwrap(), (true, "AP8=".to_owned()));
 }
 
@@ -422,27 +318,13 @@ fn frames_without_rows_or_columns() {
     let db = Db::new();
     let none = frame_without_columns(0);
     let code = |result: framelock::error::Result<_>| result.map_err(|error| error.code).map(drop);
-    assert_eq!(
-        code(db.append("t", &none, &options("{}"))),
-        Err(Code::SchemaMismatch)
-    );
-    db.append(
-        "t",
-        &one(Arc::new(Int8Array::from(Vec::<i8>::new()))),
-        &options("{}"),
-    )
-    .unwrap();
+    assert_eq!(code(db.append("t", &none, &options("{}"))), Err(Code::SchemaMismatch));
+    db.append("t", &one(Arc::new(Int8Array::from(Vec::<i8>::new()))), &options("{}")).unwrap();
     assert_eq!(db.read("t").unwrap().num_rows(), 0);
-    assert_eq!(
-        db.read("t").unwrap().schema().field(0).data_type(),
-        &DataType::Int8
-    );
+    assert_eq!(db.read("t").unwrap().schema().field(0).data_type(), &DataType::Int8);
     assert_eq!(code(db.append("t", &none, &options("{}"))), Ok(()));
     let rows = frame_without_columns(2);
-    assert_eq!(
-        code(db.append("t", &rows, &options("{}"))),
-        Err(Code::SchemaMismatch)
-    );
+    assert_eq!(code(db.append("t", &rows, &options("{}"))), Err(Code::SchemaMismatch));
 }
 
 fn frame_without_columns(rows: usize) -> framelock::frame::Frame {
@@ -472,17 +354,12 @@ fn two_thousand_columns_with_any_names() {
         "?",
         ":a",
     ];
-    let numbered: Vec<_> = (names.len()..2_000)
-        .map(|i| format!("column {i}"))
-        .collect();
+    let numbered: Vec<_> = (names.len()..2_000).map(|i| format!("column {i}")).collect();
     names.extend(numbered.iter().map(String::as_str));
-    let fields: Vec<_> = names
-        .iter()
-        .map(|name| Field::new(*name, DataType::Int64, true))
-        .collect();
-    let arrays: Vec<ArrayRef> = (0..2_000)
-        .map(|i| Arc::new(Int64Array::from(vec![i, i + 1])) as _)
-        .collect();
+    let fields: Vec<_> =
+        names.iter().map(|name| Field::new(*name, DataType::Int64, true)).collect();
+    let arrays: Vec<ArrayRef> =
+        (0..2_000).map(|i| Arc::new(Int64Array::from(vec![i, i + 1])) as _).collect();
     let frame = frame(fields.clone(), arrays);
     let (batch, _) = round_trip(&frame, Lossy::Error).unwrap();
     assert_eq!(batch, frame.batches[0]);
@@ -500,8 +377,7 @@ fn iso8601_is_stored_as_text_and_reads_back_typed() {
     let array =
         TimestampMicrosecondArray::from(vec![Some(-1), None]).with_timezone("America/New_York");
     let frame = one(Arc::new(array.clone()));
-    db.append("t", &frame, &options(r#"{"types":{"c":"iso8601"}}"#))
-        .unwrap();
+    db.append("t", &frame, &options(r#"{"types":{"c":"iso8601"}}"#)).unwrap();
     assert_eq!(db.stored("t", "c"), "text '1969-12-31T23:59:59.999999Z'");
     let sql = "SELECT unixepoch(c) FROM t";
     assert_eq!(db.0.query_row(sql, [], |row| row.get(0)), Ok(-1_i64));

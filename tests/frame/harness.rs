@@ -40,8 +40,7 @@ pub fn frame(fields: Vec<Field>, arrays: Vec<ArrayRef>) -> Frame {
 impl Db {
     pub fn new() -> Self {
         let db = Connection::open_in_memory().expect("SQLite");
-        db.execute_batch(catalogue::COLUMNS_DDL)
-            .expect("the catalogue");
+        db.execute_batch(catalogue::COLUMNS_DDL).expect("the catalogue");
         Db(db)
     }
 
@@ -63,16 +62,12 @@ impl Db {
             self.exec(sql);
         }
         if plan.drop_catalogue {
-            self.0
-                .execute(catalogue::DELETE_SQL, [table])
-                .expect("catalogue");
+            self.0.execute(catalogue::DELETE_SQL, [table]).expect("catalogue");
         }
         for (column, field) in &plan.catalogue {
             let bytes = catalogue::encode_field(field)?;
             let row = (table, column, field.data_type().to_string(), bytes);
-            self.0
-                .execute(catalogue::UPSERT_SQL, row)
-                .expect("catalogue");
+            self.0.execute(catalogue::UPSERT_SQL, row).expect("catalogue");
         }
         for batch in &frame.batches {
             let columns = plan
@@ -87,9 +82,7 @@ impl Db {
                     .flat_map(|row| columns.iter().map(move |column| Bound(column.cell(row))));
                 let sql = plan.insert_sql(table, rows);
                 let mut insert = self.0.prepare_cached(&sql).expect(&sql);
-                insert
-                    .execute(rusqlite::params_from_iter(cells))
-                    .expect(&sql);
+                insert.execute(rusqlite::params_from_iter(cells)).expect(&sql);
                 row += rows;
             }
         }
@@ -132,10 +125,7 @@ impl Db {
                 generated: row.get::<_, i64>(5)? >= 2,
             })
         });
-        state.columns = columns
-            .expect("columns")
-            .map(|c| c.expect("column"))
-            .collect();
+        state.columns = columns.expect("columns").map(|c| c.expect("column")).collect();
         let mut sql = self
             .0
             .prepare(
@@ -151,10 +141,7 @@ impl Db {
         }
         state.unique = unique.into_values().collect();
         if state.kind == TableKind::Table {
-            let sql = format!(
-                "SELECT EXISTS(SELECT 1 FROM \"{}\")",
-                table.replace('"', "\"\"")
-            );
+            let sql = format!("SELECT EXISTS(SELECT 1 FROM \"{}\")", table.replace('"', "\"\""));
             state.has_rows = self.0.query_row(&sql, [], |row| row.get(0)).expect("rows");
         }
         state
@@ -166,10 +153,7 @@ impl Db {
         let rows = sql.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)));
         let rows = rows.expect("catalogue").map(|row| {
             let (name, bytes): (String, Vec<u8>) = row.expect("row");
-            (
-                name.to_ascii_lowercase(),
-                catalogue::decode_field(&bytes).expect("a field"),
-            )
+            (name.to_ascii_lowercase(), catalogue::decode_field(&bytes).expect("a field"))
         });
         rows.collect()
     }
@@ -185,11 +169,7 @@ impl Db {
         let mut statement = self.0.prepare(sql).expect(sql);
         let columns: Vec<_> = statement
             .column_names()
-            .iter()
-            .map(|name| ReadColumn {
-                name: name.to_owned(),
-                field: field(name),
-            })
+            .map(|name| ReadColumn { name: name.to_owned(), field: field(name) })
             .collect();
         let count = columns.len();
         let mut reader = BatchReader::new(columns)?;
@@ -222,10 +202,7 @@ impl Db {
 /// What comes back of a frame that is appended to a new table, and what was changed on the way.
 pub fn round_trip(frame: &Frame, lossy: Lossy) -> Result<(RecordBatch, BTreeMap<String, u64>)> {
     let db = Db::new();
-    let options = AppendOptions {
-        lossy,
-        ..AppendOptions::default()
-    };
+    let options = AppendOptions { lossy, ..AppendOptions::default() };
     let coerced = db.append("t", frame, &options)?;
     Ok((db.read("t")?, coerced))
 }

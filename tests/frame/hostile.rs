@@ -37,11 +37,7 @@ fn use_up(bytes: &[u8]) {
     let frame = match Frame::decode(Buffer::from_slice_ref(bytes)) {
         Ok(frame) => frame,
         Err(error) => {
-            let codes = [
-                Code::InvalidFrame,
-                Code::UnsupportedType,
-                Code::InvalidArgument,
-            ];
+            let codes = [Code::InvalidFrame, Code::UnsupportedType, Code::InvalidArgument];
             assert!(codes.contains(&error.code), "{error}");
             return;
         }
@@ -94,10 +90,7 @@ fn no_cut_panics() {
 
 #[test]
 fn no_flip_panics() {
-    let flips = std::env::var("FRAMELOCK_FUZZ")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(1_000);
+    let flips = std::env::var("FRAMELOCK_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000);
     for (seed, (name, bytes)) in samples::all().into_iter().enumerate() {
         let mut rng = Rng(0x9e37_79b9_7f4a_7c15 ^ (seed as u64 + 1));
         let mut hostile = bytes.clone();
@@ -142,9 +135,7 @@ fn a_bomb_is_refused_before_it_goes_off() {
     let zeros: ArrayRef = Arc::new(Int64Array::from(vec![0; 1 << 20]));
     for compression in [CompressionType::ZSTD, CompressionType::LZ4_FRAME] {
         let batch = RecordBatch::try_from_iter([("c", Arc::clone(&zeros))]).unwrap();
-        let options = IpcWriteOptions::default()
-            .try_with_compression(Some(compression))
-            .unwrap();
+        let options = IpcWriteOptions::default().try_with_compression(Some(compression)).unwrap();
         let mut writer =
             StreamWriter::try_new_with_options(Vec::new(), &batch.schema(), options).unwrap();
         // The honest ones add up to more than a frame of this size may ask for.
@@ -194,9 +185,7 @@ fn growing_a_dictionary_without_end_is_refused() {
     let options = IpcWriteOptions::default().with_dictionary_handling(DictionaryHandling::Delta);
     let schema = batches[0].schema();
     let mut writer = StreamWriter::try_new_with_options(Vec::new(), &schema, options).unwrap();
-    batches
-        .iter()
-        .for_each(|batch| writer.write(batch).unwrap());
+    batches.iter().for_each(|batch| writer.write(batch).unwrap());
     let bytes = writer.into_inner().unwrap();
     let error = Frame::decode(Buffer::from(bytes)).unwrap_err();
     assert!(error.message.contains("memory"), "{error}");
@@ -204,14 +193,7 @@ fn growing_a_dictionary_without_end_is_refused() {
 
 #[test]
 fn nonsense_is_refused_with_a_code() {
-    for bytes in [
-        &b""[..],
-        b"ARROW1",
-        b"ARROW1\0\0",
-        b"SQLite format 3\0",
-        &[0; 64],
-        &[0xff; 64],
-    ] {
+    for bytes in [&b""[..], b"ARROW1", b"ARROW1\0\0", b"SQLite format 3\0", &[0; 64], &[0xff; 64]] {
         let error = Frame::decode(Buffer::from_slice_ref(bytes)).unwrap_err();
         assert_eq!(error.code, Code::InvalidFrame, "{bytes:?}");
     }
@@ -227,10 +209,7 @@ fn unions_and_twins_are_refused_by_name() {
     let mut writer = FileWriter::try_new(Vec::new(), &batch.schema()).unwrap();
     writer.write(&batch).unwrap();
     let error = Frame::decode(Buffer::from(writer.into_inner().unwrap())).unwrap_err();
-    assert_eq!(
-        (error.code, error.column.as_deref()),
-        (Code::UnsupportedType, Some("u"))
-    );
+    assert_eq!((error.code, error.column.as_deref()), (Code::UnsupportedType, Some("u")));
 
     let ints: ArrayRef = Arc::new(Int8Array::from(vec![1]));
     let batch = RecordBatch::try_from_iter([("a", Arc::clone(&ints)), ("A", ints)]).unwrap();

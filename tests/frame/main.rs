@@ -4,4 +4,5 @@
 mod edges;
 mod harness;
 mod hostile;
+mod modes;
 mod samples;

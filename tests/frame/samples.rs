@@ -17,33 +17,15 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("flat stream", stream(&flat, plain())),
         ("flat file", file(&flat, plain())),
-        (
-            "flat LZ4 stream",
-            stream(&flat, packed(CompressionType::LZ4_FRAME)),
-        ),
+        ("flat LZ4 stream", stream(&flat, packed(CompressionType::LZ4_FRAME))),
         ("flat ZSTD file", file(&flat, packed(CompressionType::ZSTD))),
-        (
-            "text stream",
-            stream(&[text(), text().slice(1, 2)], plain()),
-        ),
-        (
-            "text ZSTD stream",
-            stream(&[text()], packed(CompressionType::ZSTD)),
-        ),
+        ("text stream", stream(&[text(), text().slice(1, 2)], plain())),
+        ("text ZSTD stream", stream(&[text()], packed(CompressionType::ZSTD))),
         ("nested stream", stream(&[nested()], plain())),
-        (
-            "nested file",
-            file(&[nested(), nested().slice(1, 1)], plain()),
-        ),
-        (
-            "nested LZ4 stream",
-            stream(&[nested()], packed(CompressionType::LZ4_FRAME)),
-        ),
+        ("nested file", file(&[nested(), nested().slice(1, 1)], plain())),
+        ("nested LZ4 stream", stream(&[nested()], packed(CompressionType::LZ4_FRAME))),
         ("dictionary stream", stream(&dictionaries(), plain())),
-        (
-            "dictionary delta stream",
-            stream(&dictionaries()[..2], delta()),
-        ),
+        ("dictionary delta stream", stream(&dictionaries()[..2], delta())),
         ("dictionary delta file", file(&dictionaries()[..2], delta())),
     ]
 }
@@ -52,9 +34,7 @@ fn stream(batches: &[RecordBatch], options: IpcWriteOptions) -> Vec<u8> {
     let schema = batches[0].schema();
     let mut writer =
         StreamWriter::try_new_with_options(Vec::new(), &schema, options).expect("a writer");
-    batches
-        .iter()
-        .for_each(|batch| writer.write(batch).expect("a batch"));
+    batches.iter().for_each(|batch| writer.write(batch).expect("a batch"));
     writer.into_inner().expect("a stream")
 }
 
@@ -62,9 +42,7 @@ fn file(batches: &[RecordBatch], options: IpcWriteOptions) -> Vec<u8> {
     let schema = batches[0].schema();
     let mut writer =
         FileWriter::try_new_with_options(Vec::new(), &schema, options).expect("a writer");
-    batches
-        .iter()
-        .for_each(|batch| writer.write(batch).expect("a batch"));
+    batches.iter().for_each(|batch| writer.write(batch).expect("a batch"));
     writer.into_inner().expect("a file")
 }
 
@@ -118,21 +96,12 @@ fn nested() -> RecordBatch {
     let ints: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None, Some(3), Some(4)]));
     let item = || Arc::new(Field::new_list_field(DataType::Int32, true));
     let nulls = || Some(NullBuffer::from(vec![true, false]));
-    let list = ListArray::new(
-        item(),
-        OffsetBuffer::new(vec![0, 2, 4].into()),
-        ints.clone(),
-        nulls(),
-    );
+    let list =
+        ListArray::new(item(), OffsetBuffer::new(vec![0, 2, 4].into()), ints.clone(), nulls());
     let large = OffsetBuffer::new(vec![0_i64, 2, 4].into());
     let large = LargeListArray::new(item(), large, ints.clone(), None);
-    let views = ListViewArray::new(
-        item(),
-        vec![2, 0].into(),
-        vec![2, 3].into(),
-        ints.clone(),
-        nulls(),
-    );
+    let views =
+        ListViewArray::new(item(), vec![2, 0].into(), vec![2, 3].into(), ints.clone(), nulls());
     let large_views = LargeListViewArray::new(
         item(),
         vec![0_i64, 1].into(),
@@ -149,21 +118,16 @@ fn nested() -> RecordBatch {
     map.append(true).expect("a map");
     map.append(false).expect("a map");
     let map = map.finish();
-    let runs = RunArray::try_new(
-        &Int16Array::from(vec![1, 2]),
-        &StringArray::from(vec![Some("a"), None]),
-    );
+    let runs =
+        RunArray::try_new(&Int16Array::from(vec![1, 2]), &StringArray::from(vec![Some("a"), None]));
     let dictionary: DictionaryArray<Int8Type> = [Some("x"), None].into_iter().collect();
     let fields = Fields::from(vec![
         Field::new("l", list.data_type().clone(), true),
         Field::new("m", map.data_type().clone(), true),
         Field::new("d", dictionary.data_type().clone(), true),
     ]);
-    let children: Vec<ArrayRef> = vec![
-        Arc::new(list.clone()),
-        Arc::new(map.clone()),
-        Arc::new(dictionary),
-    ];
+    let children: Vec<ArrayRef> =
+        vec![Arc::new(list.clone()), Arc::new(map.clone()), Arc::new(dictionary)];
     let structs = StructArray::new(fields, children, nulls());
     batch(vec![
         Arc::new(list),
