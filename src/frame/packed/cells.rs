@@ -3,6 +3,7 @@
 use arrow::buffer::Buffer;
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type, TimeUnit};
 
+use super::exact;
 use crate::error::{Code, Error, Result};
 
 /// Tags; `www/client/frames/cells.ts` writes them. 0 is null.
@@ -218,11 +219,9 @@ impl Value<'_> {
 }
 
 fn is_safe_integer(value: Value<'_>) -> bool {
-    const MAX_SAFE: f64 = 9_007_199_254_740_991.0;
+    const MAX_SAFE: u128 = (1 << 53) - 1;
     match value {
-        Value::Number(n) => {
-            n.trunc() == n && n.abs() <= MAX_SAFE && !(n == 0.0 && n.is_sign_negative())
-        }
+        Value::Number(n) => exact::whole(n).is_some_and(|n| n.unsigned_abs() <= MAX_SAFE),
         _ => true,
     }
 }

@@ -35,18 +35,15 @@ pub fn integer<N: TryFrom<i128>>(value: Value<'_>) -> Fit<N> {
 }
 
 /// A number as an integer; −0 is none, and neither are those beyond 2^100, which fit nowhere.
-fn whole(number: f64) -> Option<i128> {
-    let is_whole = number.trunc() == number && number.abs() < 2f64.powi(100);
-    let is_minus_zero = number == 0.0 && number.is_sign_negative();
-    if !is_whole || is_minus_zero {
-        return None;
+pub fn whole(number: f64) -> Option<i128> {
+    // Nearly all of them; a cast there and back is several times faster than trunc.
+    let narrow = number as i64;
+    if narrow as f64 == number && narrow.unsigned_abs() < 1 << 62 {
+        let is_minus_zero = narrow == 0 && number.is_sign_negative();
+        return (!is_minus_zero).then_some(narrow.into());
     }
-    // Nearly all of them, and several times faster.
-    let is_narrow = number.abs() < 2f64.powi(62);
-    Some(match is_narrow {
-        true => i128::from(number as i64),
-        false => number as i128,
-    })
+    let is_whole = number.trunc() == number && number.abs() < 2f64.powi(100);
+    is_whole.then_some(number as i128)
 }
 
 /// Into a float64. NaN passes: what becomes of it is for the rules of the column to say.
@@ -109,16 +106,12 @@ fn instant<N: TryFrom<i128>>(value: Value<'_>, up: i64, down: i64) -> Fit<N> {
     let Value::Date(ms) = value else {
         return Err(Misfit::Kind);
     };
-    let is_date = ms.trunc() == ms && ms.abs() <= FARTHEST_MS;
-    let ms = if is_date {
-        ms as i64
-    } else {
-        return Err(Misfit::Lossy);
-    };
-    if ms % down != 0 {
+    let whole = ms as i64;
+    let is_date = whole as f64 == ms && ms.abs() <= FARTHEST_MS;
+    if !is_date || whole % down != 0 {
         return Err(Misfit::Lossy);
     }
-    N::try_from(i128::from(ms / down) * i128::from(up)).map_err(|_| Misfit::Lossy)
+    N::try_from(i128::from(whole / down) * i128::from(up)).map_err(|_| Misfit::Lossy)
 }
 
 /// Into a decimal, unscaled. A number counts as the binary fraction that it is: 0.5 has a decimal
