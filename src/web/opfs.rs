@@ -125,11 +125,11 @@ impl DatabaseFiles {
         Ok(DatabaseFiles { database, journal })
     }
 
-    /// Opens both; the first is closed again when the second is refused.
+    /// Opens both at once; one is closed again when the other is refused.
     pub async fn open(&self, mode: Mode) -> FileResult<Handles> {
-        let database = open(&self.database, mode).await?;
-        let journal = open(&self.journal, mode).await?;
-        Ok(Handles { database: Box::new(database), journal: Box::new(journal) })
+        let (database, journal) = (start(&self.database, mode), start(&self.journal, mode));
+        let (database, journal) = (finish(database).await, finish(journal).await);
+        Ok(Handles { database: Box::new(database?), journal: Box::new(journal?) })
     }
 
     /// The first bytes of the database, read without any lock.
@@ -148,16 +148,24 @@ fn has_method(object: &JsValue, name: &str) -> bool {
     Reflect::get(object, &name.into()).is_ok_and(|f| f.is_function())
 }
 
+/// Opens an access handle.
 pub(super) async fn open(file: &FileSystemFileHandle, mode: Mode) -> FileResult<OpfsFile> {
-    let promise = match mode {
-        Mode::Exclusive => file.create_sync_access_handle(),
+    finish(start(file, mode)).await
+}
+
+fn start(file: &FileSystemFileHandle, mode: Mode) -> std::result::Result<js_sys::Promise, JsValue> {
+    match mode {
+        Mode::Exclusive => Ok(file.create_sync_access_handle()),
         Mode::Shared => {
             let options = Object::new();
-            let set = Reflect::set(&options, &"mode".into(), &"read-only".into());
-            let file: &ModeHandle = file.unchecked_ref();
-            set.and_then(|_| file.create_with(&options)).map_err(|e| file_error(&e))?
+            Reflect::set(&options, &"mode".into(), &"read-only".into())?;
+            file.unchecked_ref::<ModeHandle>().create_with(&options)
         }
-    };
+    }
+}
+
+async fn finish(started: std::result::Result<js_sys::Promise, JsValue>) -> FileResult<OpfsFile> {
+    let promise = started.map_err(|e| file_error(&e))?;
     let handle: FileSystemSyncAccessHandle = await_as(promise).await.map_err(|e| file_error(&e))?;
     Ok(OpfsFile { handle, at: FileSystemReadWriteOptions::new() })
 }
