@@ -153,20 +153,23 @@ pub(super) async fn open(file: &FileSystemFileHandle, mode: Mode) -> FileResult<
     finish(start(file, mode)).await
 }
 
-fn start(file: &FileSystemFileHandle, mode: Mode) -> std::result::Result<js_sys::Promise, JsValue> {
-    match mode {
-        Mode::Exclusive => Ok(file.create_sync_access_handle()),
+/// Starts opening. The future listens from now on, so that a refusal which comes before it is
+/// awaited does not count as unhandled.
+fn start(file: &FileSystemFileHandle, mode: Mode) -> std::result::Result<JsFuture, JsValue> {
+    let promise = match mode {
+        Mode::Exclusive => file.create_sync_access_handle(),
         Mode::Shared => {
             let options = Object::new();
             Reflect::set(&options, &"mode".into(), &"read-only".into())?;
-            file.unchecked_ref::<ModeHandle>().create_with(&options)
+            file.unchecked_ref::<ModeHandle>().create_with(&options)?
         }
-    }
+    };
+    Ok(promise.into())
 }
 
-async fn finish(started: std::result::Result<js_sys::Promise, JsValue>) -> FileResult<OpfsFile> {
-    let promise = started.map_err(|e| file_error(&e))?;
-    let handle: FileSystemSyncAccessHandle = await_as(promise).await.map_err(|e| file_error(&e))?;
+async fn finish(started: std::result::Result<JsFuture, JsValue>) -> FileResult<OpfsFile> {
+    let opening = started.map_err(|e| file_error(&e))?;
+    let handle = opening.await.map_err(|e| file_error(&e))?.unchecked_into();
     Ok(OpfsFile { handle, at: FileSystemReadWriteOptions::new() })
 }
 
