@@ -14,8 +14,9 @@ use super::convert::fit;
 use super::ident::{check_columns, check_table_name, fold, quote};
 use super::options::{AppendOptions, ExtraColumns, Match, MissingColumns, Mode};
 use super::storage::{Affinity, Encoding, Storage, read_back_type};
+pub use super::table::{TableColumn, TableKind, TableState};
 use super::types::{self, ColumnType};
-use super::{catalogue, target};
+use super::{catalogue, keys, target};
 use crate::error::{Code, Error, Result};
 
 /// The most parameters of one statement, SQLite's default.
@@ -23,57 +24,6 @@ const MAX_PARAMETERS: usize = 32_766;
 
 /// Rows of one statement: 100 measured best (design 3).
 const ROWS_PER_STATEMENT: usize = 100;
-
-/// What a name stands for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum TableKind {
-    /// An ordinary table.
-    #[default]
-    Table,
-    /// A view: it has no rows of its own.
-    View,
-    /// A virtual table, or one that belongs to one.
-    Virtual,
-}
-
-/// A table as it is now: the store reads it from `pragma_table_list`, `pragma_table_xinfo`,
-/// `pragma_index_list` and the catalogue. The default is a table that does not exist.
-#[derive(Debug, Clone, Default)]
-pub struct TableState {
-    /// Whether something has the name.
-    pub exists: bool,
-    /// What that is.
-    pub kind: TableKind,
-    /// Whether it was made with `STRICT`.
-    pub strict: bool,
-    /// Whether it was made with `WITHOUT ROWID`.
-    pub without_rowid: bool,
-    /// Whether it has at least one row.
-    pub has_rows: bool,
-    /// Its columns, in order; hidden ones are left out, generated ones are not.
-    pub columns: Vec<TableColumn>,
-    /// The columns of each unique index that is neither partial nor on an expression.
-    pub unique: Vec<Vec<String>>,
-}
-
-/// A column as it is now.
-#[derive(Debug, Clone, Default)]
-pub struct TableColumn {
-    /// Its name.
-    pub name: String,
-    /// Its declared type, as it stands in the DDL; may be empty.
-    pub declared: String,
-    /// Whether it has `NOT NULL`.
-    pub not_null: bool,
-    /// Whether it has a `DEFAULT`.
-    pub has_default: bool,
-    /// Its place in the primary key, from 1; 0 when it is not in it.
-    pub primary_key: u32,
-    /// Whether it is computed.
-    pub generated: bool,
-    /// Its catalogue field.
-    pub field: Option<Field>,
-}
 
 /// What is to be done for a frame.
 #[derive(Debug, Clone, PartialEq)]
@@ -192,7 +142,7 @@ impl Planner<'_> {
         let mut columns = Vec::new();
         let mut catalogue = Vec::new();
         let mut definitions = Vec::new();
-        let key = self.key_in_frame()?;
+        let key = keys::in_frame(self.schema, self.options)?;
         for (frame_index, field) in self.schema.fields().iter().enumerate() {
             let (data_type, iso8601) = self.wanted(field)?;
             let storage =
@@ -215,7 +165,7 @@ impl Planner<'_> {
         let key: Vec<_> =
             key.iter().map(|index| self.schema.field(*index).name().clone()).collect();
         if !key.is_empty() {
-            definitions.push(format!("PRIMARY KEY({})", list(&key)));
+            definitions.push(format!("PRIMARY KEY({})", keys::list(&key)));
         }
         let mut ddl = Vec::new();
         if self.state.exists {
@@ -224,7 +174,7 @@ impl Planner<'_> {
         ddl.push(format!("CREATE TABLE {}({})", quote(self.table), definitions.join(", ")));
         Ok(Plan {
             ddl,
-            conflict: self.conflict(&key, &columns),
+            conflict: keys::conflict(self.options.mode, &key, &columns),
             columns,
             drop_catalogue: true,
             catalogue,
@@ -265,7 +215,8 @@ impl Planner<'_> {
                 self.missing(column, &mut plan).map_err(|error| error.in_column(&column.name))?;
             }
         }
-        plan.conflict = self.conflict(&self.key_in_table(&plan)?, &plan.columns);
+        let key = keys::in_table(self.state, self.options, &plan.columns)?;
+        plan.conflict = keys::conflict(self.options.mode, &key, &plan.columns);
         Ok(plan)
     }
 
@@ -321,7 +272,7 @@ impl Planner<'_> {
             frame_index,
             name: column.name.clone(),
             storage,
-            row_id: self.is_row_id(column),
+            row_id: self.state.is_row_id(column),
         })
     }
 
@@ -358,7 +309,7 @@ impl Planner<'_> {
         if self.options.missing_columns == MissingColumns::Error {
             return Err(mismatch("the frame does not have this column"));
         }
-        if column.has_default || self.is_row_id(column) {
+        if column.has_default || self.state.is_row_id(column) {
             return Ok(());
         }
         if column.not_null {
@@ -396,82 +347,6 @@ impl Planner<'_> {
             }
         }
     }
-
-    /// Whether a column is the row id itself: the one `INTEGER PRIMARY KEY` of a rowid table.
-    fn is_row_id(&self, column: &TableColumn) -> bool {
-        let keys = self.state.columns.iter().filter(|column| column.primary_key > 0);
-        column.primary_key > 0
-            && keys.count() == 1
-            && !self.state.without_rowid
-            && column.declared.eq_ignore_ascii_case("INTEGER")
-    }
-
-    /// The key's columns in a frame that makes its table.
-    fn key_in_frame(&self) -> Result<Vec<usize>> {
-        let mut key = Vec::new();
-        for name in self.options.key.iter().flatten() {
-            let fields = self.schema.fields();
-            let index = fields.iter().position(|field| fold(field.name()) == fold(name));
-            match index {
-                None => {
-                    return Err(mismatch("the frame does not have this key column").in_column(name));
-                }
-                Some(index) if key.contains(&index) => {
-                    return Err(argument("key names a column twice").in_column(name));
-                }
-                Some(index) => key.push(index),
-            }
-        }
-        if key.is_empty() && matches!(self.options.mode, Mode::Upsert | Mode::Ignore) {
-            return Err(argument("key must name the columns that identify a row"));
-        }
-        Ok(key)
-    }
-
-    /// The key's columns in a table that is there, all of them written by the plan and unique.
-    fn key_in_table(&self, plan: &Plan) -> Result<Vec<String>> {
-        if !matches!(self.options.mode, Mode::Upsert | Mode::Ignore) {
-            return Ok(Vec::new());
-        }
-        let mut primary: Vec<_> =
-            self.state.columns.iter().filter(|column| column.primary_key > 0).collect();
-        primary.sort_by_key(|column| column.primary_key);
-        let primary: Vec<_> = primary.iter().map(|column| column.name.clone()).collect();
-        let key = self.options.key.clone().unwrap_or_else(|| primary.clone());
-        if key.is_empty() {
-            return Err(argument("the table has no primary key, so key must name the columns"));
-        }
-        for name in &key {
-            if !plan.columns.iter().any(|column| fold(&column.name) == fold(name)) {
-                return Err(mismatch("the frame does not have this key column").in_column(name));
-            }
-        }
-        let set = |names: &[String]| names.iter().map(|name| fold(name)).collect::<BTreeSet<_>>();
-        let wanted = set(&key);
-        if set(&primary) != wanted && !self.state.unique.iter().any(|names| set(names) == wanted) {
-            return Err(mismatch(format!(
-                "rows are not unique by {}; CREATE UNIQUE INDEX would make them so",
-                list(&key)
-            )));
-        }
-        Ok(key)
-    }
-
-    fn conflict(&self, key: &[String], columns: &[PlannedColumn]) -> String {
-        let in_key = |name: &str| key.iter().any(|key| fold(key) == fold(name));
-        let set: Vec<_> = columns
-            .iter()
-            .filter(|column| !in_key(&column.name))
-            .map(|column| format!("{0}=excluded.{0}", quote(&column.name)))
-            .collect();
-        match self.options.mode {
-            Mode::Upsert if !set.is_empty() => {
-                format!(" ON CONFLICT({}) DO UPDATE SET {}", list(key), set.join(","))
-            }
-            Mode::Upsert | Mode::Ignore => format!(" ON CONFLICT({}) DO NOTHING", list(key)),
-            _ => String::new(),
-        }
-    }
 }
 
 /// A field as the catalogue has it: with the type that is read back, and how that is stored.
@@ -486,15 +361,10 @@ fn typed(field: &Field, storage: &Storage) -> Field {
     }
 }
 
-fn list(names: &[String]) -> String {
-    let names: Vec<_> = names.iter().map(|name| quote(name)).collect();
-    names.join(",")
-}
-
-fn argument(why: &str) -> Error {
+pub(super) fn argument(why: &str) -> Error {
     Error::new(Code::InvalidArgument, why)
 }
 
-fn mismatch(why: impl Into<String>) -> Error {
+pub(super) fn mismatch(why: impl Into<String>) -> Error {
     Error::new(Code::SchemaMismatch, why)
 }

@@ -5,4 +5,5 @@ mod edges;
 mod harness;
 mod hostile;
 mod modes;
+mod random;
 mod samples;

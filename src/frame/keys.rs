@@ -1,0 +1,86 @@
+//! The columns that identify a row, for upsert and ignore.
+
+use std::collections::BTreeSet;
+
+use arrow::datatypes::Schema;
+
+use super::ident::{fold, quote};
+use super::options::{AppendOptions, Mode};
+use super::plan::{PlannedColumn, argument, mismatch};
+use super::table::TableState;
+use crate::error::Result;
+
+/// The key's columns in a frame that makes its table.
+pub fn in_frame(schema: &Schema, options: &AppendOptions) -> Result<Vec<usize>> {
+    let mut key = Vec::new();
+    for name in options.key.iter().flatten() {
+        let fields = schema.fields();
+        let index = fields.iter().position(|field| fold(field.name()) == fold(name));
+        match index {
+            None => {
+                return Err(mismatch("the frame does not have this key column").in_column(name));
+            }
+            Some(index) if key.contains(&index) => {
+                return Err(argument("key names a column twice").in_column(name));
+            }
+            Some(index) => key.push(index),
+        }
+    }
+    if key.is_empty() && matches!(options.mode, Mode::Upsert | Mode::Ignore) {
+        return Err(argument("key must name the columns that identify a row"));
+    }
+    Ok(key)
+}
+
+/// The key's columns in a table that is there, all of them written by the plan and unique.
+pub fn in_table(
+    state: &TableState,
+    options: &AppendOptions,
+    columns: &[PlannedColumn],
+) -> Result<Vec<String>> {
+    if !matches!(options.mode, Mode::Upsert | Mode::Ignore) {
+        return Ok(Vec::new());
+    }
+    let primary = state.primary_key();
+    let key = options.key.clone().unwrap_or_else(|| primary.clone());
+    if key.is_empty() {
+        return Err(argument("the table has no primary key, so key must name the columns"));
+    }
+    for name in &key {
+        if !columns.iter().any(|column| fold(&column.name) == fold(name)) {
+            return Err(mismatch("the frame does not have this key column").in_column(name));
+        }
+    }
+    let set = |names: &[String]| names.iter().map(|name| fold(name)).collect::<BTreeSet<_>>();
+    let wanted = set(&key);
+    if set(&primary) != wanted && !state.unique.iter().any(|names| set(names) == wanted) {
+        return Err(mismatch(format!(
+            "rows are not unique by {}; CREATE UNIQUE INDEX would make them so",
+            list(&key)
+        )));
+    }
+    Ok(key)
+}
+
+/// What follows an insert's values.
+pub fn conflict(mode: Mode, key: &[String], columns: &[PlannedColumn]) -> String {
+    let in_key = |name: &str| key.iter().any(|key| fold(key) == fold(name));
+    let set: Vec<_> = columns
+        .iter()
+        .filter(|column| !in_key(&column.name))
+        .map(|column| format!("{0}=excluded.{0}", quote(&column.name)))
+        .collect();
+    match mode {
+        Mode::Upsert if !set.is_empty() => {
+            format!(" ON CONFLICT({}) DO UPDATE SET {}", list(key), set.join(","))
+        }
+        Mode::Upsert | Mode::Ignore => format!(" ON CONFLICT({}) DO NOTHING", list(key)),
+        _ => String::new(),
+    }
+}
+
+/// Names, quoted, with commas between them.
+pub fn list(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| quote(name)).collect();
+    names.join(",")
+}
