@@ -13,7 +13,7 @@ const HOLD_MS = 5000;
 /** How often the lock's holder is looked up: other tabs take it without an event here. */
 const STATUS_MS = 400;
 /** Every drawing reads the table under a shared lease, which writers wait for: seldom while many commits come. */
-const chartRestMs = (tookMs) => Math.min(1000, Math.max(250, tookMs * 4));
+const chartRestMs = (tookMs) => Math.min(2000, Math.max(250, tookMs * 4));
 
 const ui = Object.fromEntries([...document.querySelectorAll('[id]')].map((found) => [found.id, found]));
 
@@ -36,7 +36,9 @@ function say(text) {
 
 function showError(error) {
   ui['alert-code'].textContent = error.code ?? error.name;
-  ui['alert-text'].textContent = error.message;
+  const { column, message } = error;
+  ui['alert-text'].textContent =
+    column === undefined || message.includes(column) ? message : `${message} (column ${column})`;
   ui.alert.hidden = false;
 }
 
@@ -164,9 +166,11 @@ async function runJob(request, part) {
     setRunning(false);
     refresh();
   }
+  const rows = `${count(job.rows)} rows`;
   const rate = count(Math.round((job.rows / job.ms) * 1000));
-  const done = `${count(job.rows)} rows in ${milliseconds(job.ms)}, ${rate} rows/s`;
-  say({ done: `${done}.`, stopped: `Stopped after ${done}.`, failed: `Failed after ${done}.` }[job.state]);
+  if (job.state === 'done') say(`${rows} in ${milliseconds(job.ms)}, ${rate} rows/s.`);
+  else if (job.state === 'stopped') say(`Stopped after ${rows}.`);
+  else say(`Failed with ${ui['alert-code'].textContent} after ${rows}.`);
 }
 
 /** Notes a receipt, and for a queued frame also when it was applied. */

@@ -34,7 +34,10 @@ export function summarize(outcomes) {
   const paths = new Set([...LADDER, ...outcomes.map(({ path }) => path)]);
   return [...paths].map((path) => {
     const those = outcomes.filter((outcome) => outcome.path === path);
-    const waits = those.map((outcome) => outcome.waitedMs).sort((a, b) => a - b);
+    const waits = those
+      .filter(({ attempts }) => attempts.length)
+      .map((outcome) => outcome.waitedMs)
+      .sort((a, b) => a - b);
     return {
       path,
       code: those[0]?.code,
@@ -47,7 +50,11 @@ export function summarize(outcomes) {
   });
 }
 
-const badge = (path, code) => element('span', { class: `badge ${code ? 'error' : path}` }, path);
+/** A path or an error's code, which may break after an underscore. */
+function badge(path, code) {
+  const words = path.split('_').flatMap((word, i) => (i ? ['_', element('wbr'), word] : [word]));
+  return element('span', { class: `badge ${code ? 'error' : path}` }, ...words);
+}
 
 /** "busy 201 ms · committed 0.4 ms"; attempts of the lower rungs say their path. */
 function attemptsText({ attempts, message }) {
