@@ -2,10 +2,7 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{
-    ArrayData, ArrayRef, BinaryViewBuilder, BooleanBufferBuilder, StringViewBuilder, make_array,
-};
-use arrow::buffer::{Buffer, NullBuffer};
+use arrow::array::{BinaryViewBuilder, BooleanBufferBuilder, StringViewBuilder};
 use arrow::datatypes::*;
 
 use super::cell::Cell;
@@ -31,9 +28,9 @@ pub struct Builder {
     pub(super) data_type: DataType,
     pub(super) values: Values,
     /// Whether each row has a value; grown on the first null only.
-    valid: Vec<bool>,
-    rows: usize,
-    nulls: usize,
+    pub(super) valid: Vec<bool>,
+    pub(super) rows: usize,
+    pub(super) nulls: usize,
 }
 
 /// The values by their physical type. A null has a value too, of no meaning.
@@ -351,71 +348,6 @@ impl Builder {
         self.count_valid();
         Ok(())
     }
-
-    /// The array.
-    ///
-    /// # Errors
-    /// `INVALID_FRAME` when Arrow refuses it, which would be a bug here.
-    pub fn finish(self) -> Result<ArrayRef> {
-        let masked = self.nulls > 0 && self.data_type != DataType::Null;
-        let nulls = masked.then(|| NullBuffer::from(self.valid));
-        let (data_type, rows) = (self.data_type, self.rows);
-        let whole = |data_type: DataType, buffers: Vec<Buffer>, children: Vec<ArrayData>| {
-            ArrayData::builder(data_type)
-                .len(rows)
-                .nulls(nulls.clone())
-                .buffers(buffers)
-                .child_data(children)
-                .build()
-                .map(make_array)
-                .map_err(|error| Error::new(Code::InvalidFrame, error.to_string()))
-        };
-        let buffers = match self.values {
-            Values::Null => vec![],
-            Values::Bool(mut values) => vec![values.finish().into_inner()],
-            Values::I8(values) => vec![Buffer::from_vec(values)],
-            Values::I16(values) => vec![Buffer::from_vec(values)],
-            Values::I32(values) => vec![Buffer::from_vec(values)],
-            Values::I64(values) => vec![Buffer::from_vec(values)],
-            Values::U8(values) => vec![Buffer::from_vec(values)],
-            Values::U16(values) => vec![Buffer::from_vec(values)],
-            Values::U32(values) => vec![Buffer::from_vec(values)],
-            Values::U64(values) => vec![Buffer::from_vec(values)],
-            Values::F16(values) => vec![Buffer::from_vec(values)],
-            Values::F32(values) => vec![Buffer::from_vec(values)],
-            Values::F64(values) => vec![Buffer::from_vec(values)],
-            Values::I128(values) => vec![Buffer::from_vec(values)],
-            Values::I256(values) => vec![Buffer::from_vec(values)],
-            Values::DayTime(values) => vec![Buffer::from_vec(values)],
-            Values::MonthDayNano(values) => vec![Buffer::from_vec(values)],
-            Values::FixedBytes(bytes, _) => vec![Buffer::from_vec(bytes)],
-            Values::Bytes(bytes, ends) => {
-                vec![offsets(&data_type, &ends), Buffer::from_vec(bytes)]
-            }
-            Values::TextView(mut values) => return Ok(std::sync::Arc::new(values.finish())),
-            Values::BlobView(mut values) => return Ok(std::sync::Arc::new(values.finish())),
-            Values::List(ends, items) => {
-                let buffers = list_buffers(&data_type, &ends);
-                return whole(data_type, buffers, vec![items.finish()?.to_data()]);
-            }
-            Values::FixedList(items, _) => {
-                return whole(data_type, vec![], vec![items.finish()?.to_data()]);
-            }
-            Values::Struct(children) => {
-                let children = children.into_iter().map(|child| Ok(child.finish()?.to_data()));
-                let children = children.collect::<Result<_>>()?;
-                return whole(data_type, vec![], children);
-            }
-            Values::Dictionary(keys, dictionary) => {
-                let (key_type, keys) = key_buffer(&data_type, &keys, dictionary.values.rows)?;
-                let values = dictionary.values.finish()?;
-                let data_type =
-                    DataType::Dictionary(Box::new(key_type), Box::new(values.data_type().clone()));
-                return whole(data_type, vec![keys], vec![values.to_data()]);
-            }
-        };
-        whole(data_type, buffers, vec![])
-    }
 }
 
 impl Dictionary {
@@ -450,62 +382,4 @@ fn identity(cell: &Cell<'_>) -> Option<Vec<u8>> {
 /// Equal, or both NaN.
 fn same(a: f64, b: f64) -> bool {
     a == b || (a.is_nan() && b.is_nan())
-}
-
-/// Offsets from ends: 0 first, in the width of the type.
-fn offsets(data_type: &DataType, ends: &[usize]) -> Buffer {
-    use DataType::*;
-    let all = std::iter::once(&0).chain(ends);
-    match data_type {
-        LargeUtf8 | LargeBinary | LargeList(_) => all.map(|end| *end as i64).collect(),
-        _ => all.map(|end| *end as i32).collect(),
-    }
-}
-
-fn list_buffers(data_type: &DataType, ends: &[usize]) -> Vec<Buffer> {
-    let starts = std::iter::once(&0).chain(ends);
-    let sizes = ends.iter().zip(starts.clone()).map(|(end, start)| end - start);
-    match data_type {
-        DataType::ListView(_) => vec![
-            starts.take(ends.len()).map(|start| *start as i32).collect(),
-            sizes.map(|size| size as i32).collect(),
-        ],
-        DataType::LargeListView(_) => vec![
-            starts.take(ends.len()).map(|start| *start as i64).collect(),
-            sizes.map(|size| size as i64).collect(),
-        ],
-        _ => vec![offsets(data_type, ends)],
-    }
-}
-
-/// The keys in the dictionary's own key type, or, when it has more values than that counts, in the
-/// next wider one of the same sign: several frames together may have more than each alone.
-fn key_buffer(data_type: &DataType, keys: &[usize], values: usize) -> Result<(DataType, Buffer)> {
-    use DataType::*;
-    let own = match data_type {
-        Dictionary(keys, _) => keys.as_ref(),
-        other => other,
-    };
-    let fits = |limit: u64| values as u64 <= limit;
-    let key_type = match own {
-        Int8 if fits(1 << 7) => Int8,
-        Int8 | Int16 if fits(1 << 15) => Int16,
-        Int8 | Int16 | Int32 if fits(1 << 31) => Int32,
-        UInt8 if fits(1 << 8) => UInt8,
-        UInt8 | UInt16 if fits(1 << 16) => UInt16,
-        UInt8 | UInt16 | UInt32 if fits(1 << 32) => UInt32,
-        UInt8 | UInt16 | UInt32 | UInt64 => UInt64,
-        _ => Int64,
-    };
-    let buffer = match key_type {
-        Int8 => keys.iter().map(|key| *key as i8).collect(),
-        Int16 => keys.iter().map(|key| *key as i16).collect(),
-        Int32 => keys.iter().map(|key| *key as i32).collect(),
-        UInt8 => keys.iter().map(|key| *key as u8).collect(),
-        UInt16 => keys.iter().map(|key| *key as u16).collect(),
-        UInt32 => keys.iter().map(|key| *key as u32).collect(),
-        UInt64 => keys.iter().map(|key| *key as u64).collect(),
-        _ => keys.iter().map(|key| *key as i64).collect(),
-    };
-    Ok((key_type, buffer))
 }

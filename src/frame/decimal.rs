@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(rescale(15, 1, shape_of(5, 3)), Ok(Cell::Integer(1500)));
         assert_eq!(rescale(15, 1, shape_of(5, 0)), Err(Cell::Integer(1)));
         assert_eq!(rescale(-15, 0, shape_of(1, 0)), Err(Cell::Integer(-9)));
-        assert_eq!(rescale(1, -127, shape_of(38, 38)).is_err(), true);
+        assert!(rescale(1, -127, shape_of(38, 38)).is_err());
         assert_eq!(rescale(0, -127, shape_of(5, 0)), Ok(Cell::Integer(0)));
         let uint64 = from_integer(u64::MAX.into(), shape_of(20, 0));
         assert_eq!(uint64, Ok(Cell::Text("18446744073709551615".into())));

@@ -7,6 +7,7 @@
 //! whatever the bytes say: in the browser a panic is the end of the worker.
 
 mod build;
+mod build_finish;
 pub mod catalogue;
 pub mod cell;
 pub mod column;

@@ -225,7 +225,9 @@ impl Planner<'_> {
         let columns = &self.state.columns;
         match self.options.matching {
             Match::Position => columns.iter().filter(|column| !column.generated).nth(frame_index),
-            Match::Name => columns.iter().find(|column| fold(&column.name) == fold(field.name())),
+            Match::Name => {
+                columns.iter().find(|column| column.name.eq_ignore_ascii_case(field.name()))
+            }
         }
     }
 
@@ -281,6 +283,9 @@ impl Planner<'_> {
         match self.options.extra_columns {
             ExtraColumns::Error => Err(mismatch("the table does not have this column")),
             ExtraColumns::Drop => Ok(()),
+            ExtraColumns::Add if self.has_column(field.name()) => {
+                Err(mismatch("the table has another column of this name"))
+            }
             ExtraColumns::Add => {
                 let (data_type, iso8601) = self.wanted(field)?;
                 let storage = Storage::new(&data_type, iso8601)?;
@@ -302,6 +307,10 @@ impl Planner<'_> {
                 Ok(())
             }
         }
+    }
+
+    fn has_column(&self, name: &str) -> bool {
+        self.state.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name))
     }
 
     /// A column that the frame does not have.

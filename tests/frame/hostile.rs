@@ -11,10 +11,13 @@ use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{DictionaryHandling, FileWriter, IpcWriteOptions, StreamWriter};
 use framelock::error::Code;
 use framelock::frame::Frame;
+use framelock::frame::cell::Cell;
 use framelock::frame::column::Column;
 use framelock::frame::options::Lossy;
 use framelock::frame::plan::{Plan, TableState};
+use framelock::frame::read::{BatchReader, ReadColumn};
 use framelock::frame::storage::Storage;
+use framelock::frame::types::{self, ColumnType};
 use framelock::frame::values::check_values;
 
 use super::harness::options;
@@ -189,6 +192,67 @@ fn growing_a_dictionary_without_end_is_refused() {
     let bytes = writer.into_inner().unwrap();
     let error = Frame::decode(Buffer::from(bytes)).unwrap_err();
     assert!(error.message.contains("memory"), "{error}");
+}
+
+/// Text that somebody wrote into a column of a type by SQL.
+#[test]
+fn no_text_in_a_typed_column_panics() {
+    let texts = [
+        r#"[1,null,"9007199254740993"]"#,
+        r#"{"a":[["k\u0000\ud83d\ude00é",1.5e300]],"é":"AAE=","d":"x"}"#,
+        r#"[[["k",{"a":null}]],[]]"#,
+        "+12024-02-29T23:59:59.999999999+05:30",
+        "-25:00:00.000",
+        "P-1M2DT-0.000000003S",
+        "-123456789012345678901234567890.50",
+    ];
+    let types = [
+        "list<int64>",
+        "struct<a: map<utf8, float16>, é: binary, d: dictionary<int8, utf8>>",
+        "map<utf8, struct<a: date32>>",
+        "fixed_size_list<decimal256(76, 2), 3>",
+        "large_list_view<dictionary<uint8, list<bool>>>",
+        "timestamp[ns, UTC]",
+        "time64[us]",
+        "date64",
+        "interval[month_day_nano]",
+        "interval[day_time]",
+        "interval[year_month]",
+        "decimal128(38, 2)",
+        "decimal32(5, -2)",
+    ];
+    let mut rng = Rng(7);
+    for name in types {
+        let Ok(ColumnType::Arrow(data_type)) = types::parse(name) else {
+            panic!("{name} is a type");
+        };
+        let field = Field::new("c", data_type, true);
+        for text in texts {
+            for _ in 0..400 {
+                let mut chars: Vec<char> = text.chars().collect();
+                for _ in 0..rng.next(4) {
+                    let at = rng.next(chars.len());
+                    let new =
+                        ['"', '\\', '[', ']', '{', '}', ',', ':', '9', '-', '.', 'é', 'u', 'T'];
+                    match rng.next(3) {
+                        0 => chars.truncate(at),
+                        1 => chars.insert(at, new[rng.next(new.len())]),
+                        _ if at < chars.len() => chars[at] = new[rng.next(new.len())],
+                        _ => {}
+                    }
+                }
+                let text: String = chars.into_iter().collect();
+                let outcome = catch_unwind(AssertUnwindSafe(|| {
+                    let column = ReadColumn { name: "c".into(), field: Some(field.clone()) };
+                    let mut reader = BatchReader::new(vec![column]).expect("a reader");
+                    if reader.push(0, Cell::Text(text.as_str().into())).is_ok() {
+                        let _ = reader.finish();
+                    }
+                }));
+                assert!(outcome.is_ok(), "{text:?} as {name} panics");
+            }
+        }
+    }
 }
 
 #[test]

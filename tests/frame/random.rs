@@ -88,6 +88,7 @@ fn any_type() -> impl Strategy<Value = DataType> {
                 fields.into_iter().map(|(n, t)| Field::new(n, t, true)).collect()
             )),
             (inner.clone(), inner).prop_map(|(k, v)| {
+                let k = if k == Null { Int8 } else { k };
                 let fields = vec![Field::new("key", k, false), Field::new("value", v, true)];
                 Map(Arc::new(Field::new("entries", Struct(fields.into()), false)), false)
             }),
