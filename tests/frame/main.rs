@@ -5,5 +5,6 @@ mod edges;
 mod harness;
 mod hostile;
 mod modes;
+mod pairs;
 mod random;
 mod samples;
