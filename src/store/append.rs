@@ -5,6 +5,7 @@
 //! nothing, by a savepoint of its own.
 
 use super::connection::Store;
+use super::error::is_missing_table;
 use crate::error::{Code, Error, Result};
 use crate::frame::Frame;
 use crate::frame::catalogue;
@@ -289,11 +290,7 @@ impl Store {
                     .optional()
             });
         match found {
-            Err(rusqlite::Error::SqlInputError { ref msg, .. })
-                if msg.contains("no such table") =>
-            {
-                Ok(None)
-            }
+            Err(error) if is_missing_table(&error) => Ok(None),
             other => other.map_err(|e| self.sql_error(e)),
         }
     }

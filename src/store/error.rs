@@ -41,6 +41,17 @@ pub fn from_code(extended: i32, message: String, failure: Option<FileError>) -> 
     error
 }
 
+/// Whether one of our own tables is not there yet. A fresh statement says so when it is prepared; a
+/// cached one, whose table a rollback or an import took away, only when it runs.
+pub fn is_missing_table(error: &rusqlite::Error) -> bool {
+    let message = match error {
+        rusqlite::Error::SqlInputError { msg, .. } => msg,
+        rusqlite::Error::SqliteFailure(_, Some(message)) => message,
+        _ => return false,
+    };
+    message.contains("no such table: _framelock_")
+}
+
 /// A storage failure outside SQLite.
 pub fn from_file(error: FileError) -> Error {
     let code = match error {

@@ -1,6 +1,7 @@
 //! Reading: rows in SQLite's values out to a sink, with the catalogue's types beside them.
 
 use super::connection::{Params, Store, bind};
+use super::error::is_missing_table;
 use crate::error::{Code, Error, Result};
 use crate::frame::catalogue;
 use crate::frame::cell::Cell;
@@ -115,23 +116,19 @@ impl Store {
     /// The catalogue's fields of a table, by column name in ASCII lower case.
     pub(super) fn catalogue_of(&self, table: &str) -> Result<BTreeMap<String, Field>> {
         let conn = self.conn()?;
-        let select = conn.prepare_cached(catalogue::SELECT_SQL);
-        let mut select = match select {
-            Err(rusqlite::Error::SqlInputError { ref msg, .. })
-                if msg.contains("no such table") =>
-            {
-                return Ok(BTreeMap::new());
-            }
+        let read = || {
+            let mut select = conn.prepare_cached(catalogue::SELECT_SQL)?;
+            let rows = select.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<rusqlite::Result<Vec<(String, Vec<u8>)>>>()
+        };
+        let rows = match read() {
+            Err(error) if is_missing_table(&error) => return Ok(BTreeMap::new()),
             other => other.map_err(|e| self.sql_error(e))?,
         };
-        let mut rows = select.query([table]).map_err(|e| self.sql_error(e))?;
-        let mut fields = BTreeMap::new();
-        while let Some(row) = rows.next().map_err(|e| self.sql_error(e))? {
-            let column: String = row.get(0).map_err(|e| self.sql_error(e))?;
-            let bytes: Vec<u8> = row.get(1).map_err(|e| self.sql_error(e))?;
-            fields.insert(fold(&column), catalogue::decode_field(&bytes)?);
-        }
-        Ok(fields)
+        let decode = |(column, bytes): (String, Vec<u8>)| {
+            Ok((fold(&column), catalogue::decode_field(&bytes)?))
+        };
+        rows.into_iter().map(decode).collect()
     }
 
     /// After the schema changed by SQL: forgets the types of tables and columns that are no more.
