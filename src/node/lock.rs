@@ -182,10 +182,13 @@ impl Node {
         }
     }
 
+    /// The write lock, as this handle sees it; reading beside others is not holding it.
     fn lock_status(&self) -> (LockStatus, Option<Origin>) {
         match self.lease.state() {
-            State::Held => (LockStatus::Held, Some(Origin::ThisTab)),
-            State::Free => (LockStatus::Free, None),
+            State::Held if self.lease.mode() == Mode::Exclusive => {
+                (LockStatus::Held, Some(Origin::ThisTab))
+            }
+            State::Held | State::Free => (LockStatus::Free, None),
             State::Waiting { .. } | State::Opening { .. } => (LockStatus::Waiting, None),
         }
     }

@@ -303,10 +303,10 @@ impl Driver {
             if let Storage::Opfs { queue, .. } = &driver.storage {
                 let ours = lock_name(&driver.name);
                 let snapshot = locks::snapshot().await;
-                held = snapshot.held.contains(&ours);
+                held = snapshot.held_alone.contains(&ours);
                 others_wait = snapshot.pending.contains(&ours);
                 foreign_version = snapshot
-                    .held
+                    .held_alone
                     .iter()
                     .any(|lock| *lock != ours && is_version_of(lock, &driver.name));
                 if count_queue {

@@ -135,10 +135,10 @@ pub async fn with_free_lock<T: 'static>(
     Ok(result.take())
 }
 
-/// Who holds and who waits for which locks, by name.
+/// Who holds which locks alone, and who waits for which, by name.
 #[derive(Default)]
 pub struct Snapshot {
-    pub held: Vec<String>,
+    pub held_alone: Vec<String>,
     pub pending: Vec<String>,
 }
 
@@ -147,16 +147,21 @@ pub async fn snapshot() -> Snapshot {
     let Some(Ok(promise)) = LOCKS.with(Clone::clone).map(|locks| locks.query()) else {
         return Snapshot::default();
     };
-    let Ok(answer) = JsFuture::from(promise).await else {
-        return Snapshot::default();
-    };
-    Snapshot { held: names(&answer, "held"), pending: names(&answer, "pending") }
+    let Ok(answer) = JsFuture::from(promise).await else { return Snapshot::default() };
+    let held = infos(&answer, "held");
+    let alone = held.iter().filter(|info| text(info, "mode").as_deref() == Some("exclusive"));
+    Snapshot {
+        held_alone: alone.filter_map(|info| text(info, "name")).collect(),
+        pending: infos(&answer, "pending").iter().filter_map(|info| text(info, "name")).collect(),
+    }
 }
 
-fn names(answer: &JsValue, list: &str) -> Vec<String> {
-    let list = Reflect::get(answer, &list.into()).unwrap_or(JsValue::UNDEFINED);
-    let name = |info: JsValue| Reflect::get(&info, &"name".into()).ok()?.as_string();
-    Array::from(&list).iter().filter_map(name).collect()
+fn infos(answer: &JsValue, list: &str) -> Vec<JsValue> {
+    Array::from(&Reflect::get(answer, &list.into()).unwrap_or(JsValue::UNDEFINED)).to_vec()
+}
+
+fn text(info: &JsValue, key: &str) -> Option<String> {
+    Reflect::get(info, &key.into()).ok()?.as_string()
 }
 
 /// Whether this browser has Web Locks.
