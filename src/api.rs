@@ -65,7 +65,14 @@ impl Handle {
             _ => {}
         }
         match parse_call(op, &args, &buffers) {
-            Ok(call) => self.driver.call(id, call),
+            Ok(call) => {
+                if let (Call::Append { request, .. } | Call::JoinedAppend { request, .. }, true) =
+                    (&call, get(&args, "progress").is_truthy())
+                {
+                    self.driver.watch(id, &request.frame_id);
+                }
+                self.driver.call(id, call);
+            }
             Err(error) => self.driver.refuse(id, &error),
         }
     }

@@ -216,11 +216,8 @@ impl Builder {
         if let Some(shape) = decimal::shape(&self.data_type) {
             // An integer is a decimal's digits where those are stored as an integer, else a number.
             let unscaled = match shape.precision <= super::storage::MAX_INTEGER_DIGITS {
-                true => Some(i256::from_i128(value)).filter(|value| {
-                    let limit = decimal::limit(shape.precision);
-                    *value <= limit && *value >= limit.wrapping_neg()
-                }),
-                false => decimal::parse(&value.to_string(), shape),
+                true => Some(i256::from_i128(value)),
+                false => decimal::parse_wide(&value.to_string(), shape.scale),
             };
             return self.push_unscaled(unscaled.ok_or(Misfit::Value)?);
         }
@@ -282,7 +279,8 @@ impl Builder {
 
     fn push_text(&mut self, text: &str) -> Push {
         if let Some(shape) = decimal::shape(&self.data_type) {
-            return self.push_unscaled(decimal::parse(text, shape).ok_or(Misfit::Value)?);
+            return self
+                .push_unscaled(decimal::parse_wide(text, shape.scale).ok_or(Misfit::Value)?);
         }
         if let Some(kind) = iso::Kind::of(&self.data_type) {
             let count = iso::parse(kind, text).ok_or(Misfit::Value)?;
@@ -310,6 +308,11 @@ impl Builder {
     }
 
     pub(super) fn push_bytes(&mut self, bytes: &[u8]) -> Push {
+        if let Some(shape) = decimal::shape(&self.data_type) {
+            let digits = std::str::from_utf8(bytes).ok();
+            let value = digits.and_then(|digits| decimal::parse_wide(digits, shape.scale));
+            return self.push_unscaled(value.ok_or(Misfit::Value)?);
+        }
         match (&self.data_type, &mut self.values) {
             (DataType::Binary | DataType::LargeBinary, _) => return self.push_raw(bytes),
             (_, Values::BlobView(values)) => {

@@ -50,7 +50,8 @@ enum Source<'a> {
     LargeBinary(&'a LargeBinaryArray),
     BinaryView(&'a BinaryViewArray),
     FixedBinary(&'a FixedSizeBinaryArray),
-    Decimal(Decimals, i8, decimal::Shape),
+    /// Decimals of one shape in a column of another.
+    Decimal(Decimals, decimal::Shape, decimal::Shape),
     YearMonth(ScalarBuffer<i32>),
     DayTime(ScalarBuffer<IntervalDayTime>),
     MonthDayNano(ScalarBuffer<IntervalMonthDayNano>),
@@ -135,8 +136,9 @@ impl<'a> Column<'a> {
         match &self.source {
             Source::Dictionary(keys, values) => values.loss(keys.index(row)),
             Source::Runs(ends, values) => values.loss(ends.index(row)),
-            Source::Decimal(values, from_scale, shape) => {
-                let rescaled = decimal::rescale(values.get(row), *from_scale, *shape);
+            Source::Decimal(_, from, to) if from == to => None,
+            Source::Decimal(values, from, to) => {
+                let rescaled = decimal::rescale(values.get(row), from.scale, *to);
                 rescaled.is_err().then_some(Loss::OutOfRange)
             }
             Source::U64(values) => self.step.apply_integer(values[row].into()).1,
@@ -149,7 +151,7 @@ impl<'a> Column<'a> {
     pub fn may_lose(&self) -> bool {
         match &self.source {
             Source::Dictionary(_, values) | Source::Runs(_, values) => values.may_lose(),
-            Source::Decimal(..) => true,
+            Source::Decimal(_, from, to) => from != to,
             Source::Nested(writer) => writer.may_be_too_long(),
             Source::F64(values) => match self.step {
                 Step::Real { keeps_negative_zero, narrow_to: None } => {
@@ -273,7 +275,7 @@ impl<'a> Source<'a> {
             DataType::Decimal128(..) => values::<Decimal128Type>(array).map(Decimals::D128),
             _ => values::<Decimal256Type>(array).map(Decimals::D256),
         };
-        Some(Source::Decimal(values?, from.scale, to))
+        Some(Source::Decimal(values?, from, to))
     }
 
     fn runs<R: RunEndIndexType>(array: &'a dyn Array, storage: &Storage) -> Result<Option<Self>>
@@ -314,9 +316,9 @@ impl<'a> Source<'a> {
             Source::LargeBinary(values) => Cell::Blob(Cow::Borrowed(values.value(row))),
             Source::BinaryView(values) => Cell::Blob(Cow::Borrowed(values.value(row))),
             Source::FixedBinary(values) => Cell::Blob(Cow::Borrowed(values.value(row))),
-            Source::Decimal(values, from_scale, shape) => {
-                decimal::rescale(values.get(row), *from_scale, *shape)
-                    .unwrap_or_else(|nearest| nearest)
+            Source::Decimal(values, from, to) if from == to => decimal::cell(values.get(row), *to),
+            Source::Decimal(values, from, to) => {
+                decimal::rescale(values.get(row), from.scale, *to).unwrap_or_else(|nearest| nearest)
             }
             Source::YearMonth(values) => text(interval::format_year_month(values[row])),
             Source::DayTime(values) => text(interval::format_day_time(values[row])),

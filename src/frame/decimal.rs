@@ -72,11 +72,17 @@ pub fn rescale(value: i256, from_scale: i8, to: Shape) -> Result<Cell<'static>, 
     }
 }
 
-/// An unscaled value that fits `shape`, as it is stored.
+/// An unscaled value as it is stored. Arrow lets a decimal have more digits than its type says;
+/// where the type's are stored as an integer and these do not fit one, their canonical digits are
+/// stored as a blob, which no column's affinity rewrites.
 pub fn cell(value: i256, shape: Shape) -> Cell<'static> {
-    match value.to_i128().and_then(|value| i64::try_from(value).ok()) {
-        Some(value) if shape.precision <= MAX_INTEGER_DIGITS => Cell::Integer(value),
-        _ => Cell::Text(Cow::Owned(format(value, shape.scale))),
+    let integer = value.to_i128().and_then(|value| i64::try_from(value).ok());
+    match integer {
+        _ if shape.precision > MAX_INTEGER_DIGITS => {
+            Cell::Text(Cow::Owned(format(value, shape.scale)))
+        }
+        Some(integer) => Cell::Integer(integer),
+        None => Cell::Blob(Cow::Owned(format(value, shape.scale).into_bytes())),
     }
 }
 
@@ -84,6 +90,9 @@ pub fn cell(value: i256, shape: Shape) -> Cell<'static> {
 pub fn limit(precision: u8) -> i256 {
     power_of_ten(precision.into()).map(|power| power.wrapping_sub(i256::ONE)).unwrap_or(i256::MAX)
 }
+
+/// The most digits of 256 bits.
+const MAX_DIGITS: usize = 77;
 
 /// Canonical digits.
 pub fn format(value: i256, scale: i8) -> String {
@@ -105,6 +114,12 @@ pub fn format(value: i256, scale: i8) -> String {
 /// Reads digits, canonical or not, as an unscaled value; `None` when they are not a number with
 /// an exact form in `shape`.
 pub fn parse(text: &str, shape: Shape) -> Option<i256> {
+    let limit = limit(shape.precision);
+    parse_wide(text, shape.scale).filter(|value| *value <= limit && *value >= limit.wrapping_neg())
+}
+
+/// As [`parse`], for a value of any number of digits that 256 bits have.
+pub fn parse_wide(text: &str, scale: i8) -> Option<i256> {
     let (negative, text) = match text.strip_prefix('-') {
         Some(text) => (true, text),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -115,7 +130,7 @@ pub fn parse(text: &str, shape: Shape) -> Option<i256> {
         return None;
     }
     // The digits count 10^-fraction.len(); shift them until they count 10^-scale.
-    let shift = i64::from(shape.scale) - fraction.len() as i64;
+    let shift = i64::from(scale) - fraction.len() as i64;
     let digits = match usize::try_from(shift) {
         Ok(zeros) => all + &"0".repeat(zeros),
         Err(_) => {
@@ -134,7 +149,7 @@ pub fn parse(text: &str, shape: Shape) -> Option<i256> {
     if digits.is_empty() {
         return Some(i256::ZERO);
     }
-    if digits.len() > usize::from(shape.precision) {
+    if digits.len() > MAX_DIGITS {
         return None;
     }
     let value = i256::from_string(digits)?;
@@ -182,6 +197,10 @@ mod tests {
             assert_eq!(parse(text, shape_of(4, 2)), value, "{text:?}");
         }
         assert_eq!(parse("99", shape_of(4, -2)), None);
+        assert_eq!(parse_wide(&"9".repeat(77), 0), None);
+        for value in [i256::MAX, i256::MIN] {
+            assert_eq!(parse_wide(&format(value, 3), 3), Some(value));
+        }
     }
 
     #[test]

@@ -274,6 +274,9 @@ fn leaf(data_type: &DataType, cell: Cell<'_>, out: &mut String) {
         (data_type, Cell::Real(value)) => real(data_type, value, out),
         (data_type, Cell::Text(text)) if data_type.is_nested() => out.push_str(&text),
         (_, Cell::Text(text)) => quoted(&text, out),
+        (data_type, Cell::Blob(digits)) if decimal::shape(data_type).is_some() => {
+            number(&String::from_utf8_lossy(&digits), false, out);
+        }
         (_, Cell::Blob(bytes)) => {
             out.push('"');
             BASE64.encode_string(bytes, out);

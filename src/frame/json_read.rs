@@ -125,7 +125,8 @@ impl<'t> Reader<'t> {
             _ => Cow::Borrowed(self.number()?),
         };
         if let Some(shape) = decimal::shape(&data_type) {
-            return builder.push_unscaled(decimal::parse(&token, shape).ok_or(Misfit::Value)?);
+            return builder
+                .push_unscaled(decimal::parse_wide(&token, shape.scale).ok_or(Misfit::Value)?);
         }
         match data_type {
             DataType::Float16 | DataType::Float32 | DataType::Float64 => {

@@ -206,11 +206,12 @@ impl Store {
             conn.execute_batch(statement).map_err(|e| self.sql_error(e))?;
         }
         self.write_catalogue(&request.table, &plan)?;
-        self.insert_rows(&request.table, frame, &plan)?;
+        self.insert_rows(request, frame, &plan)?;
         Ok(Applied { rows: frame.rows, coerced, duplicate: false })
     }
 
-    fn insert_rows(&mut self, table: &str, frame: &Frame, plan: &Plan) -> Result<()> {
+    fn insert_rows(&mut self, request: &AppendRequest, frame: &Frame, plan: &Plan) -> Result<()> {
+        let table = &request.table;
         let per_statement = plan.rows_per_statement();
         let mut first_row = 0;
         for batch in &frame.batches {
@@ -227,6 +228,8 @@ impl Store {
                     return Err(self.blame_row(table, plan, &columns, first_row, done, rows, error));
                 }
                 done += rows;
+                let written = (first_row + done) as u64;
+                self.vfs.slots().os().progress(&request.frame_id, written, frame.rows);
             }
             first_row += batch.num_rows();
         }

@@ -31,12 +31,15 @@ pub enum Mode {
     Exclusive,
 }
 
-/// Time and randomness for SQLite's own use (`random()`, `CURRENT_TIMESTAMP`).
+/// What the store needs of the platform while SQLite runs: time and randomness for SQLite's own use
+/// (`random()`, `CURRENT_TIMESTAMP`), and an ear for progress.
 pub trait Os {
     /// Fills the buffer with random bytes.
     fn random(&self, buffer: &mut [u8]);
     /// UTC milliseconds since 1970-01-01.
     fn epoch_ms(&self) -> i64;
+    /// So many of a frame's rows are written; called often, in the middle of the write.
+    fn progress(&self, _frame_id: &str, _rows: u64, _total_rows: u64) {}
 }
 
 /// The two slots, and what became of the last failed call.
@@ -80,6 +83,11 @@ impl Slots {
     /// The size of the database in bytes.
     pub fn database_bytes(&self) -> u64 {
         self.database.borrow().size()
+    }
+
+    /// The platform.
+    pub fn os(&self) -> &dyn Os {
+        &*self.os
     }
 
     /// The storage failure behind SQLite's last I/O error, once.

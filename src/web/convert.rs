@@ -187,6 +187,17 @@ pub fn post_error(to: &Post, call: u32, error: &Error, attempts: &[Attempt]) {
     post(to, &message, &Array::new());
 }
 
+/// Tells the page how far an append is.
+pub fn post_progress(to: &Post, call: u32, rows: u64, total_rows: u64) {
+    let message = object(&[
+        ("kind", "progress".into()),
+        ("id", call.into()),
+        ("rows", JsValue::from_f64(rows as f64)),
+        ("totalRows", JsValue::from_f64(total_rows as f64)),
+    ]);
+    post(to, &message, &Array::new());
+}
+
 /// Raises an event on the page.
 pub fn post_notice(to: &Post, notice: &Notice) {
     if matches!(notice, Notice::Append(_)) {

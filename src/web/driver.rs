@@ -43,8 +43,21 @@ pub fn epoch_ms() -> f64 {
     js_sys::Date::now()
 }
 
-/// SQLite's time and randomness.
-pub struct BrowserOs;
+/// SQLite's time and randomness, and the progress of appends on to the page.
+struct BrowserOs {
+    post: Post,
+    watched: Rc<RefCell<Watched>>,
+}
+
+/// The appends whose callers want to hear of progress.
+#[derive(Default)]
+struct Watched {
+    calls: BTreeMap<String, u32>,
+    told_ms: f64,
+}
+
+/// Progress is told at most so often.
+const PROGRESS_MS: f64 = 100.0;
 
 impl Os for BrowserOs {
     fn random(&self, buffer: &mut [u8]) {
@@ -55,6 +68,19 @@ impl Os for BrowserOs {
 
     fn epoch_ms(&self) -> i64 {
         epoch_ms() as i64
+    }
+
+    fn progress(&self, frame_id: &str, rows: u64, total_rows: u64) {
+        let mut watched = self.watched.borrow_mut();
+        if watched.calls.is_empty() {
+            return;
+        }
+        let now_ms = performance_now();
+        let due = now_ms - watched.told_ms >= PROGRESS_MS || rows == total_rows;
+        if let (true, Some(call)) = (due, watched.calls.get(frame_id)) {
+            convert::post_progress(&self.post, *call, rows, total_rows);
+            watched.told_ms = now_ms;
+        }
     }
 }
 
@@ -114,6 +140,7 @@ pub struct Driver {
     on_timer: RefCell<Option<Closure<dyn FnMut()>>>,
     on_message: RefCell<Option<Closure<dyn FnMut(MessageEvent)>>>,
     started_ms: RefCell<BTreeMap<u32, f64>>,
+    watched: Rc<RefCell<Watched>>,
     persisted: Cell<bool>,
     node_id: String,
     jobs: RefCell<VecDeque<Job>>,
@@ -133,13 +160,16 @@ impl Driver {
     ) -> Rc<Driver> {
         let in_opfs = matches!(storage, Storage::Opfs { .. });
         let channel = if in_opfs { BroadcastChannel::new(&channel_name(name)).ok() } else { None };
+        let watched = Rc::new(RefCell::new(Watched::default()));
+        let os = BrowserOs { post: post.clone(), watched: watched.clone() };
         let driver = Rc::new(Driver {
             name: name.to_owned(),
             node_id: config.node_id.clone(),
             jobs: RefCell::default(),
             jobs_running: Cell::new(false),
             cursors: RefCell::default(),
-            node: RefCell::new(Node::new(config, Box::new(BrowserOs))),
+            node: RefCell::new(Node::new(config, Box::new(os))),
+            watched,
             storage,
             post,
             channel,
@@ -175,6 +205,11 @@ impl Driver {
     pub fn call(self: &Rc<Self>, id: u32, call: crate::node::Call) {
         self.started_ms.borrow_mut().insert(id, performance_now());
         self.dispatch(Event::Call(id, call));
+    }
+
+    /// The caller of an append wants to hear of its progress.
+    pub fn watch(&self, call: u32, frame_id: &str) {
+        self.watched.borrow_mut().calls.insert(frame_id.to_owned(), call);
     }
 
     /// A call that could not even be read.
@@ -235,6 +270,7 @@ impl Driver {
             }
             Effect::Reply(call, outcome, attempts) => {
                 let started_ms = self.started_ms.borrow_mut().remove(&call);
+                self.watched.borrow_mut().calls.retain(|_, watching| *watching != call);
                 let elapsed_ms = started_ms.map_or(0.0, |at| performance_now() - at);
                 let outcome = outcome.map(|reply| match reply {
                     Reply::Batches(batches) => {

@@ -180,8 +180,8 @@ export interface DatabaseEvents {
   queue: { queued: number; rejected: number };
   /** An append of this handle was given a receipt. */
   append: AppendReceipt;
-  /** The lock changed hands. */
-  status: Status;
+  /** This handle took the write lock, waits for it, or gave it up. */
+  status: Pick<Status, 'lock' | 'holder'>;
 }
 
 /** What a listener of any event may be given. */
