@@ -1,0 +1,180 @@
+//! The faults of the plan: when they strike, and whom.
+
+use crate::client::Purpose;
+use crate::file::{TabId, Trouble};
+use crate::locks::THIEF;
+use crate::world::{Happening, World};
+use framelock::node::{Call, Event};
+
+/// Something that goes wrong.
+#[derive(Debug, Clone, Copy)]
+pub enum Mishap {
+    Kill,
+    KillBetweenEffects,
+    AtFileCall(Trouble),
+    Close,
+    Freeze,
+    Thaw(usize),
+    Hide,
+    Show(TabId),
+    Suspend,
+    Resume(TabId),
+    PowerCut,
+    Theft,
+    TheftEnds,
+}
+
+impl World {
+    /// Draws when the faults of a phase strike.
+    pub fn plan_trouble(&mut self) {
+        let plan = self.plan.clone();
+        let power_cuts = if plan.relaxed > 0.0 { 0.0 } else { plan.power_cuts };
+        let faults = [
+            (plan.kills, Mishap::Kill),
+            (plan.kills_in_effects, Mishap::KillBetweenEffects),
+            (plan.kills_in_call, Mishap::AtFileCall(Trouble::Kill)),
+            (plan.io_errors, Mishap::AtFileCall(Trouble::Io)),
+            (plan.io_stays, Mishap::AtFileCall(Trouble::IoStays)),
+            (plan.quota_errors, Mishap::AtFileCall(Trouble::Quota)),
+            (plan.quota_stays, Mishap::AtFileCall(Trouble::QuotaStays)),
+            (plan.closes, Mishap::Close),
+            (plan.freezes, Mishap::Freeze),
+            (plan.hides, Mishap::Hide),
+            (plan.suspends, Mishap::Suspend),
+            (power_cuts, Mishap::PowerCut),
+            (plan.thefts, Mishap::Theft),
+        ];
+        for (times, mishap) in faults {
+            for _ in 0..times as u64 {
+                let delay_us = self.luck.below((plan.span_ms * 1000.0) as u64);
+                self.after(delay_us, Happening::Mishap(mishap));
+            }
+        }
+    }
+
+    /// Whom it strikes: often the one that holds the lock.
+    fn victim(&mut self) -> Option<TabId> {
+        let holder = self.lock.holders().find(|tab| *tab != THIEF);
+        if holder.is_some() && self.luck.chance(0.5) {
+            return holder;
+        }
+        let tabs: Vec<TabId> = self.tabs.keys().copied().collect();
+        (!tabs.is_empty()).then(|| *self.luck.pick(&tabs))
+    }
+
+    pub fn mishap(&mut self, mishap: Mishap) {
+        let ends = matches!(mishap, Mishap::Thaw(_) | Mishap::Show(_) | Mishap::Resume(_) | Mishap::TheftEnds);
+        if self.calm && !ends {
+            return;
+        }
+        let Some(id) = self.victim() else {
+            return;
+        };
+        self.trace.line(&format!("{mishap:?} strikes t{id}"));
+        let lasts_us = self.luck.between(1000, (self.plan.span_ms * 1000.0) as u64);
+        match mishap {
+            Mishap::Kill => {
+                for id in self.page_of(id) {
+                    self.kill(id, "of itself");
+                }
+            }
+            Mishap::KillBetweenEffects => {
+                let effects = self.luck.below(12);
+                if let Some(tab) = self.tabs.get_mut(&id) {
+                    tab.effects_left = Some(effects);
+                }
+            }
+            Mishap::AtFileCall(trouble) => {
+                let calls = self.luck.between(1, 60);
+                self.count(&format!("{trouble:?} at a file call"));
+                self.tabs[&id].gate.plan(calls, trouble);
+            }
+            Mishap::Close => self.begin_to_close(id),
+            Mishap::Freeze => {
+                for id in self.page_of(id) {
+                    if let Some(tab) = self.tabs.get_mut(&id) {
+                        tab.frozen = true;
+                    }
+                }
+                self.count("frozen");
+                self.after(lasts_us, Happening::Mishap(Mishap::Thaw(self.tabs[&id].page)));
+            }
+            Mishap::Thaw(page) => self.thaw(page),
+            Mishap::Hide => {
+                self.dispatch(id, Event::Hidden(true));
+                self.after(lasts_us, Happening::Mishap(Mishap::Show(id)));
+            }
+            Mishap::Show(id) => self.after(0, Happening::Tell(id, Event::Hidden(false))),
+            Mishap::Suspend => {
+                self.count("suspended");
+                self.dispatch(id, Event::Suspend);
+                self.after(lasts_us, Happening::Mishap(Mishap::Resume(id)));
+            }
+            Mishap::Resume(id) => self.after(0, Happening::Tell(id, Event::Resume)),
+            Mishap::PowerCut => self.power_cut(),
+            Mishap::Theft => {
+                if self.lock.holders().any(|tab| tab == THIEF) {
+                    return;
+                }
+                self.count("theft");
+                for (tab, id) in self.lock.steal() {
+                    let delay_us = self.latency_us(20, 400);
+                    self.after(delay_us, Happening::Tell(tab, Event::LockLost(id)));
+                }
+                self.after(self.luck.clone().between(1000, 300_000), Happening::Mishap(Mishap::TheftEnds));
+            }
+            Mishap::TheftEnds => {
+                self.lock.end(THIEF, 0);
+                self.grant();
+            }
+        }
+    }
+
+    fn begin_to_close(&mut self, id: TabId) {
+        let Some(tab) = self.tabs.get_mut(&id) else {
+            return;
+        };
+        // A client that closes inside its own transaction abandons it.
+        if tab.client.closing || tab.client.tx.is_some() {
+            return;
+        }
+        tab.client.closing = true;
+        let page = tab.page;
+        // All calls before it are settled first.
+        self.ask(id, Purpose::Close, 30_000.0, Call::Close);
+        self.after(500_000, Happening::Birth(page));
+    }
+
+    /// The page goes on; what happened meanwhile happens now.
+    pub fn thaw(&mut self, page: usize) {
+        let now_us = self.now_us;
+        let mut late = Vec::new();
+        for tab in self.tabs.values_mut().filter(|tab| tab.page == page && tab.frozen) {
+            tab.frozen = false;
+            late.append(&mut tab.backlog);
+            for asked in tab.client.asked.values_mut() {
+                asked.due_us = asked.due_us.max(now_us + 3_000_000);
+            }
+        }
+        for happening in late {
+            self.after(0, happening);
+        }
+    }
+
+    /// Everything stops; the disk keeps what it keeps; later, tabs open again.
+    fn power_cut(&mut self) {
+        self.count("power cut");
+        let tabs: Vec<TabId> = self.tabs.keys().copied().collect();
+        for id in &tabs {
+            self.tabs[id].gate.die();
+            self.tabs.remove(id);
+            self.lock.forget(*id);
+        }
+        self.handles.borrow_mut().clear();
+        self.disk.borrow_mut().power_cut(&mut self.luck);
+        self.look(false);
+        for (number, _) in tabs.iter().enumerate() {
+            self.after(50_000 + 1000 * number as u64, Happening::Birth(2000 + self.next_tab + number));
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The world: virtual time, everything that is going to happen, and the order in which it does.
+//!
+//! | file | job |
+//! |---|---|
+//! | `world` | time, happenings, the tabs' births and deaths |
+//! | `effects` | carries out what a node says, as `src/web/driver.rs` does |
+//! | `client` | what the pages do with their handles, and what they are told |
+//! | `trouble` | the faults of the plan |
+//! | `rest` | lets everything come to rest, and has the oracle look |
+
+use crate::client::Client;
+use crate::disk::Disk;
+use crate::file::{Gate, Handles, SimFile, TabId};
+use crate::folder::{Files, Jobs};
+use crate::locks::Lock;
+use crate::oracle::{Failure, Oracle, failure};
+use crate::plan::Plan;
+use crate::rng::{Rng, Tally};
+use crate::trace::Trace;
+use crate::trouble::Mishap;
+use framelock::lease::LockId;
+use framelock::node::{Config, Event, Node};
+use framelock::store::{Mode, Os};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// Something that is going to happen.
+pub enum Happening {
+    /// The node hears of it.
+    Tell(TabId, Event),
+    Timer(TabId, u64),
+    Granted(TabId, LockId),
+    OpenDatabase(TabId, LockId, Mode),
+    OpenJournal(TabId, LockId, SimFile),
+    Query(TabId, bool),
+    /// The next step of a queue job.
+    Job(TabId),
+    /// The client does something.
+    Act(TabId),
+    /// The client goes on with its transaction.
+    GoOn(TabId),
+    TakeBack(TabId, u32),
+    Mishap(Mishap),
+    Birth(usize),
+    Audit,
+}
+
+impl Happening {
+    /// Whom it happens to, if to a tab.
+    fn tab(&self) -> Option<TabId> {
+        match self {
+            Happening::Tell(tab, _)
+            | Happening::Timer(tab, _)
+            | Happening::Granted(tab, _)
+            | Happening::OpenDatabase(tab, ..)
+            | Happening::OpenJournal(tab, ..)
+            | Happening::Query(tab, _)
+            | Happening::Job(tab)
+            | Happening::Act(tab)
+            | Happening::GoOn(tab)
+            | Happening::TakeBack(tab, _) => Some(*tab),
+            Happening::Mishap(_) | Happening::Birth(_) | Happening::Audit => None,
+        }
+    }
+}
+
+/// One open handle in its worker.
+pub struct Tab {
+    pub page: usize,
+    pub node: Node,
+    pub node_id: String,
+    pub gate: Rc<Gate>,
+    pub client: Client,
+    pub jobs: Jobs,
+    /// Whether the next step of a job is on its way.
+    pub working: bool,
+    pub born_us: u64,
+    pub timer: Option<f64>,
+    pub timer_number: u64,
+    pub throttle_ms: f64,
+    pub frozen: bool,
+    pub backlog: Vec<Happening>,
+    /// Dies after so many effects.
+    pub effects_left: Option<u64>,
+    /// Timers in a row that did nothing.
+    pub spins: u32,
+    /// Since when it keeps the lock from others without using it.
+    pub hog_since_us: Option<u64>,
+}
+
+/// See the module.
+pub struct World {
+    pub plan: Plan,
+    pub seed: u64,
+    pub now_us: u64,
+    queue: BTreeMap<(u64, u64), Happening>,
+    queued: u64,
+    pub tabs: BTreeMap<TabId, Tab>,
+    pub next_tab: TabId,
+    pub disk: Rc<RefCell<Disk>>,
+    pub handles: Rc<RefCell<Handles>>,
+    pub lock: Lock,
+    pub trace: Trace,
+    pub oracle: Oracle,
+    pub tally: Tally,
+    /// Latencies; what clients do; what goes wrong; what a power cut leaves.
+    pub pace: Rng,
+    pub will: Rng,
+    pub luck: Rng,
+    /// When the last message between two tabs arrives.
+    pub bus: BTreeMap<(TabId, TabId), u64>,
+    pub said: Vec<Vec<u8>>,
+    /// No new work and no faults: everything comes to rest.
+    pub calm: bool,
+    pub failure: Option<Failure>,
+}
+
+/// SQLite's clock, which jumps, and its random bytes.
+struct JumpyOs {
+    rng: RefCell<Rng>,
+    wall_ms: Cell<i64>,
+}
+
+impl Os for JumpyOs {
+    fn random(&self, buffer: &mut [u8]) {
+        self.rng.borrow_mut().fill(buffer);
+    }
+
+    fn epoch_ms(&self) -> i64 {
+        let jump = self.rng.borrow_mut().below(7_200_000) as i64 - 3_600_000;
+        self.wall_ms.set(1_700_000_000_000 + jump);
+        self.wall_ms.get()
+    }
+}
+
+pub const DATABASE: &str = "database";
+pub const JOURNAL: &str = "database-journal";
+
+impl World {
+    pub fn new(seed: u64, plan: Plan, trace: Trace) -> World {
+        let mut disk = Disk::default();
+        disk.create(DATABASE);
+        disk.create(JOURNAL);
+        World {
+            plan,
+            seed,
+            now_us: 0,
+            queue: BTreeMap::new(),
+            queued: 0,
+            tabs: BTreeMap::new(),
+            next_tab: 0,
+            disk: Rc::new(RefCell::new(disk)),
+            handles: Rc::default(),
+            lock: Lock::default(),
+            trace,
+            oracle: Oracle::default(),
+            tally: Tally::new(),
+            pace: Rng::new(seed, "pace"),
+            will: Rng::new(seed, "will"),
+            luck: Rng::new(seed, "luck"),
+            bus: BTreeMap::new(),
+            said: Vec::new(),
+            calm: false,
+            failure: None,
+        }
+    }
+
+    /// Counts that something was exercised.
+    pub fn count(&mut self, what: &str) {
+        *self.tally.entry(what.to_owned()).or_default() += 1;
+    }
+
+    pub fn fail(&mut self, found: Failure) {
+        if self.failure.is_none() {
+            self.trace.line(&format!("FAILED {}: {}", found.check, found.text));
+            self.failure = Some(found);
+        }
+    }
+
+    /// Something will happen after so many microseconds.
+    pub fn after(&mut self, delay_us: u64, happening: Happening) {
+        self.queued += 1;
+        self.queue.insert((self.now_us + delay_us, self.queued), happening);
+    }
+
+    /// How long something takes that usually takes this long.
+    pub fn latency_us(&mut self, low_us: u64, high_us: u64) -> u64 {
+        let usual = self.pace.between(low_us, high_us) as f64 * self.plan.slowness;
+        let hiccup = if self.pace.chance(0.02) { 10.0 } else { 1.0 };
+        (usual * hiccup) as u64
+    }
+
+    /// Runs until this time, or until something is found broken or `done`.
+    pub fn run_until(&mut self, end_us: u64, done: impl Fn(&World) -> bool) {
+        while self.failure.is_none() && !done(self) {
+            let Some((&key, _)) = self.queue.first_key_value() else {
+                break;
+            };
+            if key.0 > end_us {
+                break;
+            }
+            if let Some(happening) = self.queue.remove(&key) {
+                self.now_us = key.0;
+                self.trace.at(self.now_us);
+                self.happen(happening);
+            }
+        }
+        if self.failure.is_none() && !done(self) {
+            self.now_us = self.now_us.max(end_us);
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        if let Some(tab) = happening.tab() {
+            match self.tabs.get_mut(&tab) {
+                None => return,
+                Some(tab) if tab.frozen => return tab.backlog.push(happening),
+                Some(_) => {}
+            }
+        }
+        match happening {
+            Happening::Tell(tab, event) => self.dispatch(tab, event),
+            Happening::Timer(tab, number) => self.timer(tab, number),
+            Happening::Granted(tab, id) => self.granted(tab, id),
+            Happening::OpenDatabase(tab, id, mode) => self.open_database(tab, id, mode),
+            Happening::OpenJournal(tab, id, database) => self.open_journal(tab, id, database),
+            Happening::Query(tab, count_queue) => self.queried(tab, count_queue),
+            Happening::Job(tab) => self.job_step(tab),
+            Happening::Act(tab) => self.act(tab),
+            Happening::GoOn(tab) => self.go_on(tab),
+            Happening::TakeBack(tab, call) => self.dispatch(tab, Event::Cancel(call)),
+            Happening::Mishap(mishap) => self.mishap(mishap),
+            Happening::Birth(page) => {
+                self.open_tab(page);
+            }
+            Happening::Audit => self.audit(),
+        }
+    }
+
+    /// A page opens the database.
+    pub fn open_tab(&mut self, page: usize) -> TabId {
+        let id = self.next_tab;
+        self.next_tab += 1;
+        let gate = Rc::new(Gate::default());
+        let node_id = format!("node{id}");
+        let waiting = Files { disk: &self.disk, gate: &gate, node_id: "" }.counts();
+        let waiting = waiting.map_or(0, |counts| counts.queued);
+        let mut rng = Rng::new(self.seed, &node_id);
+        let config = Config {
+            node_id: node_id.clone(),
+            seed: rng.next(),
+            shared_reads: self.plan.shared_reads > 0.0,
+            durable: self.plan.relaxed == 0.0,
+            queue_waits: waiting > 0,
+        };
+        let os = JumpyOs { rng: RefCell::new(rng.clone()), wall_ms: Cell::new(0) };
+        let throttled = !self.calm && rng.chance(self.plan.throttled);
+        let tab = Tab {
+            page,
+            node: Node::new(config, Box::new(os)),
+            node_id,
+            gate,
+            client: Client::default(),
+            jobs: Jobs::default(),
+            working: false,
+            born_us: self.now_us,
+            timer: None,
+            timer_number: 0,
+            throttle_ms: if throttled { self.plan.throttle_ms } else { 0.0 },
+            frozen: false,
+            backlog: Vec::new(),
+            effects_left: None,
+            spins: 0,
+            hog_since_us: None,
+        };
+        self.tabs.insert(id, tab);
+        self.trace.line(&format!("t{id} opens on page {page}, {waiting} queued"));
+        if waiting > 0 {
+            self.dispatch(id, Event::Wake);
+        }
+        self.after(1000, Happening::Act(id));
+        id
+    }
+
+    /// A tab is gone: its lock at once, its handles a little later.
+    pub fn kill(&mut self, id: TabId, why: &str) {
+        let Some(tab) = self.tabs.remove(&id) else {
+            return;
+        };
+        self.count(&format!("died {why}"));
+        self.trace.line(&format!("t{id} dies {why}"));
+        tab.gate.die();
+        let seconds = self.luck.chance(self.plan.long_lag);
+        let lag_us = if seconds { self.luck.between(200_000, 3_000_000) } else { self.luck.between(0, 20_000) };
+        self.handles.borrow_mut().orphan(id, self.now_us + lag_us);
+        drop(tab);
+        self.lock.forget(id);
+        self.grant();
+        if !self.calm {
+            let page = self.next_tab + 1000;
+            let delay_us = self.luck.between(1000, 400_000);
+            self.after(delay_us, Happening::Birth(page));
+        }
+    }
+
+    /// Every handle of a page.
+    pub fn page_of(&self, id: TabId) -> Vec<TabId> {
+        let Some(page) = self.tabs.get(&id).map(|tab| tab.page) else {
+            return Vec::new();
+        };
+        let same = self.tabs.iter().filter(|(_, tab)| tab.page == page);
+        same.map(|(id, _)| *id).collect()
+    }
+
+    /// I6 and I7: looks for calls that are overdue, and for locks kept without need.
+    fn audit(&mut self) {
+        self.after(100_000, Happening::Audit);
+        let now_us = self.now_us;
+        let wanted = self.lock.is_wanted();
+        let holders: Vec<TabId> = self.lock.holders().collect();
+        let patience_ms = 5000.0 + 1000.0 * self.plan.slowness;
+        let mut found = None;
+        for (id, tab) in &mut self.tabs {
+            if tab.frozen {
+                tab.hog_since_us = None;
+                continue;
+            }
+            if let Some((call, asked)) = tab.client.overdue(now_us) {
+                found = Some(failure("I6", format!("t{id} call {call} is not settled in time: {asked}")));
+            }
+            let hogs = wanted && holders.contains(id) && tab.client.is_idle();
+            let since_us = *tab.hog_since_us.get_or_insert(now_us);
+            if !hogs {
+                tab.hog_since_us = None;
+            } else if (now_us - since_us) as f64 / 1000.0 > patience_ms + tab.throttle_ms {
+                found = Some(failure("I7", format!("t{id} is idle and keeps the lock from others")));
+            }
+        }
+        if let Some(found) = found {
+            self.fail(found);
+        }
+    }
+}
