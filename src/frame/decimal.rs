@@ -152,8 +152,12 @@ pub fn parse_wide(text: &str, scale: i8) -> Option<i256> {
     if digits.len() > MAX_DIGITS {
         return None;
     }
-    let value = i256::from_string(digits)?;
-    Some(if negative { value.wrapping_neg() } else { value })
+    match i256::from_string(digits) {
+        Some(value) if negative => Some(value.wrapping_neg()),
+        Some(value) => Some(value),
+        // The least of all has no positive counterpart.
+        None => Some(i256::MIN).filter(|min| negative && min.to_string().ends_with(digits)),
+    }
 }
 
 /// 10^exponent, when it fits.

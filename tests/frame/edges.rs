@@ -177,6 +177,12 @@ fn decimals_to_their_extremes() {
     same(d32.with_precision_and_scale(9, 2).unwrap());
     let d64 = Decimal64Array::from(vec![Some(999_999_999_999_999_999), None, Some(-1)]);
     same(d64.with_precision_and_scale(18, 2).unwrap());
+    // Arrow does not hold a decimal to its precision, and so nor do we.
+    same(d128(vec![Some(i128::MAX), None, Some(i128::MIN), Some(i64::MAX.into())], 3, 2));
+    same(d128(vec![Some(i128::MAX), None, Some(i128::MIN)], 20, -5));
+    let wide = Decimal256Array::from(vec![Some(i256::MAX), None, Some(i256::MIN)]);
+    same(wide.clone().with_precision_and_scale(5, 5).unwrap());
+    same(wide.with_precision_and_scale(40, 5).unwrap());
     let db = Db::new();
     db.append("t", &one(Arc::new(d128(vec![Some(-12_345)], 10, 2))), &options("{}")).unwrap();
     assert_eq!(db.stored("t", "c"), "integer -12345");

@@ -1,6 +1,7 @@
 //! Frames into a native SQLite and back: the type rules, the modes, the edge cases of
 //! `docs/types.md`, malformed bytes.
 
+mod arrow_files;
 mod edges;
 mod harness;
 mod hostile;

@@ -307,7 +307,7 @@ fn array(data_type: &DataType, rows: usize, null: bool, rng: &mut Rng) -> ArrayR
 }
 
 /// The values as SQLite sees them, which say more than equality where that is loose (dictionaries).
-fn cells(array: &dyn Array) -> Vec<Cell<'static>> {
+pub fn cells(array: &dyn Array) -> Vec<Cell<'static>> {
     let storage = Storage::new(array.data_type(), false).expect("a type");
     let column = Column::new(array, &storage).expect("a column");
     let owned = |cell: Cell<'_>| match cell {
