@@ -14,7 +14,7 @@ use crate::node::{Call, Config, Event, TxId};
 use crate::policy::RetryPolicy;
 use crate::store::{AppendRequest, Content, PackOptions};
 use crate::web::convert::{self, Post, error_object, get, number, read, text};
-use crate::web::driver::{Driver, SharedMemory, Storage, epoch_ms, random_bytes};
+use crate::web::driver::{Driver, SharedMemory, Storage, epoch_ms, random_bytes, sleep_ms};
 use crate::web::locks::{self, LockEvent, LockRequest};
 use crate::web::opfs::{self, DatabaseFiles};
 use crate::web::queue::QueueFiles;
@@ -192,9 +192,25 @@ pub async fn delete_database(name: String) -> std::result::Result<(), JsValue> {
     delete(name).await.map_err(|e| error_object(&e, &[]))
 }
 
+/// A handle that was closed just now may hold its lock for a moment longer.
+const DELETE_TRIES: u32 = 5;
+const DELETE_PAUSE_MS: f64 = 40.0;
+
 async fn delete(name: String) -> Result<()> {
     check_name(&name)?;
     opfs::directory().await?;
+    for attempt in 1..=DELETE_TRIES {
+        match try_delete(name.clone()).await {
+            Err(error) if error.code == Code::Busy && attempt < DELETE_TRIES => {
+                sleep_ms(DELETE_PAUSE_MS).await;
+            }
+            outcome => return outcome,
+        }
+    }
+    Ok(())
+}
+
+async fn try_delete(name: String) -> Result<()> {
     let refused = |_| Error::new(Code::StorageUnavailable, "Web Locks cannot be used here");
     let inner_name = name.clone();
     let alone = async move {

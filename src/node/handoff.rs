@@ -215,17 +215,21 @@ pub(super) fn committed_receipt(frame: &FrameName) -> Reply {
     }))
 }
 
-/// Whether an error says something of the frame itself, which no later try would change.
+/// Whether an error says something of the frame itself, which no later try would change. A full
+/// disk, an I/O error or a lost lease says nothing of it.
 pub(super) fn is_verdict(error: &Error) -> bool {
-    matches!(
-        error.code,
+    match error.code {
         Code::InvalidArgument
-            | Code::InvalidFrame
-            | Code::UnsupportedType
-            | Code::LossyValue
-            | Code::SchemaMismatch
-            | Code::Constraint
-            | Code::FrameIdConflict
-            | Code::Sql
-    )
+        | Code::InvalidFrame
+        | Code::UnsupportedType
+        | Code::LossyValue
+        | Code::SchemaMismatch
+        | Code::Constraint
+        | Code::FrameIdConflict => true,
+        Code::Sql => error.sqlite_code.is_some_and(|code| VERDICTS.contains(&(code & 0xff))),
+        _ => false,
+    }
 }
+
+/// SQLITE_ERROR, SQLITE_TOOBIG, SQLITE_MISMATCH, SQLITE_RANGE (https://www.sqlite.org/rescode.html).
+const VERDICTS: [i32; 4] = [1, 18, 20, 25];

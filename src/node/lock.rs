@@ -35,7 +35,8 @@ impl Node {
         let too_weak = needed.is_some_and(|mode| mode > held);
         let expired = idle && self.now_ms - self.idle_since_ms >= IDLE_LEASE_MS;
         let others_turn = self.wanted && (self.served || idle);
-        if others_turn || too_weak || expired || self.suspended || (idle && self.hidden) {
+        let broken = !self.store.is_open();
+        if broken || others_turn || too_weak || expired || self.suspended || (idle && self.hidden) {
             self.release_lease();
             self.settle_lease();
         }

@@ -200,13 +200,9 @@ impl Node {
         ops.chain(release)
             .chain(self.lease.wake_at_ms())
             .chain(self.queue.drain_at_ms)
-            .filter(|at| at.is_finite() && !self.closed)
+            // What was due at the last event was done then, or waits for an event: for the lock.
+            .filter(|at| at.is_finite() && *at > self.now_ms && !self.closed)
             .min_by(f64::total_cmp)
-    }
-
-    /// The size of the database file in bytes, as of the last lease.
-    pub fn database_bytes(&self) -> u64 {
-        self.store.bytes()
     }
 
     fn call(&mut self, call: CallId, what: Call) {

@@ -17,7 +17,7 @@ impl Node {
         let Some(held) = self.lease.held() else {
             return false;
         };
-        if self.tx.is_some() || self.looking || self.suspended {
+        if self.tx.is_some() || self.looking || self.suspended || !self.store.is_open() {
             return false;
         }
         let may_write = held == Mode::Exclusive;

@@ -181,6 +181,11 @@ impl Store {
     fn write_frame(&mut self, request: &AppendRequest) -> Result<Applied> {
         let keyed = matches!(request.options.mode, Mode::Upsert | Mode::Ignore);
         let state = self.table_state(&request.table, keyed)?;
+        // A table that is replaced takes its types with it.
+        let known_types = match request.options.mode {
+            Mode::Replace => &[][..],
+            _ => &state.columns,
+        };
         let typed;
         let frame = match &request.content {
             Content::Frame(frame) => frame,
@@ -192,7 +197,7 @@ impl Store {
                     };
                     given.or_else(|| {
                         let folded = ident::fold(column);
-                        let known = state.columns.iter().find(|c| ident::fold(&c.name) == folded);
+                        let known = known_types.iter().find(|c| ident::fold(&c.name) == folded);
                         known?.field.as_ref().map(|field| field.data_type().clone())
                     })
                 })?;

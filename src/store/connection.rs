@@ -72,6 +72,8 @@ pub struct Store {
     /// which must be `Send`; never contended.
     pub(super) touched: Touched,
     pub(super) vfs: Vfs,
+    /// The schema that SQLite has in memory is the one in the file.
+    pub(super) schema_is_fresh: bool,
 }
 
 impl Store {
@@ -82,6 +84,7 @@ impl Store {
             conn: None,
             touched: Touched::default(),
             vfs: Vfs::register(os),
+            schema_is_fresh: false,
         }
     }
 
@@ -92,6 +95,7 @@ impl Store {
     /// it was, and the caller detaches.
     pub fn attach(&mut self, handles: Handles, mode: Mode, durable: bool) -> Result<Attached> {
         let slots = self.vfs.slots().clone();
+        self.schema_is_fresh = false;
         slots.attach(handles, mode, durable).map_err(from_file)?;
         if mode == Mode::Shared && slots.has_hot_journal() {
             return Ok(Attached::NeedsRecovery);
@@ -141,6 +145,12 @@ impl Store {
             self.rollback();
         }
         self.vfs.slots().detach().map_err(from_file)
+    }
+
+    /// Whether there is a connection to work with. A rollback that failed leaves none; the next
+    /// lease opens one and plays the journal back.
+    pub fn is_open(&self) -> bool {
+        self.conn.is_some()
     }
 
     /// The kind of lease that is attached.

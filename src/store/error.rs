@@ -15,6 +15,12 @@ pub fn from_sqlite(slots: &Slots, error: rusqlite::Error) -> Error {
         rusqlite::Error::SqlInputError { error: e, msg, sql, offset } => {
             (e.extended_code, format!("{msg}{}", place(sql, *offset)))
         }
+        rusqlite::Error::MultipleStatement => {
+            return Error::new(
+                Code::InvalidArgument,
+                "a query is one statement; exec takes several",
+            );
+        }
         other => return Error::new(Code::Sql, other.to_string()),
     };
     from_code(extended, message, failure)

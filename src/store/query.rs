@@ -29,6 +29,7 @@ impl Store {
     /// `SQL`, `INVALID_ARGUMENT` for parameters that do not fit or several statements, and what
     /// the sink says. A statement that writes fails under a shared lease; see [`Store::writes`].
     pub fn query(&mut self, sql: &str, params: &Params, sink: &mut dyn RowSink) -> Result<u64> {
+        self.refresh_schema()?;
         let conn = self.conn()?;
         let mut statement = conn.prepare(sql).map_err(|e| self.sql_error(e))?;
         bind(&mut statement, params)?;
@@ -49,6 +50,16 @@ impl Store {
             count += 1;
         }
         Ok(count)
+    }
+
+    /// Another tab may have changed the schema since our last lease. SQLite notices when a statement
+    /// runs, and prepares it anew; by then the names and types of its columns have been read.
+    fn refresh_schema(&mut self) -> Result<()> {
+        if !self.schema_is_fresh {
+            self.run("SELECT 1 FROM sqlite_schema LIMIT 0")?;
+            self.schema_is_fresh = true;
+        }
+        Ok(())
     }
 
     /// Whether a statement would write to the database, and so needs the exclusive lease.

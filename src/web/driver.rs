@@ -29,6 +29,14 @@ extern "C" {
     fn get_random_values(bytes: &js_sys::Uint8Array);
 }
 
+/// Waits.
+pub async fn sleep_ms(delay_ms: f64) {
+    let slept = js_sys::Promise::new(&mut |resolve, _| {
+        set_timeout(&resolve, delay_ms);
+    });
+    let _always_resolves = wasm_bindgen_futures::JsFuture::from(slept).await;
+}
+
 /// Random bytes from the browser's generator.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let array = js_sys::Uint8Array::new_with_length(N as u32);
@@ -142,6 +150,8 @@ pub struct Driver {
     started_ms: RefCell<BTreeMap<u32, f64>>,
     watched: Rc<RefCell<Watched>>,
     persisted: Cell<bool>,
+    /// The size of the database, as of the last look.
+    bytes: Cell<u64>,
     node_id: String,
     jobs: RefCell<VecDeque<Job>>,
     jobs_running: Cell<bool>,
@@ -180,6 +190,7 @@ impl Driver {
             on_message: RefCell::default(),
             started_ms: RefCell::default(),
             persisted: Cell::new(false),
+            bytes: Cell::new(0),
         });
         let weak = Rc::downgrade(&driver);
         let on_timer = with(&weak, |driver| {
@@ -283,7 +294,10 @@ impl Driver {
                     }
                     other => other,
                 });
-                let bytes = self.node.borrow().database_bytes();
+                let bytes = match &self.storage {
+                    Storage::Opfs { .. } => self.bytes.get(),
+                    Storage::Memory(database, _) => database.clone().size().unwrap_or_default(),
+                };
                 let facts = convert::Facts {
                     in_memory: matches!(self.storage, Storage::Memory(..)),
                     persisted: self.persisted.get(),
@@ -336,7 +350,7 @@ impl Driver {
         spawn_local(async move {
             let (mut held, mut others_wait, mut foreign_version) = (false, false, false);
             let mut counts = QueueCounts::default();
-            if let Storage::Opfs { queue, .. } = &driver.storage {
+            if let Storage::Opfs { files, queue } = &driver.storage {
                 let ours = lock_name(&driver.name);
                 let snapshot = locks::snapshot().await;
                 held = snapshot.held_alone.contains(&ours);
@@ -347,6 +361,7 @@ impl Driver {
                     .any(|lock| *lock != ours && is_version_of(lock, &driver.name));
                 if count_queue {
                     counts = queue.counts().await.unwrap_or_default();
+                    driver.bytes.set(files.size().await.unwrap_or_default());
                 }
             }
             let queue = count_queue.then_some(counts);

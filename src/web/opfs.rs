@@ -132,6 +132,12 @@ impl DatabaseFiles {
         Ok(Handles { database: Box::new(database?), journal: Box::new(journal?) })
     }
 
+    /// The size of the database in bytes, read without any lock.
+    pub async fn size(&self) -> FileResult<u64> {
+        let file = await_as::<web_sys::File>(self.database.get_file()).await;
+        file.map(|file| file.size() as u64).map_err(|e| file_error(&e))
+    }
+
     /// The first bytes of the database, read without any lock.
     pub async fn first_bytes(&self, count: u32) -> FileResult<Vec<u8>> {
         let read = async {

@@ -138,7 +138,7 @@ export type Column = Float64Array | BigInt64Array | BigUint64Array | unknown[];
 
 /** What `exec` did. */
 export interface ExecResult {
-  /** Rows that the last statement changed. */
+  /** Rows that the statements changed, all together; what triggers did does not count. */
   changes: number;
   /** The rowid of the last inserted row; 0n when there was none. */
   lastInsertRowid: bigint;
