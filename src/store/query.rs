@@ -33,6 +33,7 @@ impl Store {
         let conn = self.conn()?;
         let mut statement = conn.prepare(sql).map_err(|e| self.sql_error(e))?;
         bind(&mut statement, params)?;
+        let schema = if statement.readonly() { None } else { Some(self.schema_version()?) };
         let columns = self.read_columns(&statement)?;
         sink.columns(&columns)?;
         let mut rows = statement.raw_query();
@@ -48,6 +49,10 @@ impl Store {
                 })?;
             }
             count += 1;
+        }
+        drop(rows);
+        if let Some(schema) = schema {
+            self.schema_changed(schema)?;
         }
         Ok(count)
     }
@@ -124,22 +129,36 @@ impl Store {
         Ok(columns)
     }
 
-    /// The catalogue's fields of a table, by column name in ASCII lower case.
+    /// The catalogue's fields of a table, by folded column name; those that cannot be about the
+    /// column as it is declared now are left out.
     pub(super) fn catalogue_of(&self, table: &str) -> Result<BTreeMap<String, Field>> {
-        let conn = self.conn()?;
-        let read = || {
-            let mut select = conn.prepare_cached(catalogue::SELECT_SQL)?;
-            let rows = select.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            rows.collect::<rusqlite::Result<Vec<(String, Vec<u8>)>>>()
-        };
-        let rows = match read() {
-            Err(error) if is_missing_table(&error) => return Ok(BTreeMap::new()),
+        let select = self.conn()?.prepare_cached(
+            "SELECT info.name, info.type, list.strict, known.field
+             FROM pragma_table_list(?1) AS list, pragma_table_xinfo(?1) AS info
+             JOIN _framelock_columns AS known
+               ON known.table_name = ?1 AND known.column_name = info.name
+             WHERE list.schema = 'main'",
+        );
+        let mut select = match select {
+            Err(rusqlite::Error::SqlInputError { ref msg, .. })
+                if msg.contains("no such table") =>
+            {
+                return Ok(BTreeMap::new());
+            }
             other => other.map_err(|e| self.sql_error(e))?,
         };
-        let decode = |(column, bytes): (String, Vec<u8>)| {
-            Ok((fold(&column), catalogue::decode_field(&bytes)?))
-        };
-        rows.into_iter().map(decode).collect()
+        let rows: Vec<(String, String, bool, Vec<u8>)> = select
+            .query_map([table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+            .and_then(Iterator::collect)
+            .map_err(|e| self.sql_error(e))?;
+        let mut fields = BTreeMap::new();
+        for (column, declared, strict, bytes) in rows {
+            let field = catalogue::decode_field(&bytes)?;
+            if catalogue::applies(&field, &declared, strict) {
+                fields.insert(fold(&column), field);
+            }
+        }
+        Ok(fields)
     }
 
     /// After the schema changed by SQL: forgets the types of tables and columns that are no more.
