@@ -64,9 +64,14 @@ impl Slot {
     /// Writes what is pending and closes the handle, which it does even when writing fails.
     pub fn detach(&mut self) -> FileResult<()> {
         let written = self.write_pending();
+        self.discard();
+        written
+    }
+
+    /// Closes the handle; what is pending is lost.
+    pub fn discard(&mut self) {
         self.forget();
         self.handle = None;
-        written
     }
 
     fn forget(&mut self) {
@@ -87,16 +92,31 @@ impl Slot {
 
     /// As [`File::read`].
     pub fn read(&mut self, buffer: &mut [u8], offset: u64) -> FileResult<usize> {
+        let count = self.read_stored(buffer, offset)?;
+        // A write that is pending beyond the end leaves a hole before it, which reads as zeros.
+        let there = self.size.saturating_sub(offset).min(buffer.len() as u64) as usize;
+        if count < there {
+            buffer[count..there].fill(0);
+        }
+        Ok(count.max(there))
+    }
+
+    fn read_stored(&mut self, buffer: &mut [u8], offset: u64) -> FileResult<usize> {
         if self.pending.overlaps(offset, buffer.len()) {
             if self.pending.covers(offset, buffer.len()) {
                 buffer.copy_from_slice(self.pending.part(offset, buffer.len()));
                 return Ok(buffer.len());
             }
-            self.write_pending()?;
+            if self.write_pending().is_err() {
+                return self.read_around_pending(buffer, offset);
+            }
         }
         if self.ahead.covers(offset, buffer.len()) && !self.ahead.bytes.is_empty() {
             buffer.copy_from_slice(self.ahead.part(offset, buffer.len()));
-        } else if offset == self.next_read && buffer.len() < READ_AHEAD_BYTES {
+        } else if offset == self.next_read
+            && buffer.len() < READ_AHEAD_BYTES
+            && !self.pending.overlaps(offset, READ_AHEAD_BYTES)
+        {
             self.read_ahead(offset)?;
             let count = buffer.len().min(self.ahead.bytes.len());
             buffer[..count].copy_from_slice(&self.ahead.bytes[..count]);
@@ -111,10 +131,18 @@ impl Slot {
         Ok(buffer.len())
     }
 
+    /// What could not be written is read all the same: SQLite is about to undo a transaction with it.
+    fn read_around_pending(&mut self, buffer: &mut [u8], offset: u64) -> FileResult<usize> {
+        let read = handle(&mut self.handle)?.read(buffer, offset)?;
+        buffer[read..].fill(0);
+        let end = offset + buffer.len() as u64;
+        let (from, to) = (self.pending.offset.max(offset), self.pending.end().min(end));
+        let part = self.pending.part(from, (to - from) as usize);
+        buffer[(from - offset) as usize..(to - offset) as usize].copy_from_slice(part);
+        Ok(read.max((to - offset) as usize))
+    }
+
     fn read_ahead(&mut self, offset: u64) -> FileResult<()> {
-        if self.pending.overlaps(offset, READ_AHEAD_BYTES) {
-            self.write_pending()?;
-        }
         self.ahead.offset = offset;
         self.ahead.bytes.resize(READ_AHEAD_BYTES, 0);
         let read = handle(&mut self.handle).and_then(|h| h.read(&mut self.ahead.bytes, offset));
@@ -149,32 +177,25 @@ impl Slot {
         !self.pending.bytes.is_empty()
     }
 
-    /// Hands merged writes to the file.
+    /// Hands merged writes to the file. What cannot be written stays pending: SQLite was told that it
+    /// is in the journal, and needs it to undo the transaction that fails now.
     pub fn write_pending(&mut self) -> FileResult<()> {
         if self.pending.bytes.is_empty() {
             return Ok(());
         }
-        let written = handle(&mut self.handle)
-            .and_then(|h| h.write(&self.pending.bytes, self.pending.offset));
+        handle(&mut self.handle)?.write(&self.pending.bytes, self.pending.offset)?;
         self.pending.bytes.clear();
-        if let Err(error) = written {
-            // What the file holds now is unknown; ask it rather than remember a wish.
-            self.ahead = Run::default();
-            if let Ok(size) = handle(&mut self.handle).and_then(|h| h.size()) {
-                self.size = size;
-            }
-            return Err(error);
-        }
         Ok(())
     }
 
     /// As [`File::truncate`].
     pub fn truncate(&mut self, size: u64) -> FileResult<()> {
-        self.write_pending()?;
         self.ahead = Run::default();
         if size != self.size || size != 0 {
             handle(&mut self.handle)?.truncate(size)?;
         }
+        let kept = size.saturating_sub(self.pending.offset);
+        self.pending.bytes.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
         self.size = size;
         Ok(())
     }
@@ -266,6 +287,39 @@ mod tests {
         assert_eq!(buffer, [2; 16]);
         slot.read(&mut buffer, 32).unwrap();
         assert_eq!(buffer, [1; 16]);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_still_read() {
+        struct Full;
+        impl File for Full {
+            fn read(&mut self, buffer: &mut [u8], _: u64) -> FileResult<usize> {
+                buffer[..2].fill(7);
+                Ok(2)
+            }
+            fn write(&mut self, _: &[u8], _: u64) -> FileResult<()> {
+                Err(FileError::Quota("full".into()))
+            }
+            fn truncate(&mut self, _: u64) -> FileResult<()> {
+                Ok(())
+            }
+            fn flush(&mut self) -> FileResult<()> {
+                Ok(())
+            }
+            fn size(&mut self) -> FileResult<u64> {
+                Ok(2)
+            }
+        }
+        let mut slot = Slot::default();
+        slot.attach(Box::new(Full)).unwrap();
+        slot.write(&[1; 4], 4).unwrap();
+        assert!(slot.sync().is_err());
+        assert!(slot.write(&[2; 4], 100).is_err());
+        let mut all = [9; 10];
+        assert_eq!(slot.read(&mut all, 0).unwrap(), 8);
+        assert_eq!(all[..8], [7, 7, 0, 0, 1, 1, 1, 1]);
+        slot.truncate(0).unwrap();
+        assert_eq!((slot.size(), slot.has_pending()), (0, false));
     }
 
     #[test]

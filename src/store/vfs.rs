@@ -62,12 +62,16 @@ impl Slots {
         Ok(())
     }
 
-    /// Writes what is pending (the journal first) and closes both handles in any case.
+    /// Writes what is pending (the journal first) and closes both handles in any case. Without the
+    /// journal that could undo it, nothing is written to the database.
     pub fn detach(&self) -> Result<(), FileError> {
         self.mode.set(None);
         let journal = self.journal.borrow_mut().detach();
-        let database = self.database.borrow_mut().detach();
-        journal.and(database)
+        let mut database = self.database.borrow_mut();
+        if journal.is_err() {
+            database.discard();
+        }
+        journal.and(database.detach())
     }
 
     /// The kind of the present lease.

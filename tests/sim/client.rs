@@ -82,7 +82,8 @@ impl World {
             return 0;
         };
         let limit_ms = limit_ms + slack_ms + 2.0 * tab.throttle_ms;
-        let due_us = if limit_ms.is_finite() { self.now_us + (limit_ms * 1000.0) as u64 } else { u64::MAX };
+        let due_us =
+            if limit_ms.is_finite() { self.now_us + (limit_ms * 1000.0) as u64 } else { u64::MAX };
         tab.client.last_call += 1;
         let number = tab.client.last_call;
         self.trace.line(&format!("t{id} asks {number}: {purpose:?}"));
@@ -159,7 +160,13 @@ impl World {
             policy.deadline_ms = *self.will.pick(&[20.0, 200.0, 1000.0, 5000.0, 15_000.0]);
             policy.jitter = self.will.chance(0.5);
         }
-        let fallback = [Fallback::Handoff, Fallback::Handoff, Fallback::Handoff, Fallback::Queue, Fallback::None];
+        let fallback = [
+            Fallback::Handoff,
+            Fallback::Handoff,
+            Fallback::Handoff,
+            Fallback::Queue,
+            Fallback::None,
+        ];
         (policy, *self.will.pick(&fallback))
     }
 
@@ -257,7 +264,8 @@ impl World {
         };
         if let Purpose::Discard { id } = &purpose {
             // Discarding is asked for: from now on the frame may be gone.
-            for (_, fact) in self.oracle.frames.range_mut((id.clone(), 0)..=(id.clone(), u64::MAX)) {
+            for (_, fact) in self.oracle.frames.range_mut((id.clone(), 0)..=(id.clone(), u64::MAX))
+            {
                 fact.discarded = true;
             }
         }
@@ -354,11 +362,17 @@ impl World {
         }
     }
 
-    fn hear(&mut self, id: TabId, purpose: &Purpose, outcome: Result<Reply, Error>) -> Result<(), String> {
+    fn hear(
+        &mut self,
+        id: TabId,
+        purpose: &Purpose,
+        outcome: Result<Reply, Error>,
+    ) -> Result<(), String> {
         if let Err(error) = &outcome {
             self.is_plausible(purpose, error)?;
         }
-        let refused = |error: &Error| if in_doubt(error) { Told::InDoubt } else { Told::Refused(error.code) };
+        let refused =
+            |error: &Error| if in_doubt(error) { Told::InDoubt } else { Told::Refused(error.code) };
         match (purpose, outcome) {
             (Purpose::Append { key, number, .. }, outcome) => {
                 let told = match &outcome {
@@ -419,7 +433,12 @@ impl World {
                     let facts = self.oracle.frames.range((id.clone(), 0)..=(id.clone(), u64::MAX));
                     let mut keys: Vec<FrameKey> = facts.map(|(key, _)| key.clone()).collect();
                     if let (Some(key), true) = (keys.pop(), keys.is_empty()) {
-                        self.oracle.frames.get_mut(&key).expect("just seen").calls.push(Told::Committed);
+                        self.oracle
+                            .frames
+                            .get_mut(&key)
+                            .expect("just seen")
+                            .calls
+                            .push(Told::Committed);
                     }
                 }
                 Err(error) if error.code == Code::InvalidArgument && *promised => {
@@ -429,7 +448,9 @@ impl World {
             },
             (Purpose::Drain, outcome) => {
                 let counts = match outcome {
-                    Ok(Reply::Drained { applied, rejected, remaining }) => Ok((applied, rejected, remaining)),
+                    Ok(Reply::Drained { applied, rejected, remaining }) => {
+                        Ok((applied, rejected, remaining))
+                    }
                     Ok(_) => return Err("no counts".into()),
                     Err(error) => Err(error),
                 };
@@ -452,7 +473,9 @@ impl World {
     /// Whether a call may end in this error, in this world.
     fn is_plausible(&self, purpose: &Purpose, error: &Error) -> Result<(), String> {
         let kind = match purpose {
-            Purpose::Append { key, .. } | Purpose::Joined { key, .. } => self.oracle.frames[key].spec.kind,
+            Purpose::Append { key, .. } | Purpose::Joined { key, .. } => {
+                self.oracle.frames[key].spec.kind
+            }
             _ => Kind::Good,
         };
         let when = matches!(purpose, Purpose::WhenCommitted { .. });

@@ -126,10 +126,7 @@ impl Disk {
         self.note(|| Step::Write(name.to_owned(), offset, bytes.to_vec()));
         if let Some(inode) = self.files.get_mut(name) {
             let offset = offset as usize;
-            inode.unflushed.push(Change::Write {
-                offset,
-                bytes: bytes.to_vec(),
-            });
+            inode.unflushed.push(Change::Write { offset, bytes: bytes.to_vec() });
             put(&mut inode.cache, offset, bytes);
         }
     }
@@ -180,12 +177,8 @@ impl Disk {
         self.files.retain(|_, inode| inode.named || kept);
         for inode in self.files.values_mut() {
             let left = inode.survivors(rng);
-            *inode = Inode {
-                cache: left.clone(),
-                durable: left,
-                unflushed: Vec::new(),
-                named: true,
-            };
+            *inode =
+                Inode { cache: left.clone(), durable: left, unflushed: Vec::new(), named: true };
         }
     }
 }

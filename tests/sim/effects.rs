@@ -142,10 +142,9 @@ impl World {
 
     pub fn open_journal(&mut self, tab: TabId, id: LockId, database: SimFile) {
         let mode = if database.writable { Mode::Exclusive } else { Mode::Shared };
-        let outcome = self.open(tab, JOURNAL, mode).map(|journal| Handles {
-            database: Box::new(database),
-            journal: Box::new(journal),
-        });
+        let outcome = self
+            .open(tab, JOURNAL, mode)
+            .map(|journal| Handles { database: Box::new(database), journal: Box::new(journal) });
         self.dispatch(tab, Event::Opened(id, outcome));
     }
 

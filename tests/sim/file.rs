@@ -83,8 +83,7 @@ impl Gate {
         let mut trouble = self.stays.get();
         if let Some((calls, ahead)) = self.ahead.get() {
             let now = calls <= 1 && (ahead != Trouble::Quota || touch == Touch::Writes);
-            self.ahead
-                .set((!now).then_some((calls.saturating_sub(1), ahead)));
+            self.ahead.set((!now).then_some((calls.saturating_sub(1), ahead)));
             if now {
                 trouble = Some(ahead);
             }
@@ -128,17 +127,19 @@ pub struct Handles(BTreeMap<String, Vec<Opening>>);
 
 impl Handles {
     /// Takes a handle, unless another one is in the way.
-    pub fn open(&mut self, name: &str, owner: TabId, exclusive: bool, now_us: u64) -> FileResult<()> {
+    pub fn open(
+        &mut self,
+        name: &str,
+        owner: TabId,
+        exclusive: bool,
+        now_us: u64,
+    ) -> FileResult<()> {
         let list = self.0.entry(name.to_owned()).or_default();
         list.retain(|open| open.until_us.is_none_or(|until_us| until_us > now_us));
         if list.iter().any(|open| open.exclusive || exclusive) {
             return Err(FileError::InUse(name.to_owned()));
         }
-        list.push(Opening {
-            owner,
-            exclusive,
-            until_us: None,
-        });
+        list.push(Opening { owner, exclusive, until_us: None });
         Ok(())
     }
 
@@ -179,8 +180,7 @@ pub struct SimFile {
 impl SimFile {
     fn note(&self, what: &str, offset: u64, length: usize) {
         let (owner, name) = (self.owner, &self.name);
-        self.trace
-            .line(&format!("  t{owner} {what} {name} {offset}+{length}"));
+        self.trace.line(&format!("  t{owner} {what} {name} {offset}+{length}"));
     }
 
     fn pass(&self, touch: Touch) -> FileResult<()> {

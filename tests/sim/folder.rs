@@ -126,10 +126,7 @@ impl Jobs {
                 Err(error) => After::Done(Some(Event::QueueLoaded(Err(error)))),
                 Ok((names, counts)) => After::Again(Running::Read {
                     names: with_suffix(names, FRAME).into_iter().rev().collect(),
-                    page: QueuePage {
-                        frames: Vec::new(),
-                        counts,
-                    },
+                    page: QueuePage { frames: Vec::new(), counts },
                     size: 0,
                 }),
             },
@@ -233,11 +230,9 @@ impl Files<'_> {
         self.gate.pass(Touch::Reads)?;
         let names = self.disk.borrow().names(FOLDER);
         let names: Vec<String> = names.iter().map(|name| name[FOLDER.len()..].to_owned()).collect();
-        let count = |suffix: &str| names.iter().filter(|name| name.ends_with(suffix)).count() as u64;
-        let counts = QueueCounts {
-            queued: count(FRAME),
-            rejected: count(REJECTED),
-        };
+        let count =
+            |suffix: &str| names.iter().filter(|name| name.ends_with(suffix)).count() as u64;
+        let counts = QueueCounts { queued: count(FRAME), rejected: count(REJECTED) };
         Ok((names, counts))
     }
 
@@ -272,11 +267,7 @@ impl Files<'_> {
         self.gate.pass(Touch::Reads)?;
         let path = format!("{FOLDER}{name}");
         let disk = self.disk.borrow();
-        if disk.exists(&path) {
-            Ok(disk.bytes(&path).to_vec())
-        } else {
-            Err(FileError::Lost(path))
-        }
+        if disk.exists(&path) { Ok(disk.bytes(&path).to_vec()) } else { Err(FileError::Lost(path)) }
     }
 
     fn rename(&self, from: &str, to: &str) -> FileResult<()> {
@@ -310,11 +301,7 @@ impl Files<'_> {
 /// The rejected list as the disk has it, for the oracle.
 pub fn rejected_on(disk: &RefCell<Disk>) -> Vec<Rejected> {
     let gate = Gate::default();
-    let files = Files {
-        disk,
-        gate: &gate,
-        node_id: "",
-    };
+    let files = Files { disk, gate: &gate, node_id: "" };
     let list = files.rejected().unwrap_or_default();
     list.into_iter().map(|(_, report)| report).collect()
 }

@@ -55,7 +55,8 @@ impl Spec {
     fn key_columns(&self) -> Vec<(&'static str, Vec<i64>)> {
         let same = |value: u64| vec![value as i64; self.rows as usize];
         let numbers = (0..self.rows as i64).collect();
-        let values = [same(self.content), same(self.handle), same(self.sequence), numbers, same(self.rows)];
+        let values =
+            [same(self.content), same(self.handle), same(self.sequence), numbers, same(self.rows)];
         KEYS.into_iter().zip(values).collect()
     }
 
@@ -106,8 +107,10 @@ impl Spec {
                 each().map(|row| some(row + 2).then(|| random(row).to_le_bytes())),
             )),
             Arc::new(
-                TimestampMicrosecondArray::from_iter_values(each().map(|row| (random(row) >> 12) as i64))
-                    .with_timezone("UTC"),
+                TimestampMicrosecondArray::from_iter_values(
+                    each().map(|row| (random(row) >> 12) as i64),
+                )
+                .with_timezone("UTC"),
             ),
             Arc::new(
                 Decimal128Array::from_iter_values(each().map(|row| i128::from(random(row) as u32)))
@@ -168,5 +171,5 @@ impl Spec {
 /// What is there before anybody comes: a table with a CHECK, and one for plain SQL.
 pub const SETUP_SQL: &str = "
     CREATE TABLE checked(f TEXT, g INTEGER, h INTEGER, s INTEGER, k INTEGER, n INTEGER,
-      i INTEGER CHECK(i <> 13), d REAL, u TEXT, b BLOB, t INTEGER, m TEXT);
+      i INTEGER CHECK(i <> 13), d REAL, u TEXT, b BLOB, t INTEGER, m INTEGER);
     CREATE TABLE marks(mark INTEGER, note TEXT);";

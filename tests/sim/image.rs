@@ -29,10 +29,7 @@ impl Image {
             let _memory_suffices = file.write(bytes, 0);
             Box::new(file)
         };
-        let handles = Handles {
-            database: copy(database),
-            journal: copy(journal),
-        };
+        let handles = Handles { database: copy(database), journal: copy(journal) };
         store.attach(handles, Mode::Exclusive, true)?;
         Ok(Image(store))
     }

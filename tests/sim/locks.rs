@@ -21,12 +21,7 @@ pub struct Lock(Vec<Request>);
 
 impl Lock {
     pub fn request(&mut self, tab: TabId, id: LockId, exclusive: bool) {
-        self.0.push(Request {
-            tab,
-            id,
-            exclusive,
-            held: false,
-        });
+        self.0.push(Request { tab, id, exclusive, held: false });
     }
 
     /// Gives the lock up, or takes the request back.
@@ -44,12 +39,7 @@ impl Lock {
         let robbed = self.0.iter().filter(|request| request.held);
         let robbed = robbed.map(|request| (request.tab, request.id)).collect();
         self.0.retain(|request| !request.held);
-        let thief = Request {
-            tab: THIEF,
-            id: 0,
-            exclusive: true,
-            held: true,
-        };
+        let thief = Request { tab: THIEF, id: 0, exclusive: true, held: true };
         self.0.insert(0, thief);
         robbed
     }

@@ -25,7 +25,9 @@ use world::World;
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    let get = |name: &str| args.iter().position(|a| a == name).and_then(|at| args.get(at + 1)?.parse::<u64>().ok());
+    let get = |name: &str| {
+        args.iter().position(|a| a == name).and_then(|at| args.get(at + 1)?.parse::<u64>().ok())
+    };
     let from = get("--from").unwrap_or(0);
     let seeds = get("--seeds").unwrap_or(20);
     let trace = args.iter().any(|a| a == "--trace");
@@ -35,6 +37,8 @@ fn main() {
         if let Some(found) = &world.failure {
             println!("seed {seed}: {} {}", found.check, found.text);
         }
-        if seeds == 1 { println!("{:?}", world.tally); }
+        if seeds == 1 {
+            println!("{:?}", world.tally);
+        }
     }
 }

@@ -75,7 +75,9 @@ pub fn in_doubt(error: &Error) -> bool {
     const IOERR: i32 = 10;
     match error.code {
         Code::Sql => error.sqlite_code.is_none_or(|code| code & 0xff == IOERR),
-        Code::QuotaExceeded | Code::StorageLost | Code::StorageUnavailable | Code::WorkerFailed => true,
+        Code::QuotaExceeded | Code::StorageLost | Code::StorageUnavailable | Code::WorkerFailed => {
+            true
+        }
         _ => false,
     }
 }
@@ -92,7 +94,11 @@ pub struct Found {
 
 impl Found {
     /// Reads everything, and checks that it is sound.
-    pub fn read(image: &mut Image, rejected: Vec<Rejected>, queued: &[Vec<u8>]) -> Result<Found, Failure> {
+    pub fn read(
+        image: &mut Image,
+        rejected: Vec<Rejected>,
+        queued: &[Vec<u8>],
+    ) -> Result<Found, Failure> {
         let unreadable = |e: Error| failure("I5", format!("the database cannot be read: {e}"));
         let damage = image.damage().map_err(unreadable)?;
         if !damage.is_empty() {
@@ -105,7 +111,9 @@ impl Found {
             rejected,
             queued: BTreeSet::new(),
         };
-        let tables = image.column("SELECT name FROM sqlite_schema WHERE type = 'table'").map_err(unreadable)?;
+        let tables = image
+            .column("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            .map_err(unreadable)?;
         for (number, table) in TABLES.iter().enumerate() {
             if tables.iter().any(|name| name == table) {
                 for line in image.column(&rows_sql(table)).map_err(unreadable)? {
@@ -117,7 +125,8 @@ impl Found {
             *found.marks.entry(mark.parse().unwrap_or(usize::MAX)).or_default() += 1;
         }
         for bytes in queued {
-            let request = envelope::decode(bytes).map_err(|e| failure("I1", format!("a queued frame is broken: {e}")))?;
+            let request = envelope::decode(bytes)
+                .map_err(|e| failure("I1", format!("a queued frame is broken: {e}")))?;
             let rows = request.content.rows();
             found.queued.insert((request.frame_id, rows));
         }
@@ -178,7 +187,9 @@ impl Oracle {
     /// The ids that somebody was promised something of.
     pub fn promised(&self, id: &str) -> bool {
         let mut facts = self.frames.range((id.to_owned(), 0)..=(id.to_owned(), u64::MAX));
-        facts.any(|(_, fact)| fact.calls.iter().any(|told| matches!(told, Told::Committed | Told::Queued)))
+        facts.any(|(_, fact)| {
+            fact.calls.iter().any(|told| matches!(told, Told::Committed | Told::Queued))
+        })
     }
 
     fn may(&self, told: Told) -> bool {
@@ -211,36 +222,62 @@ impl Oracle {
         for (number, mark) in self.marks.iter().enumerate() {
             let times = found.marks.get(&number).copied().unwrap_or(0);
             if times > 1 || (times == 1 && !self.may(mark.told)) {
-                return Err(failure("I2", format!("row {number} of plain SQL is there {times} times: {:?}", mark.told)));
+                return Err(failure(
+                    "I2",
+                    format!("row {number} of plain SQL is there {times} times: {:?}", mark.told),
+                ));
             }
             if times == 0 && self.must(mark.told) {
-                return Err(failure("I1", format!("row {number} of plain SQL is lost: {:?}", mark.told)));
+                return Err(failure(
+                    "I1",
+                    format!("row {number} of plain SQL is lost: {:?}", mark.told),
+                ));
             }
         }
         self.check_order(found)?;
         self.check_transactions(found)
     }
 
-    fn check_frame(&self, key: &FrameKey, fact: &Fact, found: &Found, drained: bool) -> Result<(), Failure> {
+    fn check_frame(
+        &self,
+        key: &FrameKey,
+        fact: &Fact,
+        found: &Found,
+        drained: bool,
+    ) -> Result<(), Failure> {
         let told = &fact.calls;
         let rows = found.frames.get(key).map(|(_, _, rows)| rows.as_slice()).unwrap_or_default();
         if !rows.is_empty() {
             let whole: Vec<u64> = (0..fact.spec.rows).collect();
             if rows != whole {
-                return Err(failure("I2", format!("frame {key:?} has rows {rows:?} of {}: {told:?}", fact.spec.rows)));
+                return Err(failure(
+                    "I2",
+                    format!("frame {key:?} has rows {rows:?} of {}: {told:?}", fact.spec.rows),
+                ));
             }
             if fact.spec.kind != Kind::Good {
-                return Err(failure("I2", format!("frame {key:?} is there, and is {:?}", fact.spec.kind)));
+                return Err(failure(
+                    "I2",
+                    format!("frame {key:?} is there, and is {:?}", fact.spec.kind),
+                ));
             }
             if !told.iter().any(|told| self.may(*told)) {
-                return Err(failure("I2", format!("frame {key:?} is there, and its callers were told: {told:?}")));
+                return Err(failure(
+                    "I2",
+                    format!("frame {key:?} is there, and its callers were told: {told:?}"),
+                ));
             }
         }
         let is_rejected = found.rejected.iter().any(|rejected| {
-            rejected.frame_id == key.0 && rejected.rows == fact.spec.rows && rejected.table == TABLES[fact.spec.table]
+            rejected.frame_id == key.0
+                && rejected.rows == fact.spec.rows
+                && rejected.table == TABLES[fact.spec.table]
         });
         if is_rejected && !rows.is_empty() {
-            return Err(failure("I2", format!("frame {key:?} is there, and is on the rejected list")));
+            return Err(failure(
+                "I2",
+                format!("frame {key:?} is there, and is on the rejected list"),
+            ));
         }
         let queued = told.contains(&Told::Queued);
         let waits = !drained && found.queued.contains(&(key.0.clone(), fact.spec.rows));
@@ -248,11 +285,17 @@ impl Oracle {
             return Err(failure("I1", format!("frame {key:?} is lost: {told:?}")));
         }
         if rows.is_empty() && queued && !is_rejected && !waits && !fact.discarded {
-            return Err(failure("I1", format!("frame {key:?} was queued, and is neither in nor rejected: {told:?}")));
+            return Err(failure(
+                "I1",
+                format!("frame {key:?} was queued, and is neither in nor rejected: {told:?}"),
+            ));
         }
         if is_rejected && fact.spec.kind == Kind::Good && !self.has_rival(key) {
             let reason = found.rejected.iter().find(|r| r.frame_id == key.0).map(|r| &r.error);
-            return Err(failure("I1", format!("frame {key:?} is good, and was rejected: {reason:?}")));
+            return Err(failure(
+                "I1",
+                format!("frame {key:?} is good, and was rejected: {reason:?}"),
+            ));
         }
         Ok(())
     }
@@ -307,7 +350,11 @@ impl Oracle {
     }
 
     /// I4: the same frames, appended directly to a database of their own, are the same there.
-    pub fn check_values(&self, found: &Found, setup: impl Fn(&mut Image) -> Result<(), Error>) -> Result<(), Failure> {
+    pub fn check_values(
+        &self,
+        found: &Found,
+        setup: impl Fn(&mut Image) -> Result<(), Error>,
+    ) -> Result<(), Failure> {
         let broken = |e: Error| failure("I4", format!("the reference: {e}"));
         let mut reference = Image::open(&[], &[]).map_err(broken)?;
         setup(&mut reference).map_err(broken)?;

@@ -123,4 +123,3 @@ impl Plan {
         self.io_errors + self.io_stays + self.quota_errors + self.quota_stays > 0.0
     }
 }
-

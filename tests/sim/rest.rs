@@ -102,12 +102,15 @@ impl World {
             // A transaction whose client was about to go on ends now.
             self.after(0, Happening::GoOn(id));
         }
-        self.run_until(self.now_us + REST_US, |world| world.tabs.values().all(|tab| tab.client.is_idle()));
+        self.run_until(self.now_us + REST_US, |world| {
+            world.tabs.values().all(|tab| tab.client.is_idle())
+        });
         if self.failure.is_some() {
             return;
         }
         if let Some((id, _)) = self.tabs.iter().find(|(_, tab)| !tab.client.is_idle()) {
-            let asked: Vec<_> = self.tabs[id].client.asked.values().map(|asked| &asked.purpose).collect();
+            let asked: Vec<_> =
+                self.tabs[id].client.asked.values().map(|asked| &asked.purpose).collect();
             let text = format!("t{id} does not come to rest: {asked:?}");
             return self.fail(failure("I6", text));
         }
@@ -129,11 +132,14 @@ impl World {
             self.run_until(self.now_us + 30_000_000, |world| {
                 world.tabs.get(&id).is_none_or(|tab| tab.client.is_idle())
             });
-            let Some(drained) = self.tabs.get_mut(&id).and_then(|tab| tab.client.drained.take()) else {
+            let Some(drained) = self.tabs.get_mut(&id).and_then(|tab| tab.client.drained.take())
+            else {
                 return self.fail(failure("I7", "a fresh tab's drain does not end"));
             };
             match drained {
-                Err(error) => return self.fail(failure("I7", format!("a fresh tab cannot drain: {error}"))),
+                Err(error) => {
+                    return self.fail(failure("I7", format!("a fresh tab cannot drain: {error}")));
+                }
                 Ok((0, 0, 0)) => return,
                 Ok(_) => {}
             }

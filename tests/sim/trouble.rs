@@ -63,7 +63,10 @@ impl World {
     }
 
     pub fn mishap(&mut self, mishap: Mishap) {
-        let ends = matches!(mishap, Mishap::Thaw(_) | Mishap::Show(_) | Mishap::Resume(_) | Mishap::TheftEnds);
+        let ends = matches!(
+            mishap,
+            Mishap::Thaw(_) | Mishap::Show(_) | Mishap::Resume(_) | Mishap::TheftEnds
+        );
         if self.calm && !ends {
             return;
         }
@@ -121,7 +124,10 @@ impl World {
                     let delay_us = self.latency_us(20, 400);
                     self.after(delay_us, Happening::Tell(tab, Event::LockLost(id)));
                 }
-                self.after(self.luck.clone().between(1000, 300_000), Happening::Mishap(Mishap::TheftEnds));
+                self.after(
+                    self.luck.clone().between(1000, 300_000),
+                    Happening::Mishap(Mishap::TheftEnds),
+                );
             }
             Mishap::TheftEnds => {
                 self.lock.end(THIEF, 0);
@@ -174,7 +180,10 @@ impl World {
         self.disk.borrow_mut().power_cut(&mut self.luck);
         self.look(false);
         for (number, _) in tabs.iter().enumerate() {
-            self.after(50_000 + 1000 * number as u64, Happening::Birth(2000 + self.next_tab + number));
+            self.after(
+                50_000 + 1000 * number as u64,
+                Happening::Birth(2000 + self.next_tab + number),
+            );
         }
     }
 }

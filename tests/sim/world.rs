@@ -292,7 +292,11 @@ impl World {
         self.trace.line(&format!("t{id} dies {why}"));
         tab.gate.die();
         let seconds = self.luck.chance(self.plan.long_lag);
-        let lag_us = if seconds { self.luck.between(200_000, 3_000_000) } else { self.luck.between(0, 20_000) };
+        let lag_us = if seconds {
+            self.luck.between(200_000, 3_000_000)
+        } else {
+            self.luck.between(0, 20_000)
+        };
         self.handles.borrow_mut().orphan(id, self.now_us + lag_us);
         drop(tab);
         self.lock.forget(id);
@@ -327,14 +331,18 @@ impl World {
                 continue;
             }
             if let Some((call, asked)) = tab.client.overdue(now_us) {
-                found = Some(failure("I6", format!("t{id} call {call} is not settled in time: {asked}")));
+                found = Some(failure(
+                    "I6",
+                    format!("t{id} call {call} is not settled in time: {asked}"),
+                ));
             }
             let hogs = wanted && holders.contains(id) && tab.client.is_idle();
             let since_us = *tab.hog_since_us.get_or_insert(now_us);
             if !hogs {
                 tab.hog_since_us = None;
             } else if (now_us - since_us) as f64 / 1000.0 > patience_ms + tab.throttle_ms {
-                found = Some(failure("I7", format!("t{id} is idle and keeps the lock from others")));
+                found =
+                    Some(failure("I7", format!("t{id} is idle and keeps the lock from others")));
             }
         }
         if let Some(found) = found {
