@@ -262,7 +262,7 @@ impl Store {
     }
 
     fn exec_all(&mut self, sql: &str, params: &Params) -> Result<ExecResult> {
-        let schema_before = self.schema_version()?;
+        let mut schema = self.schema_version()?;
         let conn = self.conn()?;
         let mut batch = Batch::new(conn, sql);
         let mut changes = 0;
@@ -280,19 +280,31 @@ impl Store {
             let mut rows = statement.raw_query();
             while rows.next().map_err(|e| self.sql_error(e))?.is_some() {}
             drop(rows);
+            let readonly = statement.readonly();
             drop(statement);
             if conn.total_changes() != before {
                 changes += conn.changes();
             }
+            if !readonly {
+                // After each: a table may be dropped here and made anew by the next statement.
+                schema = self.schema_changed(schema)?;
+            }
         }
         let last_insert_rowid = conn.last_insert_rowid();
-        if self.schema_version()? != schema_before {
-            self.prune_catalogue()?;
-        }
         Ok(ExecResult { changes, last_insert_rowid })
     }
 
-    fn schema_version(&self) -> Result<i64> {
+    /// Brings the catalogue up to date when the schema is not of version `before` any more. Gives
+    /// the version that it is.
+    pub(super) fn schema_changed(&self, before: i64) -> Result<i64> {
+        let now = self.schema_version()?;
+        if now != before {
+            self.prune_catalogue()?;
+        }
+        Ok(now)
+    }
+
+    pub(super) fn schema_version(&self) -> Result<i64> {
         let conn = self.conn()?;
         conn.prepare_cached("PRAGMA schema_version")
             .and_then(|mut statement| statement.query_row([], |row| row.get(0)))

@@ -132,25 +132,23 @@ impl Store {
     /// The catalogue's fields of a table, by folded column name; those that cannot be about the
     /// column as it is declared now are left out.
     pub(super) fn catalogue_of(&self, table: &str) -> Result<BTreeMap<String, Field>> {
-        let select = self.conn()?.prepare_cached(
-            "SELECT info.name, info.type, list.strict, known.field
-             FROM pragma_table_list(?1) AS list, pragma_table_xinfo(?1) AS info
-             JOIN _framelock_columns AS known
-               ON known.table_name = ?1 AND known.column_name = info.name
-             WHERE list.schema = 'main'",
-        );
-        let mut select = match select {
-            Err(rusqlite::Error::SqlInputError { ref msg, .. })
-                if msg.contains("no such table") =>
-            {
-                return Ok(BTreeMap::new());
-            }
+        let conn = self.conn()?;
+        let read = || {
+            let mut select = conn.prepare_cached(
+                "SELECT info.name, info.type, list.strict, known.field
+                 FROM pragma_table_list(?1) AS list, pragma_table_xinfo(?1) AS info
+                 JOIN _framelock_columns AS known
+                   ON known.table_name = ?1 AND known.column_name = info.name
+                 WHERE list.schema = 'main'",
+            )?;
+            select
+                .query_map([table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+                .collect()
+        };
+        let rows: Vec<(String, String, bool, Vec<u8>)> = match read() {
+            Err(error) if is_missing_table(&error) => return Ok(BTreeMap::new()),
             other => other.map_err(|e| self.sql_error(e))?,
         };
-        let rows: Vec<(String, String, bool, Vec<u8>)> = select
-            .query_map([table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
-            .and_then(Iterator::collect)
-            .map_err(|e| self.sql_error(e))?;
         let mut fields = BTreeMap::new();
         for (column, declared, strict, bytes) in rows {
             let field = catalogue::decode_field(&bytes)?;
