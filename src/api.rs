@@ -330,13 +330,13 @@ fn parse_append(args: &JsValue, buffers: &Array, tx: Option<TxId>) -> Result<Cal
     let fallback = take("fallback");
     let fallback: Fallback =
         if fallback.is_undefined() { Fallback::default() } else { read(fallback, "fallback")? };
-    let frame_id = match take("frameId") {
-        missing if missing.is_undefined() => uuid(),
-        given => check_frame_id(given.as_string())?,
+    let (frame_id, own_id) = match take("frameId") {
+        missing if missing.is_undefined() => (uuid(), true),
+        given => (check_frame_id(given.as_string())?, false),
     };
     let options: AppendOptions = read(options, "options")?;
     let (content, digest) = parse_content(args, buffers, &table)?;
-    let request = Box::new(AppendRequest { frame_id, table, options, content, digest });
+    let request = Box::new(AppendRequest { frame_id, own_id, table, options, content, digest });
     Ok(match tx {
         Some(tx) => Call::JoinedAppend { request, tx },
         None => Call::Append { request, policy, fallback },

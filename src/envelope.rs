@@ -29,6 +29,7 @@ const FIXED_BYTES: usize = 4 + 4 + 8 + 16;
 #[serde(rename_all = "camelCase")]
 struct Header {
     frame_id: String,
+    own_id: bool,
     table: String,
     options: AppendOptions,
     digest: [u8; 16],
@@ -53,6 +54,7 @@ pub fn encode(request: &AppendRequest) -> Result<Vec<u8>> {
     };
     let header = Header {
         frame_id: request.frame_id.clone(),
+        own_id: request.own_id,
         table: request.table.clone(),
         options: request.options.clone(),
         digest: request.digest,
@@ -104,6 +106,7 @@ pub fn decode(bytes: &[u8]) -> Result<AppendRequest> {
     };
     Ok(AppendRequest {
         frame_id: header.frame_id,
+        own_id: header.own_id,
         table: header.table,
         options: header.options,
         content,
@@ -130,6 +133,7 @@ mod tests {
         let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
         AppendRequest {
             frame_id: "id".into(),
+            own_id: true,
             table: "t".into(),
             options: AppendOptions::default(),
             content: Content::Frame(Frame::new(batch.schema(), vec![batch])),

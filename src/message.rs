@@ -49,8 +49,9 @@ pub enum Message {
     /// A queued frame was refused by the database, and is on the rejected list now.
     Rejected { from: String, frame: FrameName, error: Refusal },
     /// To whoever holds the lease: please apply the frame in the payload, an envelope, once the
-    /// frame `after` is in (frames of one handle and table keep their order).
-    Offer { from: String, frame_id: String, after: Option<String> },
+    /// frames `after` are all in (frames of one handle and table keep their order; the last of them
+    /// alone would not do, since another tab may have sent the same one).
+    Offer { from: String, frame_id: String, after: Vec<String> },
     /// To the sender of an offer.
     Answer { from: String, to: String, frame_id: String, answer: Answer },
 }

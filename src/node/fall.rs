@@ -121,16 +121,17 @@ impl Node {
         }
     }
 
-    /// The frame of the same table that must be in before this one: the last before it that is
-    /// still under way, or the last that was queued.
-    fn previous(&self, at: usize) -> Option<String> {
-        let table = &self.ops[at].append()?.request.table;
-        let earlier = self.ops.iter().take(at).rev().filter_map(Op::append);
-        let pending = earlier.map(|a| &a.request).find(|request| request.table == *table);
-        match pending {
-            Some(request) => Some(request.frame_id.clone()),
-            None => self.queue.last_of_table(table),
-        }
+    /// The frames of the same table that must be in before this one: those that were queued, and
+    /// those before it that are still under way.
+    fn previous(&self, at: usize) -> Vec<String> {
+        let Some(table) = self.ops[at].append().map(|append| &append.request.table) else {
+            return Vec::new();
+        };
+        let mut previous = self.queue.own_of_table(table).to_vec();
+        let earlier = self.ops.iter().take(at).filter_map(Op::append).map(|a| &a.request);
+        let pending = earlier.filter(|request| request.table == *table);
+        previous.extend(pending.map(|request| request.frame_id.clone()));
+        previous
     }
 
     /// Queues the frames that stand on the last rung, and what must go before them.
@@ -154,7 +155,7 @@ impl Node {
         earlier.any(|a| a.request.table == *table && !a.enqueued && !a.ladder.may_queue())
     }
 
-    fn enqueue_with_earlier(&mut self, last: usize) {
+    pub(super) fn enqueue_with_earlier(&mut self, last: usize) {
         let Some(table) = self.ops[last].append().map(|append| append.request.table.clone()) else {
             return;
         };

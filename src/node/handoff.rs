@@ -10,13 +10,13 @@ use crate::envelope;
 use crate::error::{Code, Error, Result};
 use crate::ladder::Path;
 use crate::message::{Answer, FrameName, Message};
-use crate::store::{AppendRequest, Applied, Mode};
-use std::collections::BTreeSet;
+use crate::store::{AppendRequest, Applied, Mode, is_verdict};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A frame that another tab offered.
 pub(super) struct Offer {
     from: String,
-    after: Option<String>,
+    after: Vec<String>,
     request: AppendRequest,
     bytes: usize,
 }
@@ -31,7 +31,7 @@ impl Node {
         &mut self,
         from: String,
         frame_id: String,
-        after: Option<String>,
+        after: Vec<String>,
         payload: &[u8],
     ) {
         let waiting: usize = self.inbox.iter().map(|offer| offer.bytes).sum();
@@ -83,28 +83,44 @@ impl Node {
         true
     }
 
-    /// Whether the frame that must go before this one is in, or goes in just before it.
+    /// Whether the frames that must go before this one are in, or go in just before it.
     fn is_in_order(&self, offer: &Offer, group: &[Offer]) -> bool {
-        offer.after.as_ref().is_none_or(|after| {
+        offer.after.iter().all(|after| {
             group.iter().any(|earlier| earlier.request.frame_id == *after)
                 || matches!(self.store.find_frame(after), Ok(Some(_)))
         })
     }
 
     /// Applies frames together, or one by one when together they fail: one of them may have been
-    /// too much, and alone the others may well get through.
+    /// too much, and alone the others may well get through. What comes after such a frame in its
+    /// table is not tried: it must not get in before it.
     pub(super) fn append_each(&mut self, requests: &[&AppendRequest]) -> Vec<Result<Applied>> {
         match self.store.append_group(requests) {
             Ok(outcomes) => outcomes,
             Err(error) if requests.len() == 1 => vec![Err(error)],
-            Err(_) => requests
-                .iter()
-                .map(|request| {
-                    let mut alone = self.store.append_group(&[request])?;
-                    alone.pop().unwrap_or_else(|| Err(Error::new(Code::Sql, "no outcome")))
-                })
-                .collect(),
+            Err(_) => {
+                let mut stuck: BTreeMap<&str, Error> = BTreeMap::new();
+                let mut outcomes = Vec::with_capacity(requests.len());
+                for request in requests {
+                    let outcome = match stuck.get(&*request.table) {
+                        Some(error) => Err(error.clone()),
+                        None => self.append_alone(request),
+                    };
+                    if let Err(error) = &outcome
+                        && !is_verdict(error)
+                    {
+                        stuck.entry(&request.table).or_insert_with(|| error.clone());
+                    }
+                    outcomes.push(outcome);
+                }
+                outcomes
+            }
         }
+    }
+
+    fn append_alone(&mut self, request: &AppendRequest) -> Result<Applied> {
+        let mut outcomes = self.store.append_group(&[request])?;
+        outcomes.pop().unwrap_or_else(|| Err(Error::new(Code::Sql, "no outcome")))
     }
 
     /// Tells everybody which of these frames are new in the database.
@@ -214,22 +230,3 @@ pub(super) fn committed_receipt(frame: &FrameName) -> Reply {
         coerced: std::collections::BTreeMap::new(),
     }))
 }
-
-/// Whether an error says something of the frame itself, which no later try would change. A full
-/// disk, an I/O error or a lost lease says nothing of it.
-pub(super) fn is_verdict(error: &Error) -> bool {
-    match error.code {
-        Code::InvalidArgument
-        | Code::InvalidFrame
-        | Code::UnsupportedType
-        | Code::LossyValue
-        | Code::SchemaMismatch
-        | Code::Constraint
-        | Code::FrameIdConflict => true,
-        Code::Sql => error.sqlite_code.is_some_and(|code| VERDICTS.contains(&(code & 0xff))),
-        _ => false,
-    }
-}
-
-/// SQLITE_ERROR, SQLITE_TOOBIG, SQLITE_MISMATCH, SQLITE_RANGE (https://www.sqlite.org/rescode.html).
-const VERDICTS: [i32; 4] = [1, 18, 20, 25];

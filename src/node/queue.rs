@@ -4,7 +4,7 @@
 //! lease empties. It is drained before the holder's own writes: on the first lease of a node, when
 //! anybody says that it grew, and when this node put something there itself.
 
-use super::handoff::{committed_receipt, is_verdict};
+use super::handoff::committed_receipt;
 use super::types::{CallId, Effect, Notice, QueueCounts, QueuePage, Rejected, Reply};
 use super::{Node, Op, Work};
 use crate::envelope;
@@ -12,7 +12,7 @@ use crate::error::{Code, Error};
 use crate::ladder::{Path, Rung};
 use crate::message::{FrameName, Message};
 use crate::platform::FileError;
-use crate::store::AppendRequest;
+use crate::store::{AppendRequest, is_verdict};
 use std::collections::BTreeMap;
 
 /// The queue grew and nobody emptied it for so long: perhaps its holder and its sender both died,
@@ -78,8 +78,15 @@ impl Queue {
         self.own.entry(table.to_owned()).or_default().push(frame_id.to_owned());
     }
 
-    pub fn last_of_table(&self, table: &str) -> Option<String> {
-        self.own.get(table)?.last().cloned()
+    /// The frames of a table that are queued and not known to be in.
+    pub fn own_of_table(&self, table: &str) -> &[String] {
+        self.own.get(table).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether a frame of this table must not be written: earlier ones are in the queue, which could
+    /// not be emptied just now.
+    pub fn is_stuck(&self, table: &str) -> bool {
+        !self.dirty && self.own.contains_key(table)
     }
 
     pub fn forget_frame(&mut self, frame: &FrameName) {

@@ -103,7 +103,8 @@ impl Node {
     }
 
     fn are_applied(&self, frames: &[FrameName]) -> bool {
-        frames.iter().all(|frame| matches!(self.store.find_frame(&frame.frame_id), Ok(Some(_))))
+        let ids: Vec<&str> = frames.iter().map(|frame| &*frame.frame_id).collect();
+        self.store.are_committed(&ids)
     }
 
     pub(super) fn tx_rollback(&mut self, call: CallId, tx: TxId) {

@@ -2,7 +2,7 @@
 
 use super::types::{CallId, Effect, Reply};
 use super::{Append, Node, Op, Work};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::ladder::Path;
 use crate::store::{AppendRequest, Applied, Mode, PackOptions, PackedRows, Params};
 
@@ -39,6 +39,10 @@ impl Node {
         match &op.work {
             // On its way into the queue; what comes after it waits for that.
             Work::Append(append) if append.enqueued => return false,
+            Work::Append(append) if self.queue.is_stuck(&append.request.table) => {
+                self.follow_into_queue();
+                return true;
+            }
             Work::Append(_) => {
                 self.run_appends();
                 return self.unit_done();
@@ -160,6 +164,17 @@ impl Node {
         self.effects.push(Effect::Reply(call, outcome, vec![]));
     }
 
+    /// The first call is a frame whose predecessors are in the queue and cannot be got out of it.
+    fn follow_into_queue(&mut self) {
+        match self.ops.front().and_then(Op::append) {
+            Some(append) if append.ladder.may_queue() => self.enqueue_with_earlier(0),
+            _ => {
+                let message = "earlier frames wait in the queue, which cannot be emptied now";
+                self.fail_op(0, Error::new(Code::Busy, message));
+            }
+        }
+    }
+
     /// The frames at the head of the calls, in one transaction.
     fn run_appends(&mut self) {
         let mut group: Vec<(CallId, Box<Append>)> = Vec::new();
@@ -167,6 +182,7 @@ impl Node {
         while group.len() < GROUP_FRAMES
             && let Some(Op { work: Work::Append(append), .. }) = self.ops.front()
             && !append.enqueued
+            && !self.queue.is_stuck(&append.request.table)
             && (group.is_empty() || rows + append.request.content.rows() <= GROUP_ROWS)
         {
             rows += append.request.content.rows();

@@ -6,6 +6,7 @@
 
 use super::connection::Store;
 use super::error::is_missing_table;
+use super::error::is_verdict;
 use crate::error::{Code, Error, Result};
 use crate::frame::Frame;
 use crate::frame::catalogue;
@@ -21,16 +22,26 @@ use arrow::array::Array as _;
 use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeMap;
 
-/// The table of applied frame ids; `digest` tells a repeat from a conflict.
+/// The table of applied frame ids, in the order in which they were applied; `digest` tells a
+/// repeat from a conflict, `own` an id that framelock made from one that the caller gave.
 const FRAMES_DDL: &str = "CREATE TABLE IF NOT EXISTS _framelock_frames(
-  frame_id TEXT PRIMARY KEY, table_name TEXT NOT NULL, rows INTEGER NOT NULL, digest BLOB NOT NULL
-) WITHOUT ROWID";
+  seq INTEGER PRIMARY KEY, frame_id TEXT NOT NULL UNIQUE, table_name TEXT NOT NULL,
+  rows INTEGER NOT NULL, digest BLOB NOT NULL, own INTEGER NOT NULL)";
+
+/// Ids that framelock made are forgotten once so many frames were applied after them: no frame is
+/// on its way for that long, since the queue is drained before every write. Ids that callers gave
+/// are kept for ever: only they know how late they may send one again.
+const KEPT_OWN_IDS: i64 = 100_000;
+/// Old ids are looked for once in so many frames.
+const PRUNE_EVERY: u32 = 1024;
 
 /// A frame on its way into a table.
 #[derive(Clone)]
 pub struct AppendRequest {
     /// The idempotency key.
     pub frame_id: String,
+    /// Whether framelock made the key; nobody sends such a frame again much later.
+    pub own_id: bool,
     /// The table's name, unquoted.
     pub table: String,
     /// How the frame meets the table.
@@ -103,8 +114,16 @@ impl Store {
                     .err()
                     .unwrap_or_else(|| Error::new(Code::Sql, "the transaction ended by itself")));
             }
+            if let Err(error) = &outcome
+                && !is_verdict(error)
+            {
+                // The storage failed, and not the frame: what comes after it would overtake it.
+                self.rollback();
+                return outcome.map(|_| Vec::new());
+            }
             outcomes.push(outcome);
         }
+        self.prune_ids(requests.len() as u32)?;
         match self.commit() {
             Ok(_) => Ok(outcomes),
             Err(error) if self.all_committed(requests, &outcomes) => {
@@ -116,15 +135,41 @@ impl Store {
         }
     }
 
+    /// Once in a while, forgets ids that nobody can send again.
+    fn prune_ids(&mut self, applied: u32) -> Result<()> {
+        self.applied_since_prune += applied;
+        if self.applied_since_prune < PRUNE_EVERY {
+            return Ok(());
+        }
+        self.applied_since_prune = 0;
+        let pruned = self.read(|conn| {
+            conn.prepare_cached(
+                "DELETE FROM _framelock_frames
+                 WHERE own AND seq <= (SELECT max(seq) FROM _framelock_frames) - ?",
+            )?
+            .execute([KEPT_OWN_IDS])
+        });
+        if pruned.is_err() {
+            self.rollback();
+        }
+        pruned.map(|_| ())
+    }
+
     /// After a failed commit: whether its frames are in the file all the same.
     fn all_committed(&self, requests: &[&AppendRequest], outcomes: &[Result<Applied>]) -> bool {
-        let mut wrote = requests
-            .iter()
-            .zip(outcomes)
-            .filter(|(_, outcome)| outcome.as_ref().is_ok_and(|applied| !applied.duplicate))
-            .peekable();
-        wrote.peek().is_some()
-            && wrote.all(|(request, _)| matches!(self.find_frame(&request.frame_id), Ok(Some(_))))
+        let outcomes = requests.iter().zip(outcomes);
+        let wrote = outcomes
+            .filter(|(_, outcome)| outcome.as_ref().is_ok_and(|applied| !applied.duplicate));
+        let ids: Vec<&str> = wrote.map(|(request, _)| &*request.frame_id).collect();
+        self.are_committed(&ids)
+    }
+
+    /// After a failed commit that wrote these frames: whether they are in the file all the same, and
+    /// durable. Without frames there is nothing to tell it by.
+    pub fn are_committed(&self, frame_ids: &[&str]) -> bool {
+        !frame_ids.is_empty()
+            && frame_ids.iter().all(|id| matches!(self.find_frame(id), Ok(Some(_))))
+            && self.vfs.slots().flush().is_ok()
     }
 
     /// Applies one frame inside the open transaction; on an error nothing of it stays.
@@ -167,11 +212,18 @@ impl Store {
         let applied = self.write_frame(request).map_err(in_table)?;
         let conn = self.conn()?;
         conn.prepare_cached(
-            "INSERT INTO _framelock_frames(frame_id, table_name, rows, digest) VALUES(?, ?, ?, ?)",
+            "INSERT INTO _framelock_frames(frame_id, table_name, rows, digest, own)
+             VALUES(?, ?, ?, ?, ?)",
         )
         .and_then(|mut insert| {
             let rows = applied.rows as i64;
-            insert.execute(params![request.frame_id, request.table, rows, request.digest])
+            insert.execute(params![
+                request.frame_id,
+                request.table,
+                rows,
+                request.digest,
+                request.own_id
+            ])
         })
         .map_err(|e| self.sql_error(e))?;
         self.touched.insert(&request.table);

@@ -71,6 +71,7 @@ pub struct Store {
     /// Tables written since the transaction began. Shared with SQLite's authorizer callback,
     /// which must be `Send`; never contended.
     pub(super) touched: Touched,
+    pub(super) applied_since_prune: u32,
     pub(super) vfs: Vfs,
     /// The schema that SQLite has in memory is the one in the file.
     pub(super) schema_is_fresh: bool,
@@ -83,6 +84,7 @@ impl Store {
             inserts: Inserts::default(),
             conn: None,
             touched: Touched::default(),
+            applied_since_prune: 0,
             vfs: Vfs::register(os),
             schema_is_fresh: false,
         }

@@ -58,6 +58,25 @@ pub fn is_missing_table(error: &rusqlite::Error) -> bool {
     message.contains("no such table: _framelock_")
 }
 
+/// Whether an error says something of the frame itself, which no later try would change. A full
+/// disk, an I/O error or a lost lease says nothing of it.
+pub fn is_verdict(error: &Error) -> bool {
+    match error.code {
+        Code::InvalidArgument
+        | Code::InvalidFrame
+        | Code::UnsupportedType
+        | Code::LossyValue
+        | Code::SchemaMismatch
+        | Code::Constraint
+        | Code::FrameIdConflict => true,
+        Code::Sql => error.sqlite_code.is_some_and(|code| VERDICTS.contains(&(code & 0xff))),
+        _ => false,
+    }
+}
+
+const VERDICTS: [i32; 4] =
+    [ffi::SQLITE_ERROR, ffi::SQLITE_TOOBIG, ffi::SQLITE_MISMATCH, ffi::SQLITE_RANGE];
+
 /// A storage failure outside SQLite.
 pub fn from_file(error: FileError) -> Error {
     let code = match error {

@@ -18,7 +18,9 @@ mod vfs;
 
 pub use append::{AppendRequest, Applied, Content};
 pub use connection::{Attached, ExecResult, Params, Store};
+pub use error::is_verdict;
 pub use import::MAGIC;
 pub use pack::{PackOptions, PackedColumn, PackedRows};
+pub use query::RowSink;
 pub use rusqlite::types::Value;
 pub use vfs::{Mode, Os};

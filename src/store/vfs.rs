@@ -74,6 +74,16 @@ impl Slots {
         journal.and(database.detach())
     }
 
+    /// Makes durable what a sync that failed may have left: the end of a transaction, too, is only a
+    /// truncated journal.
+    pub fn flush(&self) -> Result<(), FileError> {
+        if self.durable.get() {
+            self.journal.borrow_mut().sync()?;
+            self.database.borrow_mut().sync()?;
+        }
+        Ok(())
+    }
+
     /// The kind of the present lease.
     pub fn mode(&self) -> Option<Mode> {
         self.mode.get()

@@ -78,6 +78,7 @@ impl Spec {
         digest[8..].copy_from_slice(&mix(self.seed() ^ self.table as u64).to_le_bytes());
         AppendRequest {
             frame_id: self.id.clone(),
+            own_id: false,
             table: TABLES[self.table].to_owned(),
             options: AppendOptions::default(),
             content: if self.packed { self.plain() } else { self.typed() },

@@ -1,0 +1,249 @@
+//! The store over files in memory: appends, ids, transactions, plain SQL, the file in and out.
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use framelock::error::Code;
+use framelock::frame::Frame;
+use framelock::frame::options::AppendOptions;
+use framelock::platform::{Handles, MemoryFile};
+use framelock::store::{
+    AppendRequest, Attached, Content, Mode, Os, PackOptions, PackedRows, Params, Store, Value,
+};
+use std::sync::Arc;
+
+struct NoOs;
+
+impl Os for NoOs {
+    fn random(&self, buffer: &mut [u8]) {
+        buffer.fill(4);
+    }
+    fn epoch_ms(&self) -> i64 {
+        0
+    }
+}
+
+fn store() -> Store {
+    let mut store = Store::new(Box::new(NoOs));
+    let handles = Handles {
+        database: Box::new(MemoryFile::default()),
+        journal: Box::new(MemoryFile::default()),
+    };
+    assert_eq!(store.attach(handles, Mode::Exclusive, true).unwrap(), Attached::Ready);
+    store
+}
+
+fn frame(start: i64, rows: i64) -> Frame {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(start..start + rows));
+    let prices: ArrayRef =
+        Arc::new(Float64Array::from_iter((0..rows).map(|i| (i % 3 > 0).then_some(i as f64 / 4.0))));
+    let names: ArrayRef =
+        Arc::new(StringArray::from_iter_values((0..rows).map(|i| format!("name {i}"))));
+    let batch =
+        RecordBatch::try_from_iter([("id", ids), ("price", prices), ("name", names)]).unwrap();
+    Frame::new(batch.schema(), vec![batch])
+}
+
+fn request(frame_id: &str, frame: Frame) -> AppendRequest {
+    AppendRequest {
+        frame_id: frame_id.into(),
+        own_id: true,
+        table: "t".into(),
+        options: AppendOptions::default(),
+        digest: [frame.rows as u8; 16],
+        content: Content::Frame(frame),
+    }
+}
+
+fn one(store: &mut Store, sql: &str) -> Value {
+    struct First(Option<Value>);
+    impl framelock::store::RowSink for First {
+        fn columns(
+            &mut self,
+            _: &[framelock::frame::read::ReadColumn],
+        ) -> framelock::error::Result<()> {
+            Ok(())
+        }
+        fn cell(
+            &mut self,
+            _: usize,
+            cell: framelock::frame::cell::Cell<'_>,
+        ) -> framelock::error::Result<()> {
+            use framelock::frame::cell::Cell;
+            self.0.get_or_insert(match cell {
+                Cell::Null => Value::Null,
+                Cell::Integer(value) => Value::Integer(value),
+                Cell::Real(value) => Value::Real(value),
+                Cell::Text(text) => Value::Text(text.into_owned()),
+                Cell::Blob(bytes) => Value::Blob(bytes.into_owned()),
+            });
+            Ok(())
+        }
+    }
+    let mut first = First(None);
+    store.query(sql, &Params::None, &mut first).unwrap();
+    first.0.unwrap()
+}
+
+fn count(store: &mut Store) -> Value {
+    one(store, "SELECT count(*) FROM t")
+}
+
+#[test]
+fn a_frame_is_in_once_however_often_it_is_sent() {
+    let mut store = store();
+    let sent = request("a", frame(0, 250));
+    let first = store.append_group(&[&sent]).unwrap().remove(0).unwrap();
+    assert_eq!((first.rows, first.duplicate), (250, false));
+    let again = store.append_group(&[&sent, &sent]).unwrap();
+    assert!(again.into_iter().all(|outcome| outcome.unwrap().duplicate));
+    let other = request("a", frame(0, 7));
+    let conflict = store.append_group(&[&other]).unwrap().remove(0).unwrap_err();
+    assert_eq!(conflict.code, Code::FrameIdConflict);
+    assert_eq!(count(&mut store), Value::Integer(250));
+    assert_eq!(one(&mut store, "SELECT sum(id) FROM t"), Value::Integer(249 * 250 / 2));
+    assert_eq!(
+        one(&mut store, "SELECT typeof(price) FROM t WHERE id = 4"),
+        Value::Text("real".into())
+    );
+    assert_eq!(one(&mut store, "PRAGMA integrity_check"), Value::Text("ok".into()));
+}
+
+#[test]
+fn a_refused_row_is_named_and_takes_its_frame_along_but_not_the_group() {
+    let mut store = store();
+    let ddl =
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, price REAL, name TEXT CHECK(name <> 'name 123'))";
+    store.exec(ddl, &Params::None).unwrap();
+    let (good, bad, last) = (
+        request("good", frame(0, 50)),
+        request("bad", frame(1000, 200)),
+        request("last", frame(2000, 50)),
+    );
+    let mut outcomes = store.append_group(&[&good, &bad, &last]).unwrap();
+    assert!(outcomes.remove(2).is_ok());
+    let error = outcomes.remove(1).unwrap_err();
+    assert_eq!((error.code, error.row), (Code::Constraint, Some(123)));
+    assert_eq!(error.table.as_deref(), Some("t"));
+    assert_eq!(count(&mut store), Value::Integer(100));
+    assert_eq!(store.find_frame("bad").unwrap(), None);
+}
+
+#[test]
+fn a_rolled_back_transaction_takes_its_frames_along() {
+    let mut store = store();
+    store.append_group(&[&request("kept", frame(0, 10))]).unwrap().remove(0).unwrap();
+    store.begin().unwrap();
+    store.apply_in_savepoint(&request("lost", frame(10, 10))).unwrap();
+    assert_eq!(count(&mut store), Value::Integer(20));
+    store.rollback();
+    assert_eq!(count(&mut store), Value::Integer(10));
+    assert_eq!(store.find_frame("lost").unwrap(), None);
+    store.append_group(&[&request("lost", frame(10, 10))]).unwrap().remove(0).unwrap();
+    assert_eq!(count(&mut store), Value::Integer(20));
+}
+
+#[test]
+fn the_connection_survives_a_change_of_lease() {
+    let mut store = store();
+    store.append_group(&[&request("a", frame(0, 10))]).unwrap().remove(0).unwrap();
+    let bytes = store.export_file().unwrap();
+    store.detach().unwrap();
+    assert_eq!(store.append_group(&[&request("b", frame(0, 10))]).unwrap_err().code, Code::Busy);
+    let mut database = MemoryFile::default();
+    framelock::platform::File::write(&mut database, &bytes, 0).unwrap();
+    let journal = Box::new(MemoryFile::default());
+    let handles = Handles { database: Box::new(database), journal };
+    assert_eq!(store.attach(handles, Mode::Shared, true).unwrap(), Attached::Ready);
+    assert_eq!(count(&mut store), Value::Integer(10));
+    assert!(store.exec("DELETE FROM t", &Params::None).is_err(), "a shared lease does not write");
+}
+
+#[test]
+fn exec_leaves_no_transaction_open_and_no_lock_changed() {
+    let mut store = store();
+    let script = "CREATE TABLE a(n); INSERT INTO a VALUES (1), (2); INSERT INTO a VALUES (3)";
+    assert_eq!(store.exec(script, &Params::None).unwrap().changes, 3);
+    assert!(store.exec("BEGIN; INSERT INTO a VALUES (4)", &Params::None).is_err());
+    assert!(!store.in_transaction());
+    assert_eq!(one(&mut store, "SELECT count(*) FROM a"), Value::Integer(3));
+    store.exec("BEGIN; INSERT INTO a VALUES (4); COMMIT", &Params::None).unwrap();
+    for pragma in ["journal_mode = WAL", "locking_mode = EXCLUSIVE", "synchronous = OFF"] {
+        assert!(store.exec(&format!("PRAGMA {pragma}"), &Params::None).is_err(), "{pragma}");
+    }
+    assert!(store.exec("ATTACH 'other' AS other", &Params::None).is_err());
+}
+
+#[test]
+fn parameters_that_do_not_fit_are_refused() {
+    let mut store = store();
+    store.exec("CREATE TABLE a(x, y)", &Params::None).unwrap();
+    let (one, two) = (Value::Integer(1), Value::Integer(2));
+    let insert = "INSERT INTO a VALUES (:x, $y)";
+    let named = |names: &[&str]| {
+        Params::Named(names.iter().map(|n| (n.to_string(), one.clone())).collect())
+    };
+    store.exec(insert, &named(&["x", "y"])).unwrap();
+    store.exec(insert, &named(&[":x", "$y"])).unwrap();
+    let wrong = [
+        named(&["x"]),
+        named(&["x", "y", "z"]),
+        Params::None,
+        Params::Positional(vec![one.clone()]),
+        Params::Positional(vec![one.clone(), two.clone(), two]),
+    ];
+    for params in wrong {
+        let error = store.exec(insert, &params).unwrap_err();
+        assert_eq!(error.code, Code::InvalidArgument, "{params:?}");
+    }
+}
+
+#[test]
+fn an_imported_file_replaces_everything_or_nothing() {
+    let mut old = store();
+    old.append_group(&[&request("a", frame(0, 10))]).unwrap().remove(0).unwrap();
+    let mut new = store();
+    new.append_group(&[&request("b", frame(0, 99))]).unwrap().remove(0).unwrap();
+    let bytes = new.export_file().unwrap();
+    let mut damaged = bytes.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 4096].fill(0x5a);
+    assert_eq!(old.import_file(&damaged).unwrap_err().code, Code::Corrupt);
+    assert_eq!(old.import_file(b"no database").unwrap_err().code, Code::NotADatabase);
+    assert_eq!(count(&mut old), Value::Integer(10));
+    old.import_file(&bytes).unwrap();
+    assert_eq!(count(&mut old), Value::Integer(99));
+    assert!(old.find_frame("b").unwrap().is_some());
+    assert_eq!(one(&mut old, "PRAGMA integrity_check"), Value::Text("ok".into()));
+}
+
+#[test]
+fn old_ids_of_our_own_are_forgotten_and_given_ones_are_kept() {
+    let mut store = store();
+    let given = AppendRequest { own_id: false, ..request("given", frame(0, 1)) };
+    store.append_group(&[&given, &request("own", frame(1, 1))]).unwrap();
+    let many = "INSERT INTO _framelock_frames(frame_id, table_name, rows, digest, own)
+      WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120000)
+      SELECT 'x' || i, 't', 1, zeroblob(16), 1 FROM n";
+    store.exec(many, &Params::None).unwrap();
+    for i in 0..32 {
+        let group: Vec<_> = (0..32).map(|j| request(&format!("{i}/{j}"), frame(2, 1))).collect();
+        store.append_group(&group.iter().collect::<Vec<_>>()).unwrap();
+    }
+    assert_eq!(
+        one(&mut store, "SELECT count(*) <= 100001 FROM _framelock_frames"),
+        Value::Integer(1)
+    );
+    assert!(store.find_frame("given").unwrap().is_some());
+    assert!(store.find_frame("own").unwrap().is_none());
+    assert!(store.find_frame("31/31").unwrap().is_some());
+}
+
+#[test]
+fn integers_without_a_catalogue_type_are_numbers_where_that_is_exact() {
+    let mut store = store();
+    store.append_group(&[&request("a", frame(0, 3))]).unwrap().remove(0).unwrap();
+    let mut rows = PackedRows::new(PackOptions::default());
+    let sql = "SELECT id, count(*) OVER () AS n, 9007199254740993 AS big FROM t";
+    assert_eq!(store.query(sql, &Params::None, &mut rows).unwrap(), 3);
+    let tags: Vec<_> = rows.columns.iter().map(|column| column.uniform_tag()).collect();
+    assert_eq!(tags, [Some(2), Some(1), Some(2)]);
+}
