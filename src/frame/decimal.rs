@@ -45,7 +45,16 @@ pub fn from_integer(value: i128, shape: Shape) -> Result<Cell<'static>, Cell<'st
 
 /// A decimal's unscaled value as a cell of a column of `to`; `Err` has the nearest that fits.
 pub fn rescale(value: i256, from_scale: i8, to: Shape) -> Result<Cell<'static>, Cell<'static>> {
-    let by = i16::from(to.scale) - i16::from(from_scale);
+    match nearest(value, from_scale.into(), to) {
+        (kept, true) => Ok(cell(kept, to)),
+        (kept, false) => Err(cell(kept, to)),
+    }
+}
+
+/// A decimal's unscaled value as that of `to`, digits that do not fit cut off, and whether it is
+/// exact.
+fn nearest(value: i256, from_scale: i16, to: Shape) -> (i256, bool) {
+    let by = i16::from(to.scale) - from_scale;
     let power = power_of_ten(by.unsigned_abs());
     let mut exact = true;
     let scaled = match power {
@@ -62,14 +71,8 @@ pub fn rescale(value: i256, from_scale: i8, to: Shape) -> Result<Cell<'static>, 
     };
     let limit = limit(to.precision);
     let fits = scaled.filter(|scaled| *scaled <= limit && *scaled >= limit.wrapping_neg());
-    let kept = fits.unwrap_or(match value.is_negative() {
-        true => limit.wrapping_neg(),
-        false => limit,
-    });
-    match exact && fits.is_some() {
-        true => Ok(cell(kept, to)),
-        false => Err(cell(kept, to)),
-    }
+    let end = if value.is_negative() { limit.wrapping_neg() } else { limit };
+    (fits.unwrap_or(end), exact && fits.is_some())
 }
 
 /// An unscaled value as it is stored. Arrow lets a decimal have more digits than its type says;
@@ -116,6 +119,19 @@ pub fn format(value: i256, scale: i8) -> String {
 pub fn parse(text: &str, shape: Shape) -> Option<i256> {
     let limit = limit(shape.precision);
     parse_wide(text, shape.scale).filter(|value| *value <= limit && *value >= limit.wrapping_neg())
+}
+
+/// The nearest in `shape` of digits of any length, or of `inf`: what is beyond its digits is cut
+/// off, and beyond its range stands the range's end.
+pub fn parse_nearest(text: &str, shape: Shape) -> i256 {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let places = usize::from(shape.scale.max(0).unsigned_abs());
+    let kept = fraction.get(..places).unwrap_or(fraction);
+    match parse_wide(&format!("{whole}.{kept}"), shape.scale.max(0)) {
+        Some(value) => nearest(value, shape.scale.max(0).into(), shape).0,
+        None if text.starts_with('-') => limit(shape.precision).wrapping_neg(),
+        None => limit(shape.precision),
+    }
 }
 
 /// As [`parse`], for a value of any number of digits that 256 bits have.

@@ -14,12 +14,14 @@
 //!
 //! Every value is converted exactly or refused, naming row and column: `INVALID_ARGUMENT` for a
 //! value of the wrong kind (text for a number), `LOSSY_VALUE` for one that cannot be kept exactly
-//! (1.5 in an int32). What goes into which type is told in convert.rs.
+//! (1.5 in an int32), unless the caller takes the nearest. What goes into which type is told in
+//! convert.rs, what is nearest in exact.rs.
 
 mod cells;
 mod convert;
 mod exact;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -28,6 +30,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::Frame;
+use super::options::Lossy;
 use super::raw::regions::{Region, Regions};
 use crate::error::{Code, Error, Result};
 use cells::{Cells, Column, Data, typed_array};
@@ -114,23 +117,34 @@ impl Packed {
         self.columns.iter().map(|column| &*column.name)
     }
 
-    /// The values as columns of the types that `types` knows, else of the types they suggest:
+    /// The values as columns of the types that `types` knows by place and name, else of those they
+    /// suggest:
     /// a typed array its own; numbers int64 when all are safe integers (−0 is none), else float64;
     /// bigints int64; booleans bool; text utf8; dates timestamp[ms, UTC]; bytes binary; nothing
-    /// but nulls null. All fields are nullable: a later frame may have nulls.
+    /// but nulls null. All fields are nullable: a later frame may have nulls. Beside them the number
+    /// of values that were changed to fit, by column; under [`Lossy::Error`] there are none.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` for a value of the wrong kind and for mixed kinds where no type is
     /// known, `LOSSY_VALUE` for a value without an exact form; both with row and column.
-    pub fn into_frame(&self, types: &dyn Fn(&str) -> Option<DataType>) -> Result<Frame> {
+    pub fn into_frame(
+        &self,
+        types: &dyn Fn(usize, &str) -> Option<DataType>,
+        lossy: Lossy,
+    ) -> Result<(Frame, BTreeMap<String, u64>)> {
+        let mut coerced = BTreeMap::new();
         let mut fields = Vec::with_capacity(self.columns.len());
         let mut arrays = Vec::with_capacity(self.columns.len());
-        for column in &self.columns {
-            let data_type = match types(&column.name) {
+        for (index, column) in self.columns.iter().enumerate() {
+            let data_type = match types(index, &column.name) {
                 Some(data_type) => data_type,
                 None => column.inferred()?,
             };
-            let array = convert::array(column, self.rows, &data_type)?;
+            let may_change = lossy != Lossy::Error;
+            let (array, changed) = convert::array(column, self.rows, &data_type, may_change)?;
+            if changed > 0 {
+                coerced.insert(column.name.clone(), changed);
+            }
             fields.push(Field::new(&column.name, array.data_type().clone(), true));
             arrays.push(array);
         }
@@ -138,7 +152,7 @@ impl Packed {
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options)
             .map_err(malformed)?;
-        Ok(Frame::new(schema, vec![batch]))
+        Ok((Frame::new(schema, vec![batch]), coerced))
     }
 
     /// Self-contained bytes, for the durable queue and for the way to another tab:

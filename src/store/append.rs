@@ -11,14 +11,14 @@ use crate::error::{Code, Error, Result};
 use crate::frame::Frame;
 use crate::frame::catalogue;
 use crate::frame::column::Column;
-use crate::frame::ident;
-use crate::frame::options::{AppendOptions, Mode};
+use crate::frame::options::{AppendOptions, Match, Mode};
 use crate::frame::packed::Packed;
-use crate::frame::plan::Plan;
+use crate::frame::plan::{Plan, TableState};
 use crate::frame::types::{self, ColumnType};
 use crate::frame::values::check_values;
 use crate::message::FrameName;
 use arrow::array::Array as _;
+use arrow::datatypes::DataType;
 use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeMap;
 
@@ -234,30 +234,28 @@ impl Store {
         let keyed = matches!(request.options.mode, Mode::Upsert | Mode::Ignore);
         let state = self.table_state(&request.table, keyed)?;
         // A table that is replaced takes its types with it.
-        let known_types = match request.options.mode {
-            Mode::Replace => &[][..],
-            _ => &state.columns,
+        let known = match request.options.mode {
+            Mode::Replace => &TableState::default(),
+            _ => &state,
         };
+        let options = &request.options;
         let typed;
-        let frame = match &request.content {
-            Content::Frame(frame) => frame,
+        let (frame, mut coerced) = match &request.content {
+            Content::Frame(frame) => (frame, BTreeMap::new()),
             Content::Packed(packed) => {
-                typed = packed.into_frame(&|column| {
-                    let given = match request.options.types.get(column) {
-                        Some(ColumnType::Arrow(data_type)) => Some(data_type.clone()),
-                        Some(ColumnType::Iso8601) | None => None,
-                    };
-                    given.or_else(|| {
-                        let folded = ident::fold(column);
-                        let known = known_types.iter().find(|c| ident::fold(&c.name) == folded);
-                        known?.field.as_ref().map(|field| field.data_type().clone())
-                    })
-                })?;
-                &typed
+                let types = |index: usize, column: &str| match options.types.get(column) {
+                    Some(ColumnType::Arrow(data_type)) => Some(data_type.clone()),
+                    Some(ColumnType::Iso8601) | None => known_type(known, options, index, column),
+                };
+                let (frame, coerced) = packed.into_frame(&types, options.lossy)?;
+                typed = frame;
+                (&typed, coerced)
             }
         };
-        let plan = Plan::new(&request.table, &frame.schema, &state, &request.options)?;
-        let coerced = check_values(frame, &plan, request.options.lossy)?;
+        let plan = Plan::new(&request.table, &frame.schema, &state, options)?;
+        for (column, count) in check_values(frame, &plan, options.lossy)? {
+            *coerced.entry(column).or_default() += count;
+        }
         let conn = self.conn()?;
         for statement in &plan.ddl {
             conn.execute_batch(statement).map_err(|e| self.sql_error(e))?;
@@ -394,4 +392,21 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The catalogue's type for a column of a frame of plain values, found as the plan finds it.
+fn known_type(
+    state: &TableState,
+    options: &AppendOptions,
+    index: usize,
+    column: &str,
+) -> Option<DataType> {
+    let mut columns = state.columns.iter();
+    let found = match options.matching {
+        Match::Position => columns.filter(|c| !c.generated).nth(index),
+        Match::Name => columns.find(|c| c.name.eq_ignore_ascii_case(column)),
+    }?;
+    let field = found.field.as_ref()?;
+    let known = catalogue::applies(field, &found.declared, state.strict);
+    (known && *field.data_type() != DataType::Null).then(|| field.data_type().clone())
 }

@@ -1,10 +1,10 @@
 //! A column of plain values into an Arrow array of a given type.
 //!
-//! Dictionaries are built over the values that occur. Run-end encoded types give their values,
-//! which is how they are read back. Lists, structs, maps and intervals have no plain value; a
-//! column of them can only be null.
+//! Dictionaries and run-end encoded types give their values: how a value is stored depends on
+//! nothing else, and the plan knows the column's own type. Lists, structs, maps and intervals have
+//! no plain value; a column of them can only be null.
 
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::sync::Arc;
 
 use arrow::array::*;
@@ -20,41 +20,36 @@ use crate::frame::types;
 /// The most bytes that nulls of a wide type may take.
 const MAX_NULL_BYTES: usize = 256 << 20;
 
-/// The values of a column with their rows; dictionaries ask for some of them only.
+/// The values of a column with their rows.
 struct Input<'a> {
     column: &'a str,
     count: usize,
-    values: Rows<'a>,
+    values: std::iter::Enumerate<Values<'a>>,
     data_type: &'a DataType,
+    /// Counts the values that took their nearest; without it they are errors.
+    changed: Option<&'a Cell<u64>>,
 }
 
-enum Rows<'a> {
-    All(std::iter::Enumerate<Values<'a>>),
-    Some(std::vec::IntoIter<(usize, Value<'a>)>),
-}
-
-impl<'a> Iterator for Rows<'a> {
-    type Item = (usize, Value<'a>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            Rows::All(values) => values.next(),
-            Rows::Some(values) => values.next(),
-        }
-    }
-}
-
-/// The column as an array of `data_type`.
-pub fn array(column: &Column, rows: usize, data_type: &DataType) -> Result<ArrayRef> {
+/// The column as an array of `data_type`, and how many of its values were changed, which is an
+/// error unless `may_change`.
+pub fn array(
+    column: &Column,
+    rows: usize,
+    data_type: &DataType,
+    may_change: bool,
+) -> Result<(ArrayRef, u64)> {
     if let Some(array) = shared(column, rows, data_type) {
-        return Ok(array);
+        return Ok((array, 0));
     }
-    convert(Input {
+    let changed = Cell::new(0);
+    let array = convert(Input {
         column: &column.name,
         count: rows,
-        values: Rows::All(column.values().enumerate()),
+        values: column.values().enumerate(),
         data_type,
-    })
+        changed: may_change.then_some(&changed),
+    })?;
+    Ok((array, changed.get()))
 }
 
 /// The column without a conversion, where its bytes already are what the type wants: typed arrays
@@ -144,7 +139,7 @@ fn convert(input: Input<'_>) -> Result<ArrayRef> {
         DataType::LargeBinary => input.bytes::<i64>(blob),
         DataType::BinaryView => input.views(blob),
         DataType::FixedSizeBinary(size) => input.fixed_size_binary(*size),
-        DataType::Dictionary(keys, values) => input.dictionary(keys, values),
+        DataType::Dictionary(_, values) => convert(Input { data_type: values, ..input }),
         DataType::RunEndEncoded(_, values) => {
             convert(Input { data_type: values.data_type(), ..input })
         }
@@ -176,10 +171,16 @@ impl<'a> Input<'a> {
         for (row, value) in self.values {
             put(match value {
                 Value::Null => None,
-                value => {
-                    let fitted = fit(value);
-                    Some(fitted.map_err(|e| misfit(e, self.column, row, &value, self.data_type))?)
-                }
+                value => match (fit(value), self.changed) {
+                    (Ok(fitted), _) => Some(fitted),
+                    (Err(Misfit::Lossy(nearest)), Some(changed)) => {
+                        changed.set(changed.get() + 1);
+                        nearest
+                    }
+                    (Err(why), _) => {
+                        return Err(misfit(why, self.column, row, &value, self.data_type));
+                    }
+                },
             });
         }
         Ok(())
@@ -208,7 +209,10 @@ impl<'a> Input<'a> {
         narrow: impl Fn(i256) -> Option<T::Native>,
     ) -> Result<ArrayRef> {
         let shape: Shape = shape(self.data_type).ok_or_else(|| unsupported(self.data_type))?;
-        self.primitive::<T>(move |value| narrow(exact::decimal(value, shape)?).ok_or(Misfit::Lossy))
+        self.primitive::<T>(move |value| {
+            let decimal = exact::decimal(value, shape).map_err(|e| e.map(&narrow))?;
+            narrow(decimal).ok_or(Misfit::Lossy(None))
+        })
     }
 
     fn booleans(self) -> Result<ArrayRef> {
@@ -278,7 +282,7 @@ impl<'a> Input<'a> {
         let mut nulls = NullBufferBuilder::new(count);
         let fit = |value: Value<'a>| {
             let same_size = |blob: &&[u8]| blob.len() == width;
-            Some(blob(value)?).filter(same_size).ok_or(Misfit::Lossy)
+            Some(blob(value)?).filter(same_size).ok_or(Misfit::Lossy(None))
         };
         self.each(fit, |value| {
             nulls.append(value.is_some());
@@ -300,53 +304,6 @@ impl<'a> Input<'a> {
             .build()
             .map(make_array)
             .map_err(|e| Error::new(Code::InvalidArgument, e.to_string()).in_column(column))
-    }
-
-    fn dictionary(self, keys: &DataType, values: &'a DataType) -> Result<ArrayRef> {
-        match keys {
-            DataType::Int8 => self.dictionary_of::<Int8Type>(values),
-            DataType::Int16 => self.dictionary_of::<Int16Type>(values),
-            DataType::Int32 => self.dictionary_of::<Int32Type>(values),
-            DataType::Int64 => self.dictionary_of::<Int64Type>(values),
-            DataType::UInt8 => self.dictionary_of::<UInt8Type>(values),
-            DataType::UInt16 => self.dictionary_of::<UInt16Type>(values),
-            DataType::UInt32 => self.dictionary_of::<UInt32Type>(values),
-            DataType::UInt64 => self.dictionary_of::<UInt64Type>(values),
-            _ => Err(unsupported(self.data_type)),
-        }
-    }
-
-    fn dictionary_of<K: ArrowDictionaryKeyType>(self, values: &'a DataType) -> Result<ArrayRef> {
-        let (column, count) = (self.column, self.count);
-        let mut seen: HashMap<Identity<'a>, usize> = HashMap::new();
-        let mut distinct = Vec::new();
-        let mut keys = Vec::with_capacity(count);
-        let mut nulls = NullBufferBuilder::new(count);
-        for (row, value) in self.values {
-            nulls.append(value != Value::Null);
-            if value == Value::Null {
-                keys.push(K::Native::default());
-                continue;
-            }
-            let key = *seen.entry(identity(value)).or_insert_with(|| {
-                distinct.push((row, value));
-                distinct.len() - 1
-            });
-            let key = K::Native::from_usize(key).filter(|native| native.as_usize() == key);
-            let error = || misfit(Misfit::Lossy, column, row, &value, self.data_type);
-            keys.push(key.ok_or_else(error)?);
-        }
-        let keys = PrimitiveArray::<K>::new(ScalarBuffer::from(keys), nulls.finish());
-        let values = convert(Input {
-            column,
-            count: distinct.len(),
-            values: Rows::Some(distinct.into_iter()),
-            data_type: values,
-        })?;
-        let array = DictionaryArray::<K>::try_new(keys, values);
-        let array = array
-            .map_err(|e| Error::new(Code::InvalidArgument, e.to_string()).in_column(column))?;
-        Ok(Arc::new(array))
     }
 
     /// A column of a type that no plain value goes into.
@@ -400,28 +357,14 @@ fn null_bytes(data_type: &DataType) -> Option<usize> {
     }
 }
 
-/// What makes two values one entry of a dictionary.
-#[derive(PartialEq, Eq, Hash)]
-enum Identity<'a> {
-    Bits(u8, i128),
-    Bytes(u8, &'a [u8]),
-}
-
-fn identity<'a>(value: Value<'a>) -> Identity<'a> {
-    match value {
-        Value::Null => Identity::Bits(0, 0),
-        Value::Number(number) => Identity::Bits(1, number.to_bits().into()),
-        Value::Date(ms) => Identity::Bits(2, ms.to_bits().into()),
-        Value::Integer(integer) => Identity::Bits(3, integer),
-        Value::Bool(value) => Identity::Bits(4, value.into()),
-        Value::Text(text) => Identity::Bytes(5, text.as_bytes()),
-        Value::Digits(digits) => Identity::Bytes(6, digits.as_bytes()),
-        Value::Blob(blob) => Identity::Bytes(7, blob),
-    }
-}
-
 /// The error for a value, with a short picture of it.
-fn misfit(why: Misfit, column: &str, row: usize, value: &Value<'_>, data_type: &DataType) -> Error {
+fn misfit<T>(
+    why: Misfit<T>,
+    column: &str,
+    row: usize,
+    value: &Value<'_>,
+    data_type: &DataType,
+) -> Error {
     let picture = match value {
         Value::Number(number) => format!(" {number}"),
         Value::Integer(integer) => format!(" {integer}"),
@@ -433,7 +376,7 @@ fn misfit(why: Misfit, column: &str, row: usize, value: &Value<'_>, data_type: &
     let (kind, name) = (value.kind(), types::name(data_type));
     let (code, what) = match why {
         Misfit::Kind => (Code::InvalidArgument, "does not go into"),
-        Misfit::Lossy => (Code::LossyValue, "cannot be kept exactly as"),
+        Misfit::Lossy(_) => (Code::LossyValue, "cannot be kept exactly as"),
     };
     let what = format!("column {column:?}, row {row}: the {kind}{picture} {what} {name}");
     Error::new(code, what).in_column(column).at_row(row as u64)

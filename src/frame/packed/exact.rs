@@ -1,9 +1,16 @@
-//! One value into one type, exactly or not at all.
+//! One value into one type, exactly, or as the nearest that the type has, which is then a loss.
 //!
 //! Numbers and bigints go into integers, floats, decimals, and, as the stored number, into dates,
 //! times, timestamps and durations. A Date goes into dates and timestamps. Text goes into text and
 //! decimals, and is never read as anything else: not as a number, not as a date.
+//!
+//! The nearest of a number beyond the type's range is the end of the range; a fraction is cut off,
+//! as SQL's `CAST` does; a double is rounded to a decimal's last digit; a Date goes back to the
+//! start of the unit. NaN and an invalid Date have no nearest: NULL is stored.
 
+use std::borrow::Cow;
+
+use arrow::array::ArrowNativeTypeOp;
 use arrow::datatypes::{ArrowPrimitiveType, Float16Type, TimeUnit, i256};
 
 use super::cells::Value;
@@ -13,25 +20,48 @@ type F16 = <Float16Type as ArrowPrimitiveType>::Native;
 
 /// Why a value does not go into a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Misfit {
+pub enum Misfit<T> {
     /// The wrong kind of value.
     Kind,
-    /// The right kind, but this one has no exact form.
-    Lossy,
+    /// The right kind, but this one has no exact form; its nearest, or `None` for NULL.
+    Lossy(Option<T>),
 }
 
 /// A value in its new form.
-pub type Fit<T> = Result<T, Misfit>;
+pub type Fit<T> = Result<T, Misfit<T>>;
+
+impl<T> Misfit<T> {
+    /// The same in another form.
+    pub fn map<U>(self, form: impl FnOnce(T) -> Option<U>) -> Misfit<U> {
+        match self {
+            Misfit::Kind => Misfit::Kind,
+            Misfit::Lossy(nearest) => Misfit::Lossy(nearest.and_then(form)),
+        }
+    }
+}
 
 /// Into an integer of any width.
-pub fn integer<N: TryFrom<i128>>(value: Value<'_>) -> Fit<N> {
+pub fn integer<N: ArrowNativeTypeOp + TryFrom<i128>>(value: Value<'_>) -> Fit<N> {
     let integer = match value {
         Value::Integer(integer) => integer,
-        Value::Number(number) => whole(number).ok_or(Misfit::Lossy)?,
-        Value::Digits(_) => return Err(Misfit::Lossy),
+        Value::Number(number) if number.is_nan() => return Err(Misfit::Lossy(None)),
+        Value::Number(number) => {
+            whole(number).ok_or_else(|| Misfit::Lossy(Some(clamped(number as i128))))?
+        }
+        Value::Digits(digits) => {
+            let end = if digits.starts_with('-') { i128::MIN } else { i128::MAX };
+            return Err(Misfit::Lossy(Some(clamped(end))));
+        }
         _ => return Err(Misfit::Kind),
     };
-    N::try_from(integer).map_err(|_| Misfit::Lossy)
+    N::try_from(integer).map_err(|_| Misfit::Lossy(Some(clamped(integer))))
+}
+
+/// The nearest integer that the type has and SQLite stores: no uint64 beyond int64.
+fn clamped<N: ArrowNativeTypeOp + TryFrom<i128>>(integer: i128) -> N {
+    let stored = integer.clamp(i64::MIN.into(), i64::MAX.into());
+    let end = if integer < 0 { N::MIN_TOTAL_ORDER } else { N::MAX_TOTAL_ORDER };
+    N::try_from(stored).unwrap_or(end)
 }
 
 /// A number as an integer; −0 is none, and neither are those beyond 2^100, which fit nowhere.
@@ -53,27 +83,38 @@ pub fn float64(value: Value<'_>) -> Fit<f64> {
         Value::Integer(integer) => {
             let number = integer as f64;
             // In range of i128: the integers here have 64 bits.
-            (number as i128 == integer).then_some(number).ok_or(Misfit::Lossy)
+            let same = number as i128 == integer;
+            if same { Ok(number) } else { Err(Misfit::Lossy(Some(number))) }
         }
-        Value::Digits(_) => Err(Misfit::Lossy),
+        Value::Digits(digits) => {
+            let nearest = digits.parse::<f64>().ok();
+            Err(Misfit::Lossy(nearest.map(|number| number.clamp(f64::MIN, f64::MAX))))
+        }
         _ => Err(Misfit::Kind),
     }
 }
 
 /// Into a float32.
 pub fn float32(value: Value<'_>) -> Fit<f32> {
-    let number = float64(value)?;
-    let narrow = number as f32;
-    let same = f64::from(narrow) == number || number.is_nan();
-    same.then_some(narrow).ok_or(Misfit::Lossy)
+    narrower(value, |number| number as f32, f64::from)
 }
 
 /// Into a float16.
 pub fn float16(value: Value<'_>) -> Fit<F16> {
-    let number = float64(value)?;
-    let narrow = F16::from_f64(number);
-    let same = narrow.to_f64() == number || number.is_nan();
-    same.then_some(narrow).ok_or(Misfit::Lossy)
+    narrower(value, F16::from_f64, F16::to_f64)
+}
+
+fn narrower<N: ArrowNativeTypeOp>(
+    value: Value<'_>,
+    narrow: impl Fn(f64) -> N,
+    widen: impl Fn(N) -> f64,
+) -> Fit<N> {
+    // A nearest of −0 would be a second loss.
+    let nearest = |number| narrow(number).add_wrapping(N::ZERO);
+    let number = float64(value).map_err(|misfit| misfit.map(|number| Some(nearest(number))))?;
+    let narrowed = narrow(number);
+    let same = widen(narrowed) == number || number.is_nan();
+    if same { Ok(narrowed) } else { Err(Misfit::Lossy(Some(nearest(number)))) }
 }
 
 /// Into days since the epoch: a Date at midnight UTC, or the number of days.
@@ -101,32 +142,42 @@ pub fn ticks(value: Value<'_>, unit: TimeUnit) -> Fit<i64> {
 }
 
 /// Milliseconds times `up`, divided by `down` without a remainder.
-fn instant<N: TryFrom<i128>>(value: Value<'_>, up: i64, down: i64) -> Fit<N> {
+fn instant<N: ArrowNativeTypeOp + TryFrom<i128>>(value: Value<'_>, up: i64, down: i64) -> Fit<N> {
     const FARTHEST_MS: f64 = 8.64e15;
     let Value::Date(ms) = value else {
         return Err(Misfit::Kind);
     };
-    let whole = ms as i64;
-    let is_date = whole as f64 == ms && ms.abs() <= FARTHEST_MS;
-    if !is_date || whole % down != 0 {
-        return Err(Misfit::Lossy);
+    if ms.is_nan() {
+        return Err(Misfit::Lossy(None));
     }
-    N::try_from(i128::from(whole / down) * i128::from(up)).map_err(|_| Misfit::Lossy)
+    let whole = ms.floor() as i64;
+    let is_date = whole as f64 == ms && ms.abs() <= FARTHEST_MS;
+    let count = i128::from(whole.div_euclid(down)) * i128::from(up);
+    match N::try_from(count) {
+        Ok(count) if is_date && whole % down == 0 => Ok(count),
+        _ => Err(Misfit::Lossy(Some(clamped(count)))),
+    }
 }
 
 /// Into a decimal, unscaled. A number counts as the binary fraction that it is: 0.5 has a decimal
 /// form, 0.1 has none short of 55 digits; give '0.1' as text.
 pub fn decimal(value: Value<'_>, shape: Shape) -> Fit<i256> {
-    let parsed = match value {
-        Value::Integer(integer) => decimal::parse(&integer.to_string(), shape),
-        Value::Digits(digits) => decimal::parse(digits, shape),
-        Value::Text(text) if is_decimal(text) => decimal::parse(text, shape),
-        Value::Number(number) => {
-            binary_digits(number, shape.scale).and_then(|digits| decimal::parse(&digits, shape))
-        }
+    let places = usize::from(shape.scale.max(0).unsigned_abs());
+    let (text, exact) = match value {
+        Value::Integer(integer) => (Cow::Owned(integer.to_string()), true),
+        Value::Digits(digits) => (Cow::Borrowed(digits), true),
+        Value::Text(text) if is_decimal(text) => (Cow::Borrowed(text), true),
+        Value::Number(number) if number.is_nan() => return Err(Misfit::Lossy(None)),
+        Value::Number(number) => match binary_digits(number, shape.scale) {
+            Some(digits) => (Cow::Owned(digits), true),
+            None => (Cow::Owned(format!("{number:.places$}")), false),
+        },
         _ => return Err(Misfit::Kind),
     };
-    parsed.ok_or(Misfit::Lossy)
+    match decimal::parse(&text, shape) {
+        Some(value) if exact => Ok(value),
+        _ => Err(Misfit::Lossy(Some(decimal::parse_nearest(&text, shape)))),
+    }
 }
 
 /// `[+-]digits[.digits]`, with a digit at least.

@@ -66,7 +66,8 @@ fn typed(kind: &str, bytes: Vec<u8>, rows: usize) -> Packed {
 }
 
 fn into(packed: &Packed, data_type: Option<DataType>) -> Result<ArrayRef> {
-    let frame = packed.into_frame(&|_| data_type.clone())?;
+    let (frame, coerced) = packed.into_frame(&|_, _| data_type.clone(), Lossy::Error)?;
+    assert!(coerced.is_empty());
     assert_eq!(frame.rows, packed.rows());
     Ok(Arc::clone(frame.batches[0].column(0)))
 }
@@ -84,7 +85,7 @@ fn what_the_page_packs_is_what_it_means() {
         let packed = Packed::parse(&fixture.descriptor, fixture.buffers).unwrap();
         let expected = Frame::decode(fixture.ipc.into()).unwrap();
         for packed in [Packed::decode(packed.encode().into()).unwrap(), packed] {
-            let frame = packed.into_frame(&|_| None).unwrap();
+            let frame = packed.into_frame(&|_, _| None, Lossy::Error).unwrap().0;
             assert_eq!(frame, expected, "{}", fixture.name);
         }
     }
@@ -238,7 +239,8 @@ fn values_are_converted_exactly_or_refused() {
         let what = format!("{value:?} into {data_type}");
         match (of(&[Null, value], data_type.clone()), refused) {
             (Ok(array), None) => {
-                assert_eq!(array.data_type(), &data_type, "{what}");
+                let own = crate::frame::storage::value_type(&data_type);
+                assert_eq!(array.data_type(), own, "{what}");
                 assert!(array.is_null(0) && array.is_valid(1), "{what}");
             }
             (Err(error), Some(code)) => {
@@ -286,20 +288,70 @@ fn typed_arrays_keep_their_type_or_take_another() {
 }
 
 #[test]
-fn dictionaries_hold_each_value_once() {
+fn dictionaries_give_their_values_however_many() {
     use Value::*;
-    let values = [Text("b"), Null, Text("a"), Text("b")];
-    let data_type = DataType::Dictionary(Box::new(DataType::UInt8), Box::new(DataType::Utf8));
-    let array = of(&values, data_type).unwrap();
-    let array = array.as_dictionary::<arrow::datatypes::UInt8Type>();
-    assert_eq!(array.values().len(), 2);
-    let texts: Vec<_> = array.downcast_dict::<StringArray>().unwrap().into_iter().collect();
-    assert_eq!(texts, [Some("b"), None, Some("a"), Some("b")]);
-
-    let numbers: Vec<_> = (0..200).map(|n| Number(n.into())).collect();
     let small = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Int64));
-    let error = of(&numbers, small).unwrap_err();
-    assert_eq!((error.code, error.row), (Code::LossyValue, Some(128)));
+    let numbers: Vec<_> = (0..200).map(|n| Number(n.into())).collect();
+    let array = of(&numbers, small).unwrap();
+    assert_eq!(&array, &(Arc::new(Int64Array::from_iter_values(0..200)) as ArrayRef));
+}
+
+/// What is stored, as text, under `lossy: 'allow'`; the number says how many values were changed.
+fn nearest(value: Value<'_>, data_type: DataType) -> (String, u64) {
+    let packed = packed(&[value]);
+    let (frame, coerced) =
+        packed.into_frame(&|_, _| Some(data_type.clone()), Lossy::Allow).expect("a nearest");
+    let cells = crate::frame::column::Column::raw(frame.batches[0].column(0)).expect("a column");
+    (format!("{:?}", cells.cell(0)), coerced.get("c").copied().unwrap_or(0))
+}
+
+#[test]
+fn values_that_are_changed_become_the_nearest() {
+    use Value::*;
+    use arrow::datatypes::DataType as T;
+    let decimal = T::Decimal128(5, 2);
+    let long = "-123456789012345678901234567890";
+    let second = T::Timestamp(TimeUnit::Second, None);
+    for (value, data_type, stored) in [
+        (Number(300.0), T::Int8, "Integer(127)"),
+        (Number(-1.0), T::UInt8, "Integer(0)"),
+        (Number(1.9), T::Int32, "Integer(1)"),
+        (Number(-1.9), T::Int32, "Integer(-1)"),
+        (Number(-0.0), T::Int32, "Integer(0)"),
+        (Number(f64::NAN), T::Int64, "Null"),
+        (Number(f64::INFINITY), T::Int64, "Integer(9223372036854775807)"),
+        (Number(1e300), T::UInt64, "Integer(9223372036854775807)"),
+        (Digits(long), T::UInt64, "Integer(0)"),
+        (Digits(long), T::Int16, "Integer(-32768)"),
+        (Digits(long), T::Float64, "Real(-1.2345678901234568e29)"),
+        (Integer((1 << 53) + 1), T::Float64, "Real(9007199254740992.0)"),
+        (Number(0.1), T::Float32, "Real(0.10000000149011612)"),
+        (Number(-1e-60), T::Float32, "Real(0.0)"),
+        (Number(0.1), T::Float16, "Real(0.0999755859375)"),
+        (Blob(b"ab"), T::FixedSizeBinary(3), "Null"),
+        (Date(86_399_999.0), T::Date32, "Integer(0)"),
+        (Date(-1.0), T::Date32, "Integer(-1)"),
+        (Date(-1.0), second.clone(), "Integer(-1)"),
+        (Date(f64::NAN), second, "Null"),
+        (Date(8.64e15), T::Timestamp(TimeUnit::Nanosecond, None), "Integer(9223372036854775807)"),
+        (Text("1.009"), decimal.clone(), "Integer(100)"),
+        (Text("-1000"), decimal.clone(), "Integer(-99999)"),
+        (Number(0.29), decimal.clone(), "Integer(29)"),
+        (Number(1e300), decimal.clone(), "Integer(99999)"),
+        (Number(f64::NEG_INFINITY), decimal.clone(), "Integer(-99999)"),
+        (Number(f64::NAN), decimal.clone(), "Null"),
+        (Digits(long), decimal.clone(), "Integer(-99999)"),
+        (Number(199.0), T::Decimal64(3, -2), "Integer(1)"),
+        (Number(1e300), T::Decimal256(76, 76), "Text(\"0."),
+    ] {
+        let what = format!("{value:?} into {data_type}");
+        let (found, changed) = nearest(value, data_type);
+        assert!(found.starts_with(stored), "{what}: {found}");
+        assert_eq!(changed, 1, "{what}");
+    }
+    assert_eq!(nearest(Number(5.0), T::Int8), ("Integer(5)".into(), 0));
+    let kind = packed(&[Text("1")]).into_frame(&|_, _| Some(T::Int8), Lossy::Allow);
+    assert_eq!(kind.unwrap_err().code, Code::InvalidArgument);
 }
 
 fn types() -> Vec<DataType> {
@@ -365,7 +417,8 @@ fn nulls_go_into_every_type() {
 #[test]
 fn frames_without_columns_keep_their_rows() {
     let packed = Packed::parse(r#"{"rows":3,"columns":[]}"#, Vec::new()).unwrap();
-    assert_eq!(packed.into_frame(&|_| None).unwrap().batches[0].num_rows(), 3);
+    let (frame, _) = packed.into_frame(&|_, _| None, Lossy::Error).unwrap();
+    assert_eq!(frame.batches[0].num_rows(), 3);
     assert!(Packed::parse(r#"{"rows":99999999999,"columns":[]}"#, Vec::new()).is_err());
 }
 
@@ -439,7 +492,9 @@ proptest! {
     #[test]
     fn conversion_never_panics(values in prop::collection::vec(value(), 0..6), which in 0usize..100) {
         let types = types();
-        let _ = of(&values, types[which % types.len()].clone());
+        let data_type = types[which % types.len()].clone();
+        let _ = of(&values, data_type.clone());
+        let _ = packed(&values).into_frame(&|_, _| Some(data_type.clone()), Lossy::Allow);
         let _ = into(&packed(&values), None);
     }
 
@@ -458,7 +513,7 @@ proptest! {
             bytes.truncate(cut.index(bytes.len()));
         }
         if let Ok(packed) = Packed::decode(bytes.into()) {
-            let _ = packed.into_frame(&|_| None);
+            let _ = packed.into_frame(&|_, _| None, Lossy::Allow);
         }
     }
 }
