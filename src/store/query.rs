@@ -39,13 +39,12 @@ impl Store {
         let mut rows = statement.raw_query();
         let mut count = 0;
         while let Some(row) = rows.next().map_err(|e| self.sql_error(e))? {
-            for column in 0..columns.len() {
-                let value = row.get_ref(column).map_err(|e| self.sql_error(e))?;
-                let cell =
-                    to_cell(value).map_err(|e| e.in_column(&columns[column].name).at_row(count))?;
-                sink.cell(column, cell).map_err(|e| match e.row {
+            for (index, column) in columns.iter().enumerate() {
+                let value = row.get_ref(index).map_err(|e| self.sql_error(e))?;
+                let given = to_cell(value).and_then(|cell| sink.cell(index, cell));
+                given.map_err(|e| match e.row {
                     Some(_) => e,
-                    None => e.in_column(&columns[column].name).at_row(count),
+                    None => e.in_column(&column.name).at_row(count),
                 })?;
             }
             count += 1;

@@ -134,6 +134,9 @@ enum Job {
     SettleRejected { frame_id: String, again: bool },
 }
 
+/// Listens to the channel.
+type OnMessage = Closure<dyn FnMut(MessageEvent)>;
+
 /// One open handle in its worker.
 pub struct Driver {
     name: String,
@@ -146,7 +149,7 @@ pub struct Driver {
     locks: RefCell<BTreeMap<LockId, LockRequest>>,
     timer: RefCell<Option<(f64, JsValue)>>,
     on_timer: RefCell<Option<Closure<dyn FnMut()>>>,
-    on_message: RefCell<Option<Closure<dyn FnMut(MessageEvent)>>>,
+    on_message: RefCell<Option<OnMessage>>,
     started_ms: RefCell<BTreeMap<u32, f64>>,
     watched: Rc<RefCell<Watched>>,
     persisted: Cell<bool>,
