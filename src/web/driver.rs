@@ -2,13 +2,15 @@
 //! became of them.
 
 use super::convert::{self, Post};
+use super::jobs::Job;
 use super::locks::{self, LockEvent, LockRequest};
+use super::memory::SharedMemory;
 use super::opfs::DatabaseFiles;
 use super::queue::QueueFiles;
 use crate::lease::LockId;
 use crate::message::{PROTOCOL, channel_name, lock_name};
-use crate::node::{Config, Effect, Event, Node, QueueCounts, QueuePage, Rejected, Reply};
-use crate::platform::{File, FileError, FileResult, Handles, MemoryFile};
+use crate::node::{Config, Effect, Event, Node, QueueCounts, Reply};
+use crate::platform::{File, Handles};
 use crate::store::{Mode, Os};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -102,38 +104,6 @@ pub enum Storage {
     Memory(SharedMemory, SharedMemory),
 }
 
-/// A memory file that outlives the lease.
-#[derive(Clone, Default)]
-pub struct SharedMemory(Rc<RefCell<MemoryFile>>);
-
-impl File for SharedMemory {
-    fn read(&mut self, buffer: &mut [u8], offset: u64) -> FileResult<usize> {
-        self.0.borrow_mut().read(buffer, offset)
-    }
-    fn write(&mut self, bytes: &[u8], offset: u64) -> FileResult<()> {
-        self.0.borrow_mut().write(bytes, offset)
-    }
-    fn truncate(&mut self, size: u64) -> FileResult<()> {
-        self.0.borrow_mut().truncate(size)
-    }
-    fn flush(&mut self) -> FileResult<()> {
-        Ok(())
-    }
-    fn size(&mut self) -> FileResult<u64> {
-        self.0.borrow_mut().size()
-    }
-}
-
-/// Something to do with the queue's files.
-enum Job {
-    Add { call: u32, bytes: Vec<u8> },
-    Load,
-    Remove(Vec<String>),
-    Reject { name: String, report: Rejected },
-    LoadRejected,
-    SettleRejected { frame_id: String, again: bool },
-}
-
 /// Listens to the channel.
 type OnMessage = Closure<dyn FnMut(MessageEvent)>;
 
@@ -141,7 +111,7 @@ type OnMessage = Closure<dyn FnMut(MessageEvent)>;
 pub struct Driver {
     name: String,
     node: RefCell<Node>,
-    storage: Storage,
+    pub(super) storage: Storage,
     post: Post,
     channel: Option<BroadcastChannel>,
     /// Held as long as the handle is open; keeps the database from being deleted.
@@ -155,9 +125,9 @@ pub struct Driver {
     persisted: Cell<bool>,
     /// The size of the database, as of the last look.
     bytes: Cell<u64>,
-    node_id: String,
-    jobs: RefCell<VecDeque<Job>>,
-    jobs_running: Cell<bool>,
+    pub(super) node_id: String,
+    pub(super) jobs: RefCell<VecDeque<Job>>,
+    pub(super) jobs_running: Cell<bool>,
     /// Batches that streams have yet to hand over, by cursor (the call that opened it).
     cursors: RefCell<BTreeMap<u32, VecDeque<Vec<u8>>>>,
 }
@@ -370,72 +340,6 @@ impl Driver {
             let queue = count_queue.then_some(counts);
             driver.dispatch(Event::LockQueried { held, others_wait, foreign_version, queue });
         });
-    }
-
-    /// Jobs of the queue run one after the other, in the order of their effects.
-    fn queue_job(self: &Rc<Self>, job: Job) {
-        self.jobs.borrow_mut().push_back(job);
-        if self.jobs_running.replace(true) {
-            return;
-        }
-        let driver = self.clone();
-        spawn_local(async move {
-            let mut order = None;
-            loop {
-                let Some(job) = driver.jobs.borrow_mut().pop_front() else {
-                    break;
-                };
-                driver.run_queue_job(job, &mut order).await;
-            }
-            driver.jobs_running.set(false);
-        });
-    }
-
-    /// `order` is the number of the next frame, once it is known in this run of jobs.
-    async fn run_queue_job(self: &Rc<Self>, job: Job, order: &mut Option<u64>) {
-        let Storage::Opfs { queue, .. } = &self.storage else {
-            return self.refuse_queue_job(job);
-        };
-        match job {
-            Job::Add { call, bytes } => {
-                let added = async {
-                    let next = match *order {
-                        Some(next) => next,
-                        None => queue.next_order().await?,
-                    };
-                    *order = Some(next + 1);
-                    queue.add(next, &self.node_id, &bytes).await?;
-                    queue.counts().await
-                };
-                let added = added.await;
-                self.dispatch(Event::Enqueued(call, added));
-            }
-            Job::Load => {
-                let page = queue.load().await;
-                self.dispatch(Event::QueueLoaded(page));
-            }
-            // What could not be removed is met again, as a duplicate, and removed then.
-            Job::Remove(names) => drop(queue.remove(&names).await),
-            Job::Reject { name, report } => drop(queue.reject(&name, &report).await),
-            Job::LoadRejected => {
-                let list = queue.rejected().await;
-                self.dispatch(Event::RejectedLoaded(list));
-            }
-            Job::SettleRejected { frame_id, again } => {
-                drop(queue.settle_rejected(&frame_id, again).await);
-            }
-        }
-    }
-
-    /// In memory there is no other tab and nothing durable; the ladder ends above the queue.
-    fn refuse_queue_job(self: &Rc<Self>, job: Job) {
-        let none = || FileError::Io("storage 'memory' has no durable queue".into());
-        match job {
-            Job::Add { call, .. } => self.dispatch(Event::Enqueued(call, Err(none()))),
-            Job::Load => self.dispatch(Event::QueueLoaded(Ok(QueuePage::default()))),
-            Job::LoadRejected => self.dispatch(Event::RejectedLoaded(Ok(Vec::new()))),
-            Job::Remove(_) | Job::Reject { .. } | Job::SettleRejected { .. } => {}
-        }
     }
 
     fn close(&self) {

@@ -3,7 +3,9 @@
 
 pub mod convert;
 pub mod driver;
+mod jobs;
 pub mod locks;
+pub mod memory;
 pub mod opfs;
 pub mod queue;
 

@@ -1,0 +1,85 @@
+//! What the node wants done with the queue's files, one thing after the other.
+
+use super::driver::{Driver, Storage};
+use crate::node::{Event, QueuePage, Rejected};
+use crate::platform::FileError;
+use std::rc::Rc;
+use wasm_bindgen_futures::spawn_local;
+
+/// Something to do with the queue's files.
+pub(super) enum Job {
+    Add { call: u32, bytes: Vec<u8> },
+    Load,
+    Remove(Vec<String>),
+    Reject { name: String, report: Rejected },
+    LoadRejected,
+    SettleRejected { frame_id: String, again: bool },
+}
+
+impl Driver {
+    /// Jobs of the queue run one after the other, in the order of their effects.
+    pub(super) fn queue_job(self: &Rc<Self>, job: Job) {
+        self.jobs.borrow_mut().push_back(job);
+        if self.jobs_running.replace(true) {
+            return;
+        }
+        let driver = self.clone();
+        spawn_local(async move {
+            let mut order = None;
+            loop {
+                let Some(job) = driver.jobs.borrow_mut().pop_front() else {
+                    break;
+                };
+                driver.run_queue_job(job, &mut order).await;
+            }
+            driver.jobs_running.set(false);
+        });
+    }
+
+    /// `order` is the number of the next frame, once it is known in this run of jobs.
+    async fn run_queue_job(self: &Rc<Self>, job: Job, order: &mut Option<u64>) {
+        let Storage::Opfs { queue, .. } = &self.storage else {
+            return self.refuse_queue_job(job);
+        };
+        match job {
+            Job::Add { call, bytes } => {
+                let added = async {
+                    let next = match *order {
+                        Some(next) => next,
+                        None => queue.next_order().await?,
+                    };
+                    *order = Some(next + 1);
+                    queue.add(next, &self.node_id, &bytes).await?;
+                    queue.counts().await
+                };
+                let added = added.await;
+                self.dispatch(Event::Enqueued(call, added));
+            }
+            Job::Load => {
+                let page = queue.load().await;
+                self.dispatch(Event::QueueLoaded(page));
+            }
+            // What could not be removed is met again, as a duplicate, and removed then.
+            Job::Remove(names) => drop(queue.remove(&names).await),
+            Job::Reject { name, report } => drop(queue.reject(&name, &report).await),
+            Job::LoadRejected => {
+                let list = queue.rejected().await;
+                self.dispatch(Event::RejectedLoaded(list));
+            }
+            Job::SettleRejected { frame_id, again } => {
+                drop(queue.settle_rejected(&frame_id, again).await);
+            }
+        }
+    }
+
+    /// In memory there is no other tab and nothing durable; the ladder ends above the queue.
+    fn refuse_queue_job(self: &Rc<Self>, job: Job) {
+        let none = || FileError::Io("storage 'memory' has no durable queue".into());
+        match job {
+            Job::Add { call, .. } => self.dispatch(Event::Enqueued(call, Err(none()))),
+            Job::Load => self.dispatch(Event::QueueLoaded(Ok(QueuePage::default()))),
+            Job::LoadRejected => self.dispatch(Event::RejectedLoaded(Ok(Vec::new()))),
+            Job::Remove(_) | Job::Reject { .. } | Job::SettleRejected { .. } => {}
+        }
+    }
+}
