@@ -9,3 +9,4 @@ mod modes;
 mod pairs;
 mod random;
 mod samples;
+mod types_doc;
