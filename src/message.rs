@@ -51,18 +51,19 @@ pub enum Message {
     /// To whoever holds the lease: please apply the frame in the payload, an envelope, once the
     /// frames `after` are all in (frames of one handle and table keep their order; the last of them
     /// alone would not do, since another tab may have sent the same one).
-    Offer { from: String, frame_id: String, after: Vec<String> },
-    /// To the sender of an offer.
-    Answer { from: String, to: String, frame_id: String, answer: Answer },
+    Offer { from: String, call: u32, frame_id: String, after: Vec<String> },
+    /// To the sender of an offer; `call` tells which, since an id may be offered more than once.
+    Answer { from: String, to: String, call: u32, frame_id: String, answer: Answer },
 }
 
-/// A frame, as others need to know it.
+/// A frame, as others need to know it; the digest tells it from another one under the same id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FrameName {
     pub frame_id: String,
     pub table: String,
     pub rows: u64,
+    pub digest: [u8; 16],
 }
 
 /// What became of an offer. No answer is one too: the sender then queues the frame.
@@ -145,7 +146,12 @@ mod tests {
         let message = Message::Committed {
             from: "a".into(),
             tables: vec!["t".into()],
-            frames: vec![FrameName { frame_id: "1".into(), table: "t".into(), rows: 7 }],
+            frames: vec![FrameName {
+                frame_id: "1".into(),
+                table: "t".into(),
+                rows: 7,
+                digest: [7; 16],
+            }],
         };
         let bytes = message.encode(b"payload");
         assert_eq!(Message::decode(&bytes), Some((message, &b"payload"[..])));

@@ -58,10 +58,11 @@ impl Node {
                 }
                 match append.ladder.rung() {
                     Rung::Handoff { until_ms, .. } => op.until_ms = until_ms,
-                    // Blocked by an earlier frame: it settles by its deadline all the same.
+                    // Blocked by an earlier frame: it settles by its deadline all the same. One that
+                    // was offered may be in by now, and is never blocked.
                     Rung::Queue if !append.enqueued => {
                         op.until_ms = append.ladder.deadline_ms();
-                        if now_ms >= op.until_ms {
+                        if now_ms >= op.until_ms && !append.offered {
                             failed = Some(append.ladder.timed_out(now_ms));
                         }
                     }
@@ -101,7 +102,7 @@ impl Node {
 
     fn offer(&mut self, at: usize) {
         let after = self.previous(at);
-        let from = self.me();
+        let (from, call) = (self.me(), self.ops[at].call);
         let Some(append) = self.ops[at].append_mut() else {
             return;
         };
@@ -113,7 +114,7 @@ impl Node {
                 Ok(payload) => {
                     append.offered = true;
                     let frame_id = append.request.frame_id.clone();
-                    let message = Message::Offer { from, frame_id, after };
+                    let message = Message::Offer { from, call, frame_id, after };
                     self.send(&message, &payload);
                 }
                 Err(_) => append.ladder.force_queue(),

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A frame that another tab offered.
 pub(super) struct Offer {
     from: String,
+    call: CallId,
     after: Vec<String>,
     request: AppendRequest,
     bytes: usize,
@@ -30,7 +31,8 @@ impl Node {
     pub(super) fn offer_received(
         &mut self,
         from: String,
-        frame_id: String,
+        call: CallId,
+        frame_id: &str,
         after: Vec<String>,
         payload: &[u8],
     ) {
@@ -44,7 +46,7 @@ impl Node {
         if let Ok(request) = envelope::decode(payload)
             && request.frame_id == frame_id
         {
-            self.inbox.push_back(Offer { from, after, request, bytes: payload.len() });
+            self.inbox.push_back(Offer { from, call, after, request, bytes: payload.len() });
         }
     }
 
@@ -75,6 +77,7 @@ impl Node {
             let message = Message::Answer {
                 from: self.me(),
                 to: offer.from.clone(),
+                call: offer.call,
                 frame_id: offer.request.frame_id.clone(),
                 answer,
             };
@@ -140,14 +143,14 @@ impl Node {
     }
 
     /// The holder answered an offer of ours.
-    pub(super) fn answered(&mut self, frame_id: &str, answer: Answer) {
-        let Some(at) = self.position_of(frame_id) else {
+    pub(super) fn answered(&mut self, call: CallId, frame_id: &str, answer: Answer) {
+        let Some(at) = self.ops.iter().position(|op| op.call == call) else {
             return;
         };
         let Some(append) = self.ops[at].append_mut() else {
             return;
         };
-        if !append.offered {
+        if !append.offered || append.request.frame_id != frame_id {
             return;
         }
         match answer {
@@ -169,12 +172,6 @@ impl Node {
         }
     }
 
-    pub(super) fn position_of(&self, frame_id: &str) -> Option<usize> {
-        self.ops
-            .iter()
-            .position(|op| op.append().is_some_and(|append| append.request.frame_id == frame_id))
-    }
-
     /// Frames are in the database: whoever waits for them hears of it.
     pub(super) fn frames_committed(&mut self, frames: &[FrameName]) {
         for frame in frames {
@@ -189,7 +186,9 @@ impl Node {
                     }
                     // A frame that went to the holder by way of the queue.
                     Work::Append(append)
-                        if append.request.frame_id == frame.frame_id && append.enqueued =>
+                        if append.request.frame_id == frame.frame_id
+                            && append.request.digest == frame.digest
+                            && append.enqueued =>
                     {
                         let call = self.ops[at].call;
                         self.settle_filed(at, call);

@@ -259,6 +259,7 @@ impl Node {
             Call::Import { bytes, timeout_ms } => (Work::Import { bytes }, timeout_ms),
             Call::Close => {
                 self.closing = Some(call);
+                self.fail_begins();
                 return self.abandon_transaction();
             }
         };
@@ -296,8 +297,25 @@ impl Node {
         {
             self.closed = true;
             self.release_lease();
+            self.fail_waiting();
             self.reply(call, Reply::Nothing);
             self.effects.push(Effect::Closed);
+        }
+    }
+
+    /// Nobody could end a transaction that begins on a handle that is being closed.
+    fn fail_begins(&mut self) {
+        while let Some(at) = self.ops.iter().position(|op| matches!(op.work, Work::Begin)) {
+            self.fail_op(at, Error::new(Code::Closed, "the handle is closed"));
+        }
+    }
+
+    /// Calls that wait for something other than the lease, which will not come any more.
+    fn fail_waiting(&mut self) {
+        let mut calls = std::mem::take(&mut self.status_calls);
+        calls.extend(self.queue.take_waiting());
+        for call in calls {
+            self.fail(call, Error::new(Code::Closed, "the handle is closed"));
         }
     }
 
@@ -315,12 +333,12 @@ impl Node {
             }
             Message::Queued { .. } => self.queue_grew(),
             Message::Rejected { frame, error, .. } => self.frame_rejected(&frame, error.into()),
-            Message::Offer { from, frame_id, after } => {
-                self.offer_received(from, frame_id, after, payload);
+            Message::Offer { from, call, frame_id, after } => {
+                self.offer_received(from, call, &frame_id, after, payload);
             }
-            Message::Answer { to, frame_id, answer, .. } => {
+            Message::Answer { to, call, frame_id, answer, .. } => {
                 if to == self.config.node_id {
-                    self.answered(&frame_id, answer);
+                    self.answered(call, &frame_id, answer);
                 }
             }
         }
@@ -417,6 +435,7 @@ fn name_of(request: &AppendRequest) -> FrameName {
         frame_id: request.frame_id.clone(),
         table: request.table.clone(),
         rows: request.content.rows(),
+        digest: request.digest,
     }
 }
 

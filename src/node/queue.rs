@@ -83,6 +83,16 @@ impl Queue {
         self.own.get(table).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// Everybody who waits for something of the queue.
+    pub fn take_waiting(&mut self) -> Vec<CallId> {
+        let waiters = std::mem::take(&mut self.waiters).into_iter().map(|(call, _)| call);
+        let calls =
+            std::mem::take(&mut self.rejected_calls).into_iter().map(|waiting| match waiting {
+                RejectedCall::List(call) | RejectedCall::Find(call, _) => call,
+            });
+        waiters.chain(calls).collect()
+    }
+
     /// Whether a frame of this table must not be written: earlier ones are in the queue, which could
     /// not be emptied just now.
     pub fn is_stuck(&self, table: &str) -> bool {
@@ -195,15 +205,40 @@ impl Node {
             Ok(page) if page.frames.is_empty() => {
                 self.queue.dirty = false;
                 self.queue.drain_at_ms = None;
-                self.queue.own.clear();
+                self.forget_drained();
                 self.tell_queue(page.counts);
+                self.ask_again();
             }
             Ok(page) => self.queue.page = Some(page),
             Err(_) => {
-                // It cannot be read now. Own writes must not overtake own frames in it.
-                self.queue.dirty = !self.queue.own.is_empty();
+                // It cannot be read now. Frames that must not overtake own ones in it follow them.
+                self.queue.dirty = false;
                 self.queue.drain_at_ms = Some(self.now_ms + PAUSE_MS);
             }
+        }
+    }
+
+    /// The queue is empty: what this node had in it is in or refused, but for frames that are on
+    /// their way into it.
+    fn forget_drained(&mut self) {
+        let mut own = std::mem::take(&mut self.queue.own);
+        let on_their_way = |id: &String| {
+            let mut appends = self.ops.iter().filter_map(Op::append);
+            appends.any(|append| append.enqueued && !append.filed && append.request.frame_id == *id)
+        };
+        own.retain(|_, ids| {
+            ids.retain(on_their_way);
+            !ids.is_empty()
+        });
+        self.queue.own = own;
+    }
+
+    /// The queue is empty: who still waits for a frame missed the news of it, or waits in vain.
+    fn ask_again(&mut self) {
+        for (call, frame_id) in std::mem::take(&mut self.queue.waiters) {
+            let (since_ms, until_ms) = (self.now_ms, f64::INFINITY);
+            let work = Work::WhenCommitted { frame_id };
+            self.ops.push_front(Op { call, work, since_ms, until_ms });
         }
     }
 
@@ -221,7 +256,12 @@ impl Node {
                 // A newer framelock wrote it and will know what to do with it.
                 Err(error) if error.code == Code::ProtocolVersion => {}
                 Err(error) => {
-                    let frame = FrameName { frame_id: name.clone(), table: String::new(), rows: 0 };
+                    let frame = FrameName {
+                        frame_id: name.clone(),
+                        table: String::new(),
+                        rows: 0,
+                        digest: [0; 16],
+                    };
                     self.reject(name.clone(), frame, &error);
                     settled += 1;
                 }

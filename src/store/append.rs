@@ -358,14 +358,14 @@ impl Store {
     /// # Errors
     /// As [`Store::find_frame`].
     pub fn find_applied(&self, frame_id: &str) -> Result<Option<FrameName>> {
-        let Some((_, rows)) = self.find_frame(frame_id)? else {
+        let Some((digest, rows)) = self.find_frame(frame_id)? else {
             return Ok(None);
         };
         let table = self.read(|conn| {
             conn.prepare_cached("SELECT table_name FROM _framelock_frames WHERE frame_id = ?")?
                 .query_row([frame_id], |row| row.get(0))
         })?;
-        Ok(Some(FrameName { frame_id: frame_id.to_owned(), table, rows }))
+        Ok(Some(FrameName { frame_id: frame_id.to_owned(), table, rows, digest }))
     }
 
     fn create_internal_tables(&self) -> Result<()> {

@@ -441,7 +441,11 @@ impl World {
                             .push(Told::Committed);
                     }
                 }
-                Err(error) if error.code == Code::InvalidArgument && *promised => {
+                Err(error)
+                    if error.code == Code::InvalidArgument
+                        && *promised
+                        && self.oracle.promised(id) =>
+                {
                     return Err(format!("a receipt was given before, and now: {error}"));
                 }
                 Err(_) => {}

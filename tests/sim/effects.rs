@@ -275,8 +275,13 @@ impl World {
 
     fn close(&mut self, id: TabId) {
         if let Some(tab) = self.tabs.remove(&id) {
-            drop(tab);
             self.count("closed");
+            if let Some((call, asked)) = tab.client.asked.first_key_value() {
+                let text =
+                    format!("t{id} is closed, and call {call} is not settled: {:?}", asked.purpose);
+                self.fail(failure("I6", text));
+            }
+            drop(tab);
             self.lock.forget(id);
             self.grant();
         }
