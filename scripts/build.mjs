@@ -1,6 +1,7 @@
 // The build: Rust to wasm, wasm-bindgen's glue, TypeScript to ESM, into dist/. With --dev it compiles faster
 // (no link-time optimisation, debug assertions on) and says no sizes. SQLITE_WASM_RS_FLAGS adds SQLite options.
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
@@ -31,6 +32,13 @@ function printSizes() {
   line(`together, with ${rest} more`, sums);
 }
 
+/** Panic messages name source files: without this, where this machine keeps them, and no two machines build alike. */
+function nameless(env) {
+  const crates = env.CARGO_HOME ?? join(homedir(), '.cargo');
+  const flags = [`--remap-path-prefix=${crates}=/cargo`, `--remap-path-prefix=${root}=/framelock`];
+  return { ...env, CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS: flags.join(' ') };
+}
+
 /**
  * Builds the package. It is put together beside dist/ and moved there whole, so that a failed build leaves the
  * last good one.
@@ -41,7 +49,7 @@ export async function build({ dev = false, sizes = !dev } = {}) {
   mkdirSync(next, { recursive: true });
   const profile = dev ? [] : ['--release'];
   await run('cargo', ['build', ...LOCKED, '--lib', '--target', WASM_TARGET, ...profile], {
-    env: cargoEnv(),
+    env: dev ? cargoEnv() : nameless(cargoEnv()),
   });
   const wasm = join(root, 'target', WASM_TARGET, dev ? 'debug' : 'release', 'framelock.wasm');
   const names = dev ? [] : ['--remove-name-section', '--remove-producers-section'];

@@ -47,7 +47,8 @@ function failureOf(event: Event): FramelockError {
   return workerFailed(
     message
       ? `the worker failed: ${message}`
-      : 'the worker did not load; is its script where workerUrl says, and does the CSP allow it?',
+      : 'the worker did not load: is its script where workerUrl says, does the CSP allow it, does the bundler know of it ' +
+          '(Vite before 8: optimizeDeps.exclude)?',
   );
 }
 
@@ -61,18 +62,29 @@ function absolute(url: string | URL): string {
   }
 }
 
-function spawn(assets: AssetOptions): Worker {
+/** Starts a worker's script. */
+export type Spawn = (assets: AssetOptions) => Worker;
+
+/** Refuses where there are no workers: during server rendering, say. */
+function needWorkers(): void {
   if (typeof Worker === 'undefined') {
     throw new FramelockError(
       'STORAGE_UNAVAILABLE',
       'there are no workers here: this is no browser page or worker',
     );
   }
+}
+
+/** The package's own worker. The address is written out in full: bundlers look for exactly this expression. */
+const spawnOwn: Spawn = ({ workerUrl }) =>
+  workerUrl === undefined
+    ? new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'framelock' })
+    : new Worker(workerUrl, { type: 'module', name: 'framelock' });
+
+/** Starts a script, or says that the browser would not. */
+function started(spawn: Spawn, assets: AssetOptions): Worker {
   try {
-    // Written out in full: bundlers look for exactly this expression.
-    return assets.workerUrl === undefined
-      ? new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'framelock' })
-      : new Worker(assets.workerUrl, { type: 'module', name: 'framelock' });
+    return spawn(assets);
   } catch (cause) {
     throw workerFailed('the browser refused to start the worker', cause);
   }
@@ -85,10 +97,12 @@ function spawn(assets: AssetOptions): Worker {
 export async function startWorker(
   message: StartMessage,
   assets: AssetOptions,
+  spawn = spawnOwn,
 ): Promise<{ worker: Worker; value: unknown }> {
+  needWorkers();
   const start: StartMessage =
     assets.wasmUrl === undefined ? message : { ...message, wasmUrl: absolute(assets.wasmUrl) };
-  const worker = spawn(assets);
+  const worker = started(spawn, assets);
   const ended = new AbortController();
   const once = { signal: ended.signal };
   try {

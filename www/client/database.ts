@@ -1,7 +1,7 @@
 // A handle: a worker, its channel, the page's lifecycle and the listeners, and how all of it ends. The statements are
 // in statements.ts.
 import { copyBytes, databaseName, describe, isBytes, text } from './arguments.js';
-import { callSafely, Channel, startWorker } from './channel.js';
+import { callSafely, Channel, type Spawn, startWorker } from './channel.js';
 import { FramelockError, fromWire, invalidArgument } from './errors.js';
 import { watchLifecycle } from './lifecycle.js';
 import { type Defaults, openOptions, signalOptions, streamOptions } from './options.js';
@@ -176,11 +176,18 @@ async function readBlob(blob: Blob): Promise<ArrayBuffer> {
  * await db.close();
  */
 export async function openDatabase(name: string, options?: OpenOptions): Promise<Database> {
+  return (await openHandle(name, options)).db;
+}
+
+/** The same, with the worker, and in a worker that the caller starts: for framelock/testing. */
+export async function openHandle(
+  name: string,
+  options?: OpenOptions,
+  spawn?: Spawn,
+): Promise<{ db: Database; worker: Worker }> {
   const checkedName = databaseName(name);
   const { storage, durability, retry, fallback, ...assets } = openOptions(options);
-  const { worker } = await startWorker(
-    { kind: 'open', name: checkedName, options: { storage, durability } },
-    assets,
-  );
-  return new Handle(checkedName, worker, { retry, fallback });
+  const start = { kind: 'open', name: checkedName, options: { storage, durability } } as const;
+  const { worker } = await startWorker(start, assets, spawn);
+  return { db: new Handle(checkedName, worker, { retry, fallback }), worker };
 }

@@ -1,0 +1,11 @@
+import { openDatabase } from 'framelock';
+
+/** Writes a frame and reads it back; the page and the worker share the database. */
+export async function trial(who) {
+  const db = await openDatabase('trial');
+  const { path, rows } = await db.appendFrame(who, { n: Int32Array.of(1, 2, 3) });
+  const sum = await db.query(`SELECT sum(n) AS sum FROM ${who}`);
+  const { storage } = await db.status();
+  await db.close();
+  return { path, rows, sum: Number(sum[0].sum), storage };
+}

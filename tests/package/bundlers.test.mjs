@@ -1,0 +1,168 @@
+// The package as a stranger installs it: the tarball in a fresh app, in a real Chromium, without a bundler and with each
+// of those that the README names. The app (tests/package/app) uses framelock in the page and in a worker of its own.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { after, before, test } from 'node:test';
+import { serve } from '../../scripts/serve.mjs';
+import { root } from '../../scripts/toolchain.mjs';
+import { launch } from '../contract/harness.mjs';
+import { freshApps, installTools, pack, tool } from './install.mjs';
+
+const APPS = ['plain', 'vite', 'esbuild', 'rollup', 'webpack'];
+/** What bundling must not depend on: the app's sources are served from elsewhere afterwards. */
+const EXPECTED = {
+  page: { path: 'direct', rows: 3, sum: 6, storage: 'opfs' },
+  own: { path: 'direct', rows: 3, sum: 6, storage: 'opfs' },
+};
+
+let browser, apps;
+before(async () => {
+  installTools();
+  const { tarball } = pack();
+  apps = freshApps(tarball, APPS);
+  browser = await launch('chromium');
+});
+after(() => browser?.close());
+
+/** Opens an app's page and gives what the app made of it. */
+async function visit(address) {
+  const page = await browser.handle.newPage();
+  const errors = [];
+  page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+  page.on('pageerror', (error) => errors.push(String(error)));
+  page.on('requestfailed', (request) => errors.push(`${request.url()}: ${request.failure()?.errorText}`));
+  try {
+    await page.goto(address);
+    await page
+      .waitForFunction('globalThis.result', { timeout: 30_000 })
+      .catch((cause) => assert.fail(`no result; ${errors.join('; ') || cause}`));
+    assert.deepEqual(errors, []);
+    return await page.evaluate('result');
+  } finally {
+    await page.close();
+  }
+}
+
+/** Serves a folder below .cache under the CSP of the README, visits it, and ends the server. */
+async function visitFolder(folder, { at = '/', path = '' } = {}) {
+  const server = await serve({ roots: { [at]: relative(root, folder) } });
+  try {
+    return await visit(server.origin + at + path);
+  } finally {
+    await server.close();
+  }
+}
+
+/** For bundlers that leave pages alone. */
+const copyPage = (app) => copyFileSync(join(app, 'index.html'), join(app, 'out', 'index.html'));
+
+/** The wasm file as the package exports it; esbuild and Rollup are not told where it belongs. */
+const wasm = () => join(apps, 'node_modules', 'framelock', 'dist', 'framelock_wasm_bg.wasm');
+
+test('no bundler: plain script modules', async () => {
+  const trial = join(apps, 'plain', 'trial.js');
+  const entry = '../node_modules/framelock/dist/index.js';
+  writeFileSync(trial, readFileSync(trial, 'utf8').replace("'framelock'", `'${entry}'`));
+  assert.deepEqual(await visitFolder(apps, { at: '/apps/', path: 'plain/' }), EXPECTED);
+});
+
+test('Vite: development server', async () => {
+  const { createServer } = await tool('vite');
+  const server = await createServer({
+    root: join(apps, 'vite'),
+    configFile: false,
+    logLevel: 'silent',
+    server: { host: '127.0.0.1', fs: { allow: [apps] } },
+  });
+  try {
+    await server.listen();
+    assert.deepEqual(await visit(server.resolvedUrls.local[0]), EXPECTED);
+  } finally {
+    await server.close();
+  }
+});
+
+test('Vite: build', async () => {
+  const { build } = await tool('vite');
+  const app = join(apps, 'vite');
+  await build({ root: app, configFile: false, logLevel: 'silent', build: { outDir: 'out' } });
+  assert.deepEqual(await visitFolder(join(app, 'out')), EXPECTED);
+});
+
+test('webpack', async () => {
+  const { default: webpack } = await tool('webpack');
+  const app = join(apps, 'webpack');
+  const compiler = webpack({
+    mode: 'production',
+    context: app,
+    entry: './main.js',
+    output: { path: join(app, 'out'), filename: 'main.js', publicPath: 'auto' },
+    performance: false,
+  });
+  const stats = await new Promise((resolve, reject) =>
+    compiler.run((error, stats) => (error ? reject(error) : resolve(stats))),
+  );
+  const { errors, warnings } = stats.toJson({ all: false, errors: true, warnings: true });
+  assert.deepEqual([errors, warnings], [[], []]);
+  copyPage(app);
+  assert.deepEqual(await visitFolder(join(app, 'out')), EXPECTED);
+});
+
+test('esbuild: the worker is an entry of its own', async () => {
+  const { build } = await tool('esbuild');
+  const app = join(apps, 'esbuild');
+  await build({
+    absWorkingDir: app,
+    entryPoints: { main: 'main.js', 'own-worker': 'own-worker.js', worker: 'framelock/worker' },
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    outdir: 'out',
+    logLevel: 'silent',
+  });
+  copyFileSync(wasm(), join(app, 'out', 'framelock_wasm_bg.wasm'));
+  copyPage(app);
+  assert.deepEqual(await visitFolder(join(app, 'out')), EXPECTED);
+});
+
+test('Rollup: the worker is an entry of its own', async () => {
+  const { rollup } = await tool('rollup');
+  const { nodeResolve } = await tool('@rollup/plugin-node-resolve');
+  const app = join(apps, 'rollup');
+  const bundle = await rollup({
+    input: {
+      main: join(app, 'main.js'),
+      'own-worker': join(app, 'own-worker.js'),
+      worker: join(apps, 'node_modules', 'framelock', 'dist', 'worker.js'),
+    },
+    plugins: [nodeResolve()],
+    onwarn: (warning) => assert.fail(warning.message),
+  });
+  // Chunks beside the entries: what they name by import.meta.url is there too.
+  await bundle.write({ dir: join(app, 'out'), format: 'es', chunkFileNames: '[name].js' });
+  await bundle.close();
+  copyFileSync(wasm(), join(app, 'out', 'framelock_wasm_bg.wasm'));
+  copyPage(app);
+  assert.deepEqual(await visitFolder(join(app, 'out')), EXPECTED);
+});
+
+test('a server imports it without a crash; opening says STORAGE_UNAVAILABLE', () => {
+  mkdirSync(join(apps, 'server'), { recursive: true });
+  const script = `
+    import { deleteDatabase, FramelockError, listDatabases, openDatabase } from 'framelock';
+    import { withTestDatabase } from 'framelock/testing';
+    const codes = await Promise.all([
+      openDatabase('a'), openDatabase('a', { wasmUrl: '/a.wasm', storage: 'memory' }), listDatabases(), deleteDatabase('a'),
+      withTestDatabase(() => {}),
+    ].map((promise) => promise.catch((error) => error instanceof FramelockError && error.code)));
+    console.log(JSON.stringify(codes));`;
+  writeFileSync(join(apps, 'server', 'index.mjs'), script);
+  const { status, stdout, stderr } = spawnSync('node', [join(apps, 'server', 'index.mjs')], {
+    encoding: 'utf8',
+  });
+  assert.equal(stderr, '');
+  assert.equal(status, 0);
+  assert.deepEqual(JSON.parse(stdout), Array(5).fill('STORAGE_UNAVAILABLE'));
+});

@@ -1,0 +1,86 @@
+// The tarball: what is in it and nothing else, what package.json promises, what others' linters say.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
+import { freshApps, installTools, pack, tool, toolCommand } from './install.mjs';
+
+let tarball, files, installed;
+before(() => {
+  installTools();
+  ({ tarball, files } = pack());
+  installed = join(freshApps(tarball, [], 'package-installed'), 'node_modules', 'framelock');
+});
+
+const read = (name) => readFileSync(join(installed, name), 'utf8');
+
+test('there is nothing in it but the package', () => {
+  const others = ['CHANGELOG.md', 'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'package.json'];
+  const inDist = /^dist\/(arrow\/|frames\/|testing\/)?[a-z_-]+(\.js|\.js\.map|\.d\.ts|_bg\.wasm)$/;
+  assert.deepEqual(
+    files.filter((name) => !inDist.test(name) && !others.includes(name)),
+    [],
+  );
+  assert.deepEqual(
+    others.filter((name) => !files.includes(name)),
+    [],
+  );
+});
+
+test('it has no dependencies and runs no scripts on installation', () => {
+  const manifest = JSON.parse(read('package.json'));
+  assert.equal(manifest.dependencies, undefined);
+  assert.equal(manifest.peerDependencies, undefined);
+  for (const script of ['preinstall', 'install', 'postinstall', 'prepare'])
+    assert.equal(manifest.scripts[script], undefined);
+  assert.deepEqual(readdirSync(join(installed, '..')).sort(), ['.package-lock.json', 'framelock']);
+});
+
+test('every script has its declarations and a source map with the sources in it', () => {
+  const scripts = files.filter((name) => name.endsWith('.js') && name !== 'dist/framelock_wasm.js');
+  for (const name of scripts) {
+    assert.ok(files.includes(name.replace(/js$/, 'd.ts')), `${name}: declarations`);
+    const [, map] = read(name).match(/\n\/\/# sourceMappingURL=(.*)\s*$/) ?? [];
+    assert.ok(map, `${name}: names its map`);
+    const { sources, sourcesContent } = JSON.parse(read(join(name, '..', map)));
+    assert.equal(sources.length, 1, name);
+    assert.ok(sourcesContent[0].length > 0, `${name}: the source is in the map`);
+  }
+});
+
+test('what the exports and sideEffects name is there', () => {
+  const { exports, sideEffects } = JSON.parse(read('package.json'));
+  const named = Object.values(exports).flatMap((entry) =>
+    typeof entry === 'string' ? [entry] : Object.values(entry),
+  );
+  for (const path of [...named, ...sideEffects]) assert.ok(existsSync(join(installed, path)), path);
+  // Scripts that are imported for what they do, and would be left out by a bundler that is told otherwise.
+  const effects = files.filter((name) => /(^|\/)(worker|hooks)\.js$/.test(name)).map((name) => `./${name}`);
+  assert.deepEqual([...sideEffects].sort(), effects.sort());
+});
+
+test('no file says where it was built', () => {
+  for (const name of files.filter((name) => !name.endsWith('.md'))) {
+    const bytes = readFileSync(join(installed, name), 'latin1');
+    const [found] = bytes.match(/(\/home\/|\/root\/|\/work\/|[A-Z]:\\Users)[\w./\\-]*/) ?? [];
+    assert.equal(found, undefined, name);
+  }
+});
+
+test('publint has nothing to say', async () => {
+  const { publint } = await tool('publint');
+  const { formatMessage } = await tool('publint/utils');
+  const { messages, pkg } = await publint({ pkgDir: installed, pack: false, strict: true });
+  assert.deepEqual(
+    messages.map((message) => formatMessage(message, pkg)),
+    [],
+  );
+});
+
+test('are the types wrong? no', () => {
+  // The wasm file is an asset, not a module; the package is ESM only.
+  const args = ['--profile', 'esm-only', '--exclude-entrypoints', 'wasm', '--format', 'ascii'];
+  const { status, stdout } = spawnSync(toolCommand('attw'), [tarball, ...args], { encoding: 'utf8' });
+  assert.equal(status, 0, stdout);
+});
