@@ -79,6 +79,16 @@ function procStat(pid) {
   }
 }
 
+/** Whether a process is Chromium's or Firefox's for pages. */
+function isRenderer(pid) {
+  try {
+    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split(/[\0 ]/);
+    return words.includes('--type=renderer') || (words.includes('-contentproc') && words.includes('tab'));
+  } catch {
+    return false;
+  }
+}
+
 /** Processor time of a process, in clock ticks of 10 ms. */
 const ticks = (pid) => {
   const stat = procStat(pid);
@@ -147,16 +157,19 @@ export class Tab {
     return this.browser.fileOf(path);
   }
 
-  /** The process that renders this tab: the one that works when the page works. Ask while the browser is idle. */
+  /** The process that renders this tab: the renderer that works when the page works. Ask while the tabs are idle. */
   async processId() {
-    const processes = descendants(this.browser.process.pid);
-    const before = new Map(processes.map((pid) => [pid, ticks(pid)]));
-    await this.page.evaluate('{ const end = performance.now() + 400; while (performance.now() < end); }');
-    const work = processes.map((pid) => [ticks(pid) - before.get(pid), pid]).sort((a, b) => b[0] - a[0]);
-    // Of 40 ticks the machine's other work may take some; the browser's other processes should take few.
-    const [most, next] = [work[0][0], work[1]?.[0] ?? 0];
-    if (most < 10 || most < 2 * next) throw new Error(`whose work was the page's? ${work.slice(0, 3)}`);
-    return work[0][1];
+    let work;
+    for (let ms = 300; ms < 5000; ms *= 1.5) {
+      const renderers = descendants(this.browser.process.pid).filter(isRenderer);
+      const before = new Map(renderers.map((pid) => [pid, ticks(pid)]));
+      await this.page.evaluate(`{ const end = performance.now() + ${ms}; while (performance.now() < end); }`);
+      work = renderers.map((pid) => [ticks(pid) - before.get(pid), pid]).sort((a, b) => b[0] - a[0]);
+      // The machine's other work may take most of the time; a tab that is still loading takes some too.
+      const [most, next] = [work[0]?.[0] ?? 0, work[1]?.[0] ?? 0];
+      if (most >= 6 && most >= 3 * next) return work[0][1];
+    }
+    throw new Error(`whose work was the page's? ${work.slice(0, 3)}`);
   }
 
   /** Kills the tab's renderer with SIGKILL. `pid` comes from `processId()` at a quiet moment. */
