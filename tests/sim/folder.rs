@@ -179,7 +179,9 @@ impl Jobs {
                 };
                 let name = format!("{stem}{REJECTED}");
                 let done = match (moved, again) {
-                    (true, _) => files.remove(&format!("{stem}{REASON}")),
+                    // Its reason stays: another tab may be rejecting it again already.
+                    (true, true) => Ok(()),
+                    (true, false) => files.remove(&format!("{stem}{REASON}")),
                     (false, true) => files.rename(&name, &format!("{stem}{FRAME}")),
                     (false, false) => files.remove(&name),
                 };

@@ -1,9 +1,12 @@
 //! The simulator: worlds of tabs that run the shipped node over a simulated browser, one seed each.
-//! See docs/simulator.md.
+//! What is simulated, what is checked and how to read a failure: docs/simulator.md.
 //!
-//! `cargo test --profile sim --test sim -- [--seeds N] [--from S] [--set knob=value]… [--trace]`
+//! ```text
+//! cargo test --profile sim --test sim -- [--seeds N] [--from S] [--cuts N] [--set knob=value]… [--trace]
+//! ```
 
 mod client;
+mod cuts;
 mod disk;
 mod effects;
 mod file;
@@ -15,30 +18,37 @@ mod oracle;
 mod plan;
 mod rest;
 mod rng;
+mod run;
 mod trace;
 mod trouble;
 mod world;
 
-use plan::Plan;
-use trace::Trace;
-use world::World;
+use run::{Settings, regressions, run_cuts, run_seeds};
+use std::process::ExitCode;
+use std::time::Instant;
 
-fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    let get = |name: &str| {
-        args.iter().position(|a| a == name).and_then(|at| args.get(at + 1)?.parse::<u64>().ok())
+/// What a push runs; a debug build, which is 20 times slower, runs less.
+const SEEDS: u64 = 2000;
+const CUTS: u64 = 20_000;
+
+fn main() -> ExitCode {
+    let settings = match Settings::parse(std::env::args().skip(1)) {
+        Ok(settings) => settings,
+        Err(message) => {
+            eprintln!("sim: {message}");
+            return ExitCode::FAILURE;
+        }
     };
-    let from = get("--from").unwrap_or(0);
-    let seeds = get("--seeds").unwrap_or(20);
-    let trace = args.iter().any(|a| a == "--trace");
-    for seed in from..from + seeds {
-        let mut world = World::new(seed, Plan::draw(seed), Trace::new(trace));
-        world.live();
-        if let Some(found) = &world.failure {
-            println!("seed {seed}: {} {}", found.check, found.text);
-        }
-        if seeds == 1 {
-            println!("{:?}", world.tally);
-        }
+    let started = Instant::now();
+    let mut failed = false;
+    if !settings.is_single() {
+        failed |= run_seeds("regressions", &regressions(), &settings);
     }
+    let seeds: Vec<u64> = (settings.from..settings.from + settings.seeds).collect();
+    failed |= run_seeds("seeds", &seeds, &settings);
+    if settings.cuts > 0 {
+        failed |= run_cuts(&settings);
+    }
+    println!("sim: {:.1} s", started.elapsed().as_secs_f64());
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -188,7 +188,8 @@ impl Oracle {
     pub fn promised(&self, id: &str) -> bool {
         let mut facts = self.frames.range((id.to_owned(), 0)..=(id.to_owned(), u64::MAX));
         facts.any(|(_, fact)| {
-            fact.calls.iter().any(|told| matches!(told, Told::Committed | Told::Queued))
+            let told = |told: &Told| matches!(told, Told::Committed | Told::Queued);
+            !fact.discarded && fact.calls.iter().any(told)
         })
     }
 
@@ -232,6 +233,33 @@ impl Oracle {
                     "I1",
                     format!("row {number} of plain SQL is lost: {:?}", mark.told),
                 ));
+            }
+        }
+        self.check_order(found)?;
+        self.check_transactions(found)
+    }
+
+    /// After a power cut in the middle of a run whose end this oracle knows: what was promised up to
+    /// then is in, in the queue or rejected; everything is there in whole or not at all.
+    pub fn check_promises(
+        &self,
+        found: &Found,
+        promised: &BTreeSet<&FrameKey>,
+    ) -> Result<(), Failure> {
+        for (key, fact) in &self.frames {
+            let rows =
+                found.frames.get(key).map(|(_, _, rows)| rows.as_slice()).unwrap_or_default();
+            let whole: Vec<u64> = (0..fact.spec.rows).collect();
+            if !rows.is_empty() && rows != whole {
+                return Err(failure(
+                    "I2",
+                    format!("frame {key:?} has rows {rows:?} of {}", fact.spec.rows),
+                ));
+            }
+            let waits = found.queued.contains(&(key.0.clone(), fact.spec.rows));
+            let rejected = found.rejected.iter().any(|rejected| rejected.frame_id == key.0);
+            if promised.contains(key) && rows.is_empty() && !waits && !rejected && !fact.discarded {
+                return Err(failure("I1", format!("frame {key:?} was promised and is lost")));
             }
         }
         self.check_order(found)?;

@@ -1,0 +1,100 @@
+//! Power cuts, many of one run: the steps of a run are recorded with the promises that were given on
+//! the way; then the power is cut at places all along it, each time with another part of what was
+//! not flushed lost, and the database is opened as the next boot would open it.
+
+use crate::disk::{Disk, Step};
+use crate::folder::{queued_on, rejected_on};
+use crate::image::Image;
+use crate::oracle::{Failure, Found, FrameKey, Told, failure};
+use crate::plan::Plan;
+use crate::rng::Rng;
+use crate::trace::Trace;
+use crate::world::{DATABASE, JOURNAL, World};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+/// How many states are made of one run.
+pub const STATES_PER_RUN: u64 = 400;
+
+/// What became of a run's states.
+pub struct Outcome {
+    pub states: u64,
+    pub failures: Vec<String>,
+}
+
+/// A run without power cuts of its own, and durable.
+fn plan(seed: u64) -> Plan {
+    let mut plan = Plan::draw(seed);
+    for knob in ["power_cuts", "relaxed", "hostile", "thefts", "throttled", "slowness"] {
+        plan.set(knob, 0.0);
+    }
+    plan.set("phases", 1.0);
+    plan.set("slowness", 1.0);
+    plan.set("tabs", 1.0 + (seed % 3) as f64);
+    plan
+}
+
+/// Records the run of a seed, and cuts it.
+pub fn run(seed: u64) -> Outcome {
+    let mut world = World::new(seed, plan(seed), Trace::default());
+    world.disk.borrow_mut().record();
+    world.live();
+    if let Some(found) = world.failure {
+        let failures =
+            vec![format!("the recorded run {seed} fails: {}: {}", found.check, found.text)];
+        return Outcome { states: 0, failures };
+    }
+    let steps = world.disk.borrow_mut().recorded();
+    // The world's first steps make the tables: no tab would come before they are durable.
+    let made = steps
+        .iter()
+        .position(|step| matches!(step, Step::Flush(name) if name == JOURNAL))
+        .unwrap_or(0);
+    let mut rng = Rng::new(seed, "cuts");
+    let mut outcome = Outcome { states: 0, failures: Vec::new() };
+    let mut disk = Disk::default();
+    disk.create(DATABASE);
+    disk.create(JOURNAL);
+    let chance = STATES_PER_RUN as f64 / (steps.len() - made) as f64;
+    let mut promised = Vec::new();
+    for (at, step) in steps.iter().enumerate() {
+        disk.replay(step);
+        if let Step::Promise(number) = step {
+            promised.push(*number);
+        }
+        let mut cuts = chance.floor() as u64 + u64::from(rng.chance(chance.fract()));
+        if at <= made {
+            cuts = 0;
+        }
+        for _ in 0..cuts {
+            outcome.states += 1;
+            let promised = promised.iter().map(|number| &world.oracle.promises[*number]);
+            if let Err(found) = cut(disk.clone(), promised, &world, &mut rng) {
+                let text =
+                    format!("run {seed}, cut after step {at}: {}: {}", found.check, found.text);
+                outcome.failures.push(text);
+                return outcome;
+            }
+        }
+    }
+    outcome
+}
+
+/// Cuts the power once; sometimes again while the database is being repaired.
+fn cut<'a>(
+    mut disk: Disk,
+    promised: impl Iterator<Item = &'a (FrameKey, Told)>,
+    world: &World,
+    rng: &mut Rng,
+) -> Result<(), Failure> {
+    disk.power_cut(rng);
+    let disk = RefCell::new(disk);
+    let (rejected, queued) = (rejected_on(&disk), queued_on(&disk));
+    let disk = disk.into_inner();
+    let mut image = Image::open(disk.bytes(DATABASE), disk.bytes(JOURNAL))
+        .map_err(|e| failure("I5", format!("the database cannot be opened: {e}")))?;
+    let mut found = Found::read(&mut image, rejected, &queued)?;
+    found.forget(|id| id.starts_with("first-"));
+    let promised: BTreeSet<&FrameKey> = promised.map(|(key, _)| key).collect();
+    world.oracle.check_promises(&found, &promised)
+}
