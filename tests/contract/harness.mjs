@@ -14,6 +14,9 @@ import { decode, encode } from './codec.mjs';
 /** The browsers to test in: BROWSER=chromium or BROWSER=firefox takes one. */
 export const BROWSERS = (process.env.BROWSER ?? 'chromium,firefox').split(',');
 
+/** FRAMELOCK_DIST tests another build: a folder, relative to the repository. */
+const OTHER_DIST = process.env.FRAMELOCK_DIST ? { '/dist/': process.env.FRAMELOCK_DIST } : {};
+
 const CHROMIUM_ARGS = [
   '--no-sandbox',
   '--disable-gpu',
@@ -238,7 +241,10 @@ function takeUploads(folder) {
 export async function launch(name, { intercept = () => false, args = [], prefs = {} } = {}) {
   const folder = mkdtempSync(join(tmpdir(), `framelock-${name}-`));
   const upload = takeUploads(folder);
-  const server = await serve({ intercept: (...both) => upload(...both) || intercept(...both) });
+  const server = await serve({
+    roots: OTHER_DIST,
+    intercept: (...both) => upload(...both) || intercept(...both),
+  });
   const executablePath = browserPaths()[name];
   if (!executablePath) throw new Error(`no ${name} here; run "npm run setup"`);
   const handle = await puppeteer.launch({
