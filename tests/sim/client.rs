@@ -374,7 +374,7 @@ impl World {
         let refused =
             |error: &Error| if in_doubt(error) { Told::InDoubt } else { Told::Refused(error.code) };
         match (purpose, outcome) {
-            (Purpose::Append { key, number, .. }, outcome) => {
+            (Purpose::Append { key, number, fallback }, outcome) => {
                 let told = match &outcome {
                     Ok(Reply::Receipt(receipt)) => {
                         self.count(&format!("path {:?}", receipt.path));
@@ -387,6 +387,15 @@ impl World {
                         }
                     }
                     Ok(_) => return Err("no receipt".into()),
+                    // The holder of the lease can look the id up, unless the storage fails for good,
+                    // and unless another tab was offered the frame too.
+                    Err(error)
+                        if error.code == Code::Sql
+                            && *fallback != Fallback::Handoff
+                            && self.plan.io_stays + self.plan.quota_stays == 0.0 =>
+                    {
+                        Told::Refused(error.code)
+                    }
                     Err(error) => refused(error),
                 };
                 self.promise(key, *number, told);

@@ -125,7 +125,21 @@ impl World {
 
     /// A fresh tab takes the lock from whoever has it, and empties the queue.
     fn drain(&mut self) {
+        let waiting = queued_on(&self.disk).len() as f64;
         let id = self.open_tab(9999 + self.next_tab);
+        self.ask(id, Purpose::Query, 15_000.0, Call::Export { timeout_ms: 15_000.0 });
+        // Nothing is lost and nothing is slow now: who is idle hears at once that it is wanted, and
+        // who empties the queue does so.
+        let patience_ms = 1000.0 + self.plan.slowness * (50.0 + 10.0 * waiting);
+        let asked_us = self.now_us;
+        self.run_until(self.now_us + (patience_ms * 1000.0) as u64, |world| {
+            world.lock.holders().any(|tab| tab == id)
+        });
+        if self.failure.is_none() && !self.lock.holders().any(|tab| tab == id) {
+            let waited_ms = (self.now_us - asked_us) / 1000;
+            return self
+                .fail(failure("I7", format!("a fresh tab waits {waited_ms} ms for idle ones")));
+        }
         for _ in 0..8 {
             let timeout_ms = 15_000.0;
             self.ask(id, Purpose::Drain, timeout_ms, Call::Drain { timeout_ms });

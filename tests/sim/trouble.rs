@@ -3,6 +3,7 @@
 use crate::client::Purpose;
 use crate::file::{TabId, Trouble};
 use crate::locks::THIEF;
+use crate::oracle::failure;
 use crate::world::{Happening, World};
 use framelock::node::{Call, Event};
 
@@ -104,13 +105,13 @@ impl World {
             }
             Mishap::Thaw(page) => self.thaw(page),
             Mishap::Hide => {
-                self.dispatch(id, Event::Hidden(true));
+                self.after(0, Happening::Tell(id, Event::Hidden(true)));
                 self.after(lasts_us, Happening::Mishap(Mishap::Show(id)));
             }
             Mishap::Show(id) => self.after(0, Happening::Tell(id, Event::Hidden(false))),
             Mishap::Suspend => {
                 self.count("suspended");
-                self.dispatch(id, Event::Suspend);
+                self.suspend(id);
                 self.after(lasts_us, Happening::Mishap(Mishap::Resume(id)));
             }
             Mishap::Resume(id) => self.after(0, Happening::Tell(id, Event::Resume)),
@@ -133,6 +134,17 @@ impl World {
                 self.lock.end(THIEF, 0);
                 self.grant();
             }
+        }
+    }
+
+    /// The page is left or about to be frozen: from this moment on it keeps nothing.
+    fn suspend(&mut self, id: TabId) {
+        if self.tabs.get(&id).is_none_or(|tab| tab.frozen) {
+            return;
+        }
+        self.dispatch(id, Event::Suspend);
+        if self.lock.holders().any(|tab| tab == id) {
+            self.fail(failure("I7", format!("t{id} is suspended and keeps the lock")));
         }
     }
 
