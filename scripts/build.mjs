@@ -1,6 +1,6 @@
 // The build: Rust to wasm, wasm-bindgen's glue, TypeScript to ESM, into dist/. With --dev it compiles faster
 // (no link-time optimisation, debug assertions on) and says no sizes. SQLITE_WASM_RS_FLAGS adds SQLite options.
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -45,6 +45,7 @@ function nameless(env) {
  */
 export async function build({ dev = false, sizes = !dev } = {}) {
   const next = join(root, '.cache', 'dist-next');
+  const last = join(root, '.cache', 'dist-last');
   rmSync(next, { recursive: true, force: true });
   mkdirSync(next, { recursive: true });
   const profile = dev ? [] : ['--release'];
@@ -56,8 +57,11 @@ export async function build({ dev = false, sizes = !dev } = {}) {
   const bindgen = ['--target', 'web', '--no-typescript', '--out-dir', next, '--out-name', 'framelock_wasm'];
   await run(join(wasmBindgenFolder(), 'wasm-bindgen'), [...bindgen, ...names, wasm]);
   await run(join(root, 'node_modules', '.bin', 'tsc'), ['-p', 'tsconfig.build.json', '--outDir', next]);
-  rmSync(dist, { recursive: true, force: true });
+  // At no moment is there half of a dist/: others may be reading it.
+  rmSync(last, { recursive: true, force: true });
+  if (existsSync(dist)) renameSync(dist, last);
   renameSync(next, dist);
+  rmSync(last, { recursive: true, force: true });
   if (sizes) printSizes();
 }
 

@@ -23,6 +23,10 @@ const EXCEPTIONS = {
   inUse: 'NoModificationAllowedError',
 };
 
+/** How long an idle lock may take to be given up, and how often that is looked at. */
+const GIVE_UP_MS = 1000;
+const LOOK_MS = 5;
+
 let plan: FaultPlan = {};
 let counts: FaultCounts = { files: 0, messages: 0, locks: 0 };
 /** Calls seen of each kind since the plan came. */
@@ -105,10 +109,21 @@ wrap(scope.BroadcastChannel, 'postMessage', (own) => {
   };
 });
 
+/** How many locks this worker has, but for the one that says that its handle is open. */
+let locksHeld = 0;
+
 wrap(scope.LockManager, 'request', (own) => {
-  return async function (...args) {
-    if (fails('locks', plan.locks)) await held((args[1] as { signal?: AbortSignal }).signal);
-    return own.apply(this, args);
+  return async function (name, options, callback) {
+    if (fails('locks', plan.locks)) await held((options as { signal?: AbortSignal }).signal);
+    const counted = async (lock: unknown) => {
+      locksHeld += 1;
+      try {
+        return await (callback as Method)(lock);
+      } finally {
+        locksHeld -= 1;
+      }
+    };
+    return own.call(this, name, options, String(name).endsWith('/open') ? callback : counted);
   };
 });
 
@@ -120,9 +135,25 @@ function held(signal: AbortSignal | undefined): Promise<void> {
   });
 }
 
-/** The handle lets go of a lock that it does not use, as it does when its page is hidden for a moment. */
-function giveUpIdleLock(): void {
-  for (const state of ['hidden', 'visible']) scope.onmessage?.({ data: { kind: 'lifecycle', state } });
+/** The handle lets go of a lock that it does not use, as it does when its page is hidden. A busy one keeps it. */
+async function giveUpIdleLock(): Promise<void> {
+  const tell = (state: string) => scope.onmessage?.({ data: { kind: 'lifecycle', state } });
+  tell('hidden');
+  for (let waited = 0; locksHeld > 0 && waited < GIVE_UP_MS; waited += LOOK_MS) {
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+  tell('visible');
+}
+
+async function obey({ id, plan: next }: PlanMessage): Promise<void> {
+  const reply: PlanReply = { kind: 'faults', id, counts };
+  plan = {};
+  for (const release of heldBack.splice(0)) release();
+  if (next.locks) await giveUpIdleLock();
+  plan = next;
+  seen = { files: 0, messages: 0, locks: 0 };
+  counts = { files: 0, messages: 0, locks: 0 };
+  scope.postMessage(reply);
 }
 
 addEventListener('message', (event) => {
@@ -130,11 +161,5 @@ addEventListener('message', (event) => {
   if (message.kind !== 'faults') return;
   // The engine's own listener comes after this one, and would take it for a message of the protocol.
   event.stopImmediatePropagation();
-  const reply: PlanReply = { kind: 'faults', id: message.id, counts };
-  plan = message.plan;
-  seen = { files: 0, messages: 0, locks: 0 };
-  counts = { files: 0, messages: 0, locks: 0 };
-  for (const release of heldBack.splice(0)) release();
-  if (plan.locks) giveUpIdleLock();
-  scope.postMessage(reply);
+  void obey(message);
 });

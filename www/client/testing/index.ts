@@ -192,6 +192,8 @@ export async function faults(db: Database, plan: FaultPlan): Promise<() => Promi
   if (!test) throw invalidArgument('faults takes a database of withTestDatabase');
   const checked = checkedPlan(plan);
   if (test.inMemory) throw invalidArgument('a database in memory has no files, messages and locks to fail');
+  // Says at once when the handle is closed.
+  await db.status();
   await send(test.worker, checked);
   return () => send(test.worker, {});
 }
