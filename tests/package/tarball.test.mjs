@@ -1,9 +1,10 @@
 // The tarball: what is in it and nothing else, what package.json promises, what others' linters say.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
+import { root } from '../../scripts/toolchain.mjs';
 import { freshApps, installTools, pack, tool, toolCommand } from './install.mjs';
 
 let tarball, files, installed;
@@ -83,4 +84,29 @@ test('are the types wrong? no', () => {
   const args = ['--profile', 'esm-only', '--exclude-entrypoints', 'wasm', '--format', 'ascii'];
   const { status, stdout } = spawnSync(toolCommand('attw'), [tarball, ...args], { encoding: 'utf8' });
   assert.equal(status, 0, stdout);
+});
+
+test('TypeScript programs see the types, and their mistakes', () => {
+  const app = join(installed, '..', '..');
+  copyFileSync(join(root, 'tests', 'package', 'usage.ts'), join(app, 'usage.ts'));
+  for (const resolution of [
+    ['--module', 'esnext', '--moduleResolution', 'bundler'],
+    ['--module', 'nodenext'],
+  ]) {
+    const strict = [
+      '--noEmit',
+      '--strict',
+      '--exactOptionalPropertyTypes',
+      '--target',
+      'es2022',
+      '--types',
+      '',
+    ];
+    const { status, stdout } = spawnSync(
+      join(root, 'node_modules', '.bin', 'tsc'),
+      ['--ignoreConfig', ...strict, ...resolution, join(app, 'usage.ts')],
+      { cwd: app, encoding: 'utf8' },
+    );
+    assert.equal(status, 0, stdout);
+  }
 });

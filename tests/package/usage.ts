@@ -1,0 +1,65 @@
+// Never run: what a TypeScript program may say, and what must not compile.
+import { deleteDatabase, FramelockError, listDatabases, live, openDatabase } from 'framelock';
+import type { AppendReceipt, Database, ErrorCode, LiveOptions, OpenOptions, Status } from 'framelock';
+import { faults, holdWriteLock, withTestDatabase, type FaultPlan } from 'framelock/testing';
+
+const options: OpenOptions = { storage: 'opfs', retry: { attempts: 5 }, fallback: 'queue' };
+const db: Database = await openDatabase('app', options);
+const receipt: AppendReceipt = await db.appendFrame(
+  't',
+  { n: Int32Array.of(1) },
+  { mode: 'upsert', key: ['n'] },
+);
+const path: 'direct' | 'handoff' | 'queued' | 'joined' | 'duplicate' = receipt.path;
+const rows: { n: bigint }[] = await db.query<{ n: bigint }>('SELECT n FROM t WHERE n > :n', { n: 1n });
+const total: number = await db.transaction(async (tx) => (await tx.exec('DELETE FROM t')).changes);
+const status: Status = await db.status();
+const names: string[] = await listDatabases();
+const off: () => void = db.on('commit', ({ tables, origin }) => console.log(tables.length, origin));
+for await (const bytes of db.stream('SELECT * FROM t', [], { batchRows: 10 })) console.log(bytes.byteLength);
+
+const liveOptions: LiveOptions = { onError: (error) => console.log(error) };
+const stop: () => void = live<{ n: bigint }>(
+  db,
+  'SELECT n FROM t',
+  [],
+  ([row]) => console.log(row?.n),
+  liveOptions,
+);
+
+const plan: FaultPlan = { files: { call: 'write', error: 'quota', after: 2, times: Infinity } };
+const counted: number = await withTestDatabase(async (test, { open }) => {
+  const release: () => Promise<void> = await holdWriteLock(test.name);
+  const end = await faults(await open(), plan);
+  await release();
+  return (await end()).files;
+});
+
+try {
+  await deleteDatabase('app');
+} catch (error) {
+  if (error instanceof FramelockError) {
+    const code: ErrorCode = error.code;
+    // @ts-expect-error there is no such code
+    if (code === 'LOCKED') console.log(error.attempts?.[0]?.waitedMs);
+  }
+}
+
+// @ts-expect-error an option that does not exist
+await db.appendFrame('t', [], { retries: 3 });
+// @ts-expect-error a mode that does not exist
+await db.appendFrame('t', [], { mode: 'insert' });
+// @ts-expect-error a value that cannot be bound
+await db.query('SELECT ?', [{ n: 1 }]);
+// @ts-expect-error an event that does not exist
+db.on('change', () => {});
+// @ts-expect-error frames are not text
+await db.appendFrame('t', 'n');
+// @ts-expect-error a name is needed
+await openDatabase();
+// @ts-expect-error the receipt is not to be written to the wrong type
+const wrong: 'committed' = path;
+// @ts-expect-error faults that do not exist
+await faults(db, { disk: {} });
+
+console.log(rows, total, status.versions.sqlite, names, off, stop, counted, wrong);
