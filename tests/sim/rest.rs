@@ -114,6 +114,8 @@ impl World {
             let text = format!("t{id} does not come to rest: {asked:?}");
             return self.fail(failure("I6", text));
         }
+        // The handles of the dead, too, are free after some seconds.
+        self.run_until(self.now_us + 4_000_000, |_| false);
         self.drain();
         // What waits for frames that are in by now hears of it.
         self.run_until(self.now_us + 12_000_000, |_| false);

@@ -24,6 +24,8 @@ pub struct Settings {
     knobs: Vec<(String, f64)>,
     trace: bool,
     shrink: bool,
+    /// No new world is begun once so many failed.
+    enough: usize,
 }
 
 impl Settings {
@@ -32,8 +34,8 @@ impl Settings {
         let debug =
             std::env::current_exe().is_ok_and(|path| path.iter().any(|part| part == "debug"));
         let (seeds, cuts) = if debug { (40, 400) } else { (crate::SEEDS, crate::CUTS) };
-        let (knobs, trace, shrink) = (Vec::new(), false, true);
-        let mut settings = Settings { from: 0, seeds, cuts, knobs, trace, shrink };
+        let (knobs, trace, shrink, enough) = (Vec::new(), false, true, usize::MAX);
+        let mut settings = Settings { from: 0, seeds, cuts, knobs, trace, shrink, enough };
         let mut arguments = arguments.peekable();
         while let Some(argument) = arguments.next() {
             let mut number = || {
@@ -46,6 +48,7 @@ impl Settings {
                 "--cuts" => settings.cuts = number()?,
                 "--trace" => settings.trace = true,
                 "--as-is" => settings.shrink = false,
+                "--enough" => settings.enough = number()? as usize,
                 "--set" => {
                     let knob = arguments.next().unwrap_or_default();
                     let parts = knob.split_once('=').and_then(|(k, v)| Some((k, v.parse().ok()?)));
@@ -114,17 +117,23 @@ fn live(seed: u64, plan: Plan, print: bool) -> Outcome {
 
 /// Runs these seeds and reports; gives whether any failed.
 pub fn run_seeds(what: &str, seeds: &[u64], settings: &Settings) -> bool {
+    let failures = AtomicUsize::new(0);
     let outcomes = in_parallel(seeds, |seed| {
+        if failures.load(Ordering::Relaxed) >= settings.enough {
+            return None;
+        }
         let outcome = live(*seed, settings.plan(*seed), settings.trace);
         if *seed < COMPARED && outcome.failure.is_none() && !settings.is_single() {
             let again = live(*seed, settings.plan(*seed), false);
             if again.hash != outcome.hash {
                 let text = "the same seed made another trace";
-                return Outcome { failure: Some(failure("determinism", text)), ..outcome };
+                return Some(Outcome { failure: Some(failure("determinism", text)), ..outcome });
             }
         }
-        outcome
+        failures.fetch_add(usize::from(outcome.failure.is_some()), Ordering::Relaxed);
+        Some(outcome)
     });
+    let outcomes: Vec<Outcome> = outcomes.into_iter().flatten().collect();
     let mut tally = Tally::new();
     for (name, count) in outcomes.iter().flat_map(|outcome| &outcome.tally) {
         *tally.entry(name.clone()).or_default() += count;
@@ -139,7 +148,7 @@ pub fn run_seeds(what: &str, seeds: &[u64], settings: &Settings) -> bool {
             println!("sim: seed {} fails too, by {}", outcome.seed, found.check);
         }
     }
-    println!("sim: {} {what}, {} failed", seeds.len(), failed.len());
+    println!("sim: {} {what}, {} failed", outcomes.len(), failed.len());
     if what == "seeds" {
         let counts: Vec<String> =
             tally.iter().map(|(name, count)| format!("{name} {count}")).collect();
