@@ -1,6 +1,7 @@
 // The benchmarks: framelock and its peers, interleaved, in one real Chromium with a profile on disk, then a few in
 // Firefox and natively. Prints tables and the machine's facts, saves JSON and a plot under .cache/bench.
 //   npm run bench -- --only W1,W2 --rounds 5 --contenders framelock,sahpool --browsers chromium --rows 100000
+// --calls counts storage calls instead of timing (W1, W2, W7): calls, MiB and milliseconds of each kind.
 // Before each turn it waits up to --patience seconds for the machine to be quiet.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, totalmem } from 'node:os';
@@ -11,7 +12,7 @@ import { startBrowser } from '../www/bench/runner/browser.mjs';
 import { ORDER, WORKLOADS } from '../www/bench/runner/measure.mjs';
 import { NATIVE } from '../www/bench/runner/native.mjs';
 import { quiet } from '../www/bench/runner/quiet.mjs';
-import { plot, table } from '../www/bench/runner/report.mjs';
+import { callsTable, plot, table } from '../www/bench/runner/report.mjs';
 import { build } from './build.mjs';
 import { setUp } from './setup.mjs';
 import { dist, root } from './toolchain.mjs';
@@ -24,6 +25,7 @@ const { values: options } = parseArgs({
     browsers: { type: 'string', default: 'chromium,firefox' },
     rows: { type: 'string', default: '100000' },
     patience: { type: 'string', default: '20' },
+    calls: { type: 'boolean', default: false },
     out: { type: 'string', default: join(root, '.cache', 'bench', 'results') },
   },
 });
@@ -76,8 +78,11 @@ async function measure(browser, id, rounds, wanted, given) {
       if (!(await quiet(1000 * Number(options.patience)))) result.noisy = (result.noisy ?? 0) + 1;
       try {
         const samples = await workload.round(browser, contender, given);
-        for (const [name, values] of Object.entries(samples)) (result.samples[name] ??= []).push(...values);
-        if (round === 0 && workload.once) result.once = await workload.once(browser, contender);
+        if (options.calls) result.samples = samples;
+        else
+          for (const [name, values] of Object.entries(samples)) (result.samples[name] ??= []).push(...values);
+        if (round === 0 && workload.once && !options.calls)
+          result.once = await workload.once(browser, contender);
       } catch (error) {
         result.failures = (result.failures ?? 0) + 1;
         result.error = error.message;
@@ -114,9 +119,12 @@ async function main() {
       console.log(`## ${browser.version}\n`);
       report.results[name] = { version: browser.version };
       for (const id of part) {
-        const results = await measure(browser, id, rounds, wanted, { rows: rowsOf(id) });
+        const results = await measure(browser, id, rounds, wanted, {
+          rows: rowsOf(id),
+          count: options.calls,
+        });
         report.results[name][id] = results;
-        console.log(`### ${id}: ${table(WORKLOADS[id], results)}`);
+        console.log(`### ${id}: ${(options.calls ? callsTable : table)(WORKLOADS[id], results)}`);
       }
     } finally {
       await browser.close();

@@ -12,7 +12,7 @@ export class Host {
   async load({ module, variant, count = false }) {
     if (count) this.#calls = countCalls();
     const { start } = await import(module);
-    this.#contender = await start(variant);
+    this.#contender = await start(variant, { count });
   }
 
   /** Makes a frame and puts it into the contender's own form, which no workload counts. */
@@ -54,9 +54,9 @@ export class Host {
     return this.#contender.remove(database);
   }
 
-  /** Calls of OPFS handles in this thread since it was last asked. */
+  /** Calls of OPFS handles since it was last asked, where they are counted. */
   calls() {
-    return this.#calls?.take();
+    return this.#contender.calls?.() ?? this.#calls?.take();
   }
 }
 

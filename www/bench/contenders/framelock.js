@@ -3,12 +3,23 @@ import { deleteDatabase, openDatabase } from '/dist/index.js';
 import * as flechette from '/node_modules/@uwdata/flechette/src/index.js';
 import { toArrow } from '../frame.js';
 
-export function start() {
+/** Asks the worker for its storage calls. */
+function taken() {
+  const channel = new BroadcastChannel('bench-calls');
+  return new Promise((resolve) => {
+    channel.onmessage = ({ data }) => resolve(data);
+    channel.postMessage('take');
+  }).finally(() => channel.close());
+}
+
+export function start(_, { count }) {
+  const options = count ? { workerUrl: new URL('../counted-worker.js', import.meta.url) } : {};
   let db;
   return {
+    calls: count ? taken : undefined,
     prepare: (columns) => toArrow(columns, flechette),
     async open(name) {
-      db = await openDatabase(name);
+      db = await openDatabase(name, options);
     },
     exec: (sql) => db.exec(sql),
     async write(frame, table) {

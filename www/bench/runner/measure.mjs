@@ -8,7 +8,8 @@ const TABS = 4;
 
 /** Runs `work` with a tab and closes it whatever happens. */
 async function inTab(browser, contender, work, options = {}) {
-  const visit = await browser.visit(contender.name, { isolated: contender.isolated, ...options });
+  const { isolated } = contender;
+  const visit = await browser.visit(contender.name, { isolated, ...options });
   try {
     return await work(visit);
   } finally {
@@ -19,10 +20,15 @@ async function inTab(browser, contender, work, options = {}) {
 /** The part that is common to W1 and W7. */
 const bulk = (workload) => async (browser, contender, options) => {
   if (contender.native) return nativeRound(contender, options);
-  return inTab(browser, contender, async (visit) => {
-    const { ms, first } = await visit.run(workload, 'run', options);
-    return { ms, first: [first] };
-  });
+  return inTab(
+    browser,
+    contender,
+    async (visit) => {
+      const { ms, first, calls } = await visit.run(workload, 'run', options);
+      return options.count ? { calls } : { ms, first: [first] };
+    },
+    options,
+  );
 };
 
 /** All native contenders are timed by one process; the first one asked starts it and the others take their part. */
@@ -66,10 +72,16 @@ export const WORKLOADS = {
     unit: 'ms',
     main: 'p50',
     round: (browser, contender, options) =>
-      inTab(browser, contender, async (visit) => {
-        const { ms } = await visit.run('W2', 'run', options);
-        return { p50: [percentile(ms, 0.5)], p99: [percentile(ms, 0.99)] };
-      }),
+      inTab(
+        browser,
+        contender,
+        async (visit) => {
+          const { ms, calls } = await visit.run('W2', 'run', options);
+          if (options.count) return { calls };
+          return { p50: [percentile(ms, 0.5)], p99: [percentile(ms, 0.99)] };
+        },
+        options,
+      ),
   },
   W3: {
     title: 'read 100,000 rows: as objects in the page, as Arrow, and a group-by',

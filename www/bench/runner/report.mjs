@@ -52,6 +52,18 @@ export function table({ title, main, unit }, results) {
   return `${title} (${unit})\n\n${[line(header), rule, ...rows.map(line)].join('\n')}\n${notes}${notes ? '\n' : ''}`;
 }
 
+/** The storage calls of one turn of each contender: calls, MiB where there are bytes, milliseconds. */
+export function callsTable({ title }, results) {
+  const lines = Object.values(results).map(({ title: shown, samples, error }) => {
+    const cells = Object.entries(samples.calls ?? {}).map(([name, { calls, bytes, ms }]) => {
+      const size = bytes ? `, ${number(bytes / 2 ** 20)} MiB` : '';
+      return `${name} ${calls}${size}, ${number(ms)} ms`;
+    });
+    return `${shown}: ${error ?? (cells.join('; ') || 'not counted')}`;
+  });
+  return `${title}: storage calls\n\n${lines.join('\n')}\n`;
+}
+
 const escape = (text) => text.replace(/[&<>]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;' })[c]);
 
 /** A plot of every workload's main metric: bars, framelock in its own colour. */

@@ -1,0 +1,3 @@
+// framelock's worker with its storage calls counted.
+import './counted-here.js';
+import '/dist/worker.js';
