@@ -5,8 +5,10 @@ use super::convert::{self, Post};
 use super::jobs::Job;
 use super::locks::{self, LockEvent, LockRequest};
 use super::memory::SharedMemory;
-use super::opfs::DatabaseFiles;
+use super::opfs::{self, DatabaseFiles};
 use super::queue::QueueFiles;
+use crate::error::{Code, Error};
+use crate::ladder::Attempt;
 use crate::lease::LockId;
 use crate::message::{PROTOCOL, channel_name, lock_name};
 use crate::node::{Config, Effect, Event, Node, QueueCounts, Reply};
@@ -252,6 +254,9 @@ impl Driver {
                     let _lost = channel.post_message(&js_sys::Uint8Array::from(&bytes[..]));
                 }
             }
+            Effect::Reply(call, Err(error), attempts) if error.code == Code::QuotaExceeded => {
+                self.reply_quota_exceeded(call, error, attempts);
+            }
             Effect::Reply(call, outcome, attempts) => {
                 let started_ms = self.started_ms.borrow_mut().remove(&call);
                 self.watched.borrow_mut().calls.retain(|_, watching| *watching != call);
@@ -281,6 +286,18 @@ impl Driver {
             Effect::Notify(notice) => convert::post_notice(&self.post, &notice),
             Effect::Closed => self.close(),
         }
+    }
+
+    /// Only here is there time to ask how much space is left.
+    fn reply_quota_exceeded(self: &Rc<Self>, call: u32, mut error: Error, attempts: Vec<Attempt>) {
+        self.started_ms.borrow_mut().remove(&call);
+        let driver = self.clone();
+        spawn_local(async move {
+            if let Some(bytes) = opfs::available_bytes().await {
+                error.message += &format!("; the browser estimates that {bytes} bytes are left");
+            }
+            convert::post_error(&driver.post, call, &error, &attempts);
+        });
     }
 
     fn request_lock(self: &Rc<Self>, id: LockId, mode: Mode) {
