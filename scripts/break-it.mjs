@@ -12,7 +12,14 @@ const copy = join(root, 'target', 'break-it');
 
 /** A fresh copy of what the simulator is built from. */
 function freshCopy() {
-  for (const part of ['src', 'tests/sim', 'tests/fidelity', 'Cargo.toml', 'Cargo.lock', 'rust-toolchain.toml']) {
+  for (const part of [
+    'src',
+    'tests/sim',
+    'tests/fidelity',
+    'Cargo.toml',
+    'Cargo.lock',
+    'rust-toolchain.toml',
+  ]) {
     rmSync(join(copy, part), { recursive: true, force: true });
     mkdirSync(join(copy, part, '..'), { recursive: true });
     cpSync(join(root, part), join(copy, part), { recursive: true, preserveTimestamps: true });

@@ -3,6 +3,7 @@
 //! not flushed lost, and the database is opened as the next boot would open it.
 
 use crate::disk::{Disk, Step};
+use crate::file::SimFile;
 use crate::folder::{queued_on, rejected_on};
 use crate::image::Image;
 use crate::oracle::{Failure, Found, FrameKey, Told, failure};
@@ -10,8 +11,10 @@ use crate::plan::Plan;
 use crate::rng::Rng;
 use crate::trace::Trace;
 use crate::world::{DATABASE, JOURNAL, World};
+use framelock::platform::Handles;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 /// How many states are made of one run.
 pub const STATES_PER_RUN: u64 = 400;
@@ -80,6 +83,32 @@ pub fn run(seed: u64) -> Outcome {
     outcome
 }
 
+/// The next boot repairs the database, and the power is cut again on the way.
+fn cut_the_repair(mut disk: Disk, rng: &mut Rng) -> Result<Disk, Failure> {
+    let shared = Rc::new(RefCell::new(disk.clone()));
+    shared.borrow_mut().record();
+    let open = |name: &str| {
+        Box::new(SimFile {
+            disk: shared.clone(),
+            handles: Rc::default(),
+            gate: Rc::default(),
+            trace: Trace::default(),
+            owner: 0,
+            name: name.to_owned(),
+            writable: true,
+        })
+    };
+    let handles = Handles { database: open(DATABASE), journal: open(JOURNAL) };
+    let broken = |e| failure("I5", format!("the database cannot be repaired: {e}"));
+    drop(Image::over(handles).map_err(broken)?);
+    let steps = shared.borrow_mut().recorded();
+    for step in &steps[..rng.below(steps.len() as u64 + 1) as usize] {
+        disk.replay(step);
+    }
+    disk.power_cut(rng);
+    Ok(disk)
+}
+
 /// Cuts the power once; sometimes again while the database is being repaired.
 fn cut<'a>(
     mut disk: Disk,
@@ -88,6 +117,9 @@ fn cut<'a>(
     rng: &mut Rng,
 ) -> Result<(), Failure> {
     disk.power_cut(rng);
+    if rng.chance(0.15) {
+        disk = cut_the_repair(disk, rng)?;
+    }
     let disk = RefCell::new(disk);
     let (rejected, queued) = (rejected_on(&disk), queued_on(&disk));
     let disk = disk.into_inner();

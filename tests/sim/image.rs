@@ -23,13 +23,17 @@ pub struct Image(pub Store);
 impl Image {
     /// Opens a copy; a hot journal is played back first.
     pub fn open(database: &[u8], journal: &[u8]) -> Result<Image> {
-        let mut store = Store::new(Box::new(StillOs));
         let copy = |bytes: &[u8]| {
             let mut file = MemoryFile::default();
             let _memory_suffices = file.write(bytes, 0);
             Box::new(file)
         };
-        let handles = Handles { database: copy(database), journal: copy(journal) };
+        Image::over(Handles { database: copy(database), journal: copy(journal) })
+    }
+
+    /// Opens what these handles hold.
+    pub fn over(handles: Handles) -> Result<Image> {
+        let mut store = Store::new(Box::new(StillOs));
         store.attach(handles, Mode::Exclusive, true)?;
         Ok(Image(store))
     }
