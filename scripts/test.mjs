@@ -34,6 +34,8 @@ const STAGES = {
     const strict = ['--', '-D', 'warnings'];
     await run(bin('prettier'), ['--check', '--log-level', 'warn', '.']);
     await run(bin('tsc'), ['-p', 'tsconfig.json']);
+    // Types that must compile, and types that must not.
+    await run(bin('tsc'), ['-p', 'tests/types']);
     await cargo(['fmt', '--check']);
     await cargo(['clippy', ...LOCKED, '--all-targets', '--quiet', ...strict]);
     await cargo(['clippy', ...LOCKED, '--lib', '--target', WASM_TARGET, '--quiet', ...strict]);

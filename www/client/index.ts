@@ -9,6 +9,7 @@ export { FramelockError } from './errors.js';
 export type { Attempt, ErrorCode } from './errors.js';
 export { live } from './live.js';
 export type { LiveOptions } from './live.js';
+export type * from './typed.js';
 export type * from './types.js';
 
 /**

@@ -1,6 +1,7 @@
 // The public types: what a caller passes and what comes back. Types only, no code; each default and unit is said
 // where the field is declared.
 import type { Attempt, FramelockError } from './errors.js';
+import type { ColumnName, TypedFrame } from './typed.js';
 
 /** A value that can be bound to a SQL parameter. A `Date` is bound as milliseconds since the epoch. */
 export type SqlValue = null | number | bigint | boolean | string | Uint8Array | ArrayBuffer | Date;
@@ -58,15 +59,15 @@ export interface OpenOptions extends AssetOptions {
   fallback?: Fallback;
 }
 
-/** Options of `appendFrame`. An option that is `undefined` counts as not given. */
-export interface AppendOptions {
+/** Options of `appendFrame`. An option that is `undefined` counts as not given. `Row` names the frame's columns. */
+export interface AppendOptions<Row = Record<string, unknown>> {
   /**
    * Default `createAppend`. `create`: the table must not exist; `append`: it must; `replace`: drop it first;
    * `deleteRows`: empty it first; `upsert` and `ignore`: what to do with a row whose key is there.
    */
   mode?: 'create' | 'append' | 'createAppend' | 'replace' | 'deleteRows' | 'upsert' | 'ignore';
   /** The columns that identify a row, for `upsert` and `ignore`. Default: the table's primary key. */
-  key?: readonly string[];
+  key?: readonly ColumnName<Row>[];
   /** How the frame's columns find the table's. Default `name`. */
   match?: 'name' | 'position';
   /** A column that the table lacks: refuse the frame (default), leave it out, or add it to the table. */
@@ -74,7 +75,7 @@ export interface AppendOptions {
   /** A column that the frame lacks: refuse the frame, or use the column's DEFAULT, else NULL (default). */
   missingColumns?: 'error' | 'default';
   /** The Arrow types of columns given as rows or arrays. Default: the table's, else from the values. */
-  types?: Readonly<Record<string, ArrowTypeName>>;
+  types?: { readonly [Column in ColumnName<Row>]?: ArrowTypeName };
   /** A value that cannot be kept exactly: refuse the frame (default), store and count it, or store it. */
   lossy?: 'error' | 'warn' | 'allow';
   /** Idempotency key, 1–128 characters: a frame is applied at most once. Default: a fresh UUID. */
@@ -198,6 +199,20 @@ export interface Statements {
    * console.log(receipt.path, receipt.attempts.length);
    */
   appendFrame(table: string, frame: FrameInput, options?: AppendOptions): Promise<AppendReceipt>;
+  /**
+   * The same with a stated row type, which rows and columns are checked against at compile time, and which `query` can
+   * give back: an interface says it once.
+   *
+   * @example
+   * interface Tick { sym: string; qty: bigint; note: string | null }
+   * await db.appendFrame<Tick>('ticks', [{ sym: 'A', qty: 1 }], { types: { qty: 'int64' } });
+   * const ticks = await db.query<Tick>('SELECT sym, qty, note FROM ticks');
+   */
+  appendFrame<Row extends object>(
+    table: string,
+    frame: TypedFrame<Row>,
+    options?: AppendOptions<Row>,
+  ): Promise<AppendReceipt>;
   /**
    * Runs one or more SQL statements; with parameters, one. Throws `SQL`, `CONSTRAINT`, `BUSY`.
    *
