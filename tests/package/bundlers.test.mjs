@@ -8,7 +8,7 @@ import { after, before, test } from 'node:test';
 import { serve } from '../../scripts/serve.mjs';
 import { root } from '../../scripts/toolchain.mjs';
 import { launch } from '../contract/harness.mjs';
-import { freshApps, installTools, pack, tool } from './install.mjs';
+import { freshFolder, installTools, pack, tool } from './install.mjs';
 
 const APPS = ['plain', 'vite', 'esbuild', 'rollup', 'webpack'];
 /** What bundling must not depend on: the app's sources are served from elsewhere afterwards. */
@@ -21,7 +21,7 @@ let browser, apps;
 before(async () => {
   installTools();
   const { tarball } = pack();
-  apps = freshApps(tarball, APPS);
+  apps = freshFolder('apps', tarball, Object.fromEntries(APPS.map((name) => [name, 'tests/package/app'])));
   browser = await launch('chromium');
 });
 after(() => browser?.close());

@@ -55,15 +55,16 @@ export function pack() {
 }
 
 /**
- * A fresh folder in which npm installed the tarball, with a copy of tests/package/app for each name. `folder` is below
- * the repository, where the server can reach it.
+ * A fresh folder in which npm installed the tarball, with copies of the folders `sources` names. It lies below the
+ * tools, so that node finds them from there, and below the repository, where the server can reach it.
  */
-export function freshApps(tarball, names, name = 'package-apps') {
-  const folder = join(cache, name);
+export function freshFolder(name, tarball, sources = {}) {
+  const folder = join(tools, name);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  for (const name of names)
-    cpSync(join(root, 'tests', 'package', 'app'), join(folder, name), { recursive: true });
+  for (const [copy, source] of Object.entries(sources)) {
+    cpSync(join(root, source), join(folder, copy), { recursive: true });
+  }
   writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }\n');
   npm(['install', '--offline', '--no-package-lock', tarball], folder);
   return folder;

@@ -5,13 +5,13 @@ import { copyFileSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { root } from '../../scripts/toolchain.mjs';
-import { freshApps, installTools, pack, tool, toolCommand } from './install.mjs';
+import { freshFolder, installTools, pack, tool, toolCommand } from './install.mjs';
 
 let tarball, files, installed;
 before(() => {
   installTools();
   ({ tarball, files } = pack());
-  installed = join(freshApps(tarball, [], 'package-installed'), 'node_modules', 'framelock');
+  installed = join(freshFolder('installed', tarball), 'node_modules', 'framelock');
 });
 
 const read = (name) => readFileSync(join(installed, name), 'utf8');
