@@ -1,0 +1,164 @@
+// The storage is full, or is cleared while a handle is open (Chromium: the DevTools protocol can do both on request).
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { BROWSERS, launch, sqlite3 } from './harness.mjs';
+
+const MIB = 1 << 20;
+
+describe('quota and eviction', { skip: !BROWSERS.includes('chromium') }, () => {
+  let browser, tab, session;
+  before(async () => {
+    browser = await launch('chromium');
+    tab = await browser.newTab();
+    session = await tab.page.createCDPSession();
+  });
+  after(() => browser?.close());
+
+  const quota = (quotaSize) =>
+    session.send('Storage.overrideQuotaForOrigin', {
+      origin: browser.origin,
+      ...(quotaSize === undefined ? {} : { quotaSize }),
+    });
+  /** Bytes that the browser counts for the origin. */
+  const used = async () => (await session.send('Storage.getUsageAndQuota', { origin: browser.origin })).usage;
+
+  /** Appends `rows` rows of 8 KB; gives the path, or the code and the message. Runs in the page. */
+  const fill = (rows, options) =>
+    tab.run(
+      async (rows, options) => {
+        const pad = crypto.getRandomValues(new Uint8Array(8000));
+        const frame = { n: Array.from({ length: rows }, (_, i) => i), pad: Array(rows).fill(pad) };
+        return db.appendFrame('t', frame, options).then(
+          ({ path }) => ({ path }),
+          ({ code, message }) => ({ code, message }),
+        );
+      },
+      rows,
+      options,
+    );
+  const count = () => tab.run(() => db.query('SELECT count(*) AS n FROM t').then(([{ n }]) => n));
+
+  test('a frame that does not fit is QUOTA_EXCEEDED and rolled back; once there is space it goes in', async () => {
+    await tab.run(async () => {
+      globalThis.db = await framelock.openDatabase('full');
+      await db.appendFrame('t', { n: [1], pad: [new Uint8Array(1)] });
+    });
+    await quota((await used()) + 4 * MIB);
+    for (const rows of [1500, 5000]) {
+      const refused = await fill(rows);
+      assert.equal(refused.code, 'QUOTA_EXCEEDED', JSON.stringify(refused));
+      assert.match(refused.message, /\d+ bytes were needed.*\d+ bytes are left/);
+      assert.equal(await count(), 1, 'all of it was rolled back');
+    }
+    // What fits still goes in, and reads go on.
+    assert.deepEqual(await fill(20), { path: 'direct' });
+    await quota();
+    assert.deepEqual(await fill(1500), { path: 'direct' });
+    assert.equal(await count(), 1521);
+    const file = await tab.download(() => db.exportFile());
+    assert.equal(sqlite3(file, 'PRAGMA integrity_check'), 'ok');
+  });
+
+  test('20 quotas, each a little larger: rolled back or committed, never half, never corrupt', async () => {
+    await tab.run(async () => {
+      await db.close();
+      globalThis.db = await framelock.openDatabase('steps');
+      await db.appendFrame('t', { n: [0], pad: [new Uint8Array(1)] });
+    });
+    const base = await used();
+    let committed = 0;
+    let rows = 1;
+    for (let step = 0; step < 20; step++) {
+      await quota(base + step * 200_000);
+      const outcome = await fill(200);
+      if (outcome.path) [committed, rows] = [committed + 1, rows + 200];
+      else assert.equal(outcome.code, 'QUOTA_EXCEEDED', JSON.stringify(outcome));
+      await quota();
+      assert.equal(await count(), rows, `step ${step}`);
+    }
+    assert.ok(committed < 20, 'some did not fit');
+    assert.deepEqual(await fill(200), { path: 'direct' });
+    assert.deepEqual(await tab.run(() => db.query('PRAGMA integrity_check')), [{ integrity_check: 'ok' }]);
+  });
+
+  test('a queue that is full: QUOTA_EXCEEDED, and what was queued before is applied', async () => {
+    const seen = await tab.run(async () => {
+      await db.close();
+      globalThis.db = await framelock.openDatabase('queue-full');
+      let release;
+      const held = new Promise((opened, failed) => {
+        globalThis.transaction = db
+          .transaction(async () => {
+            opened();
+            await new Promise((resolve) => (release = resolve));
+          })
+          .catch(failed);
+      });
+      await held;
+      globalThis.release = release;
+      return db.appendFrame('t', { n: [1] }, { fallback: 'queue', retry: { attempts: 0 } });
+    });
+    assert.equal(seen.path, 'queued');
+    await quota((await used()) + MIB);
+    const refused = await fill(1000, { fallback: 'queue', retry: { attempts: 0 } });
+    assert.equal(refused.code, 'QUOTA_EXCEEDED', JSON.stringify(refused));
+    await quota();
+    await tab.run(async (frameId) => {
+      release();
+      await transaction;
+      await db.whenCommitted(frameId);
+    }, seen.frameId);
+    assert.deepEqual(await tab.run(() => db.query('SELECT n FROM t')), [{ n: 1n }]);
+  });
+
+  test('storage cleared under an open handle: a clear error, never silently empty; reopening starts clean', async () => {
+    await tab.run(async () => {
+      await db.close();
+      globalThis.db = await framelock.openDatabase('cleared');
+      await db.appendFrame('t', { n: [1, 2, 3] });
+      // The lease is given back, so that the next statement opens the file anew.
+      await new Promise((resolve) => setTimeout(resolve, 2500));
+    });
+    await session.send('Storage.clearDataForOrigin', { origin: browser.origin, storageTypes: 'all' });
+    const codes = await tab.run(async () => {
+      const code = (promise) => promise.then(JSON.stringify, ({ code }) => code);
+      return [
+        await code(db.query('SELECT count(*) AS n FROM t')),
+        await code(db.appendFrame('t', { n: [4] }, { fallback: 'none' })),
+      ];
+    });
+    assert.deepEqual(codes, ['STORAGE_LOST', 'STORAGE_LOST']);
+    const again = await tab.run(async () => {
+      await db.close();
+      globalThis.db = await framelock.openDatabase('cleared');
+      const tables = await db.query('SELECT name FROM sqlite_schema');
+      const receipt = await db.appendFrame('t', { n: [1] });
+      return { tables, path: receipt.path, list: await framelock.listDatabases() };
+    });
+    assert.deepEqual(again, { tables: [], path: 'direct', list: ['cleared'] });
+  });
+
+  test('storage cleared while the lease is held: the next call says so, or the file lives on whole', async () => {
+    await tab.run(async () => {
+      await db.appendFrame('t', { n: [2] });
+    });
+    await session.send('Storage.clearDataForOrigin', { origin: browser.origin, storageTypes: 'all' });
+    const outcome = await tab.run(async () => {
+      try {
+        await db.appendFrame('t', { n: [3] }, { fallback: 'none' });
+        return await db.query('SELECT n FROM t');
+      } catch ({ code }) {
+        return code;
+      }
+    });
+    const whole = [{ n: 1n }, { n: 2n }, { n: 3n }];
+    if (outcome !== 'STORAGE_LOST') assert.deepEqual(outcome, whole);
+    const after = await tab.run(async () => {
+      await db.close();
+      globalThis.db = await framelock.openDatabase('cleared');
+      const receipt = await db.appendFrame('fresh', { n: [1] });
+      return { path: receipt.path, check: await db.query('PRAGMA integrity_check') };
+    });
+    assert.deepEqual(after, { path: 'direct', check: [{ integrity_check: 'ok' }] });
+  });
+});
