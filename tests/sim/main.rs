@@ -9,6 +9,7 @@ mod client;
 mod cuts;
 mod disk;
 mod effects;
+mod facts;
 mod file;
 mod folder;
 mod frames;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    facts::check_all();
     let started = Instant::now();
     let mut failed = false;
     if !settings.is_single() {
