@@ -51,5 +51,5 @@ try {
   if (different.length) process.exitCode = 1;
   else console.log(`the same bytes twice: ${names.length} files`);
 } finally {
-  rmSync(folder, { recursive: true, force: true });
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
 }
