@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::*;
-use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::*;
+use arrow::ipc::writer::{DictionaryHandling, IpcWriteOptions, StreamWriter};
 use framelock::error::Code;
 use framelock::frame::options::Lossy;
 
@@ -86,6 +87,18 @@ fn nan_and_negative_zero_are_never_changed_without_a_word() {
     changed(f64s(&[Some(-0.0)]), 0, f64s(&[Some(0.0)]));
     let f32s = |values: &[Option<f32>]| Float32Array::from(values.to_vec());
     changed(f32s(&[Some(f32::NAN)]), 0, f32s(&[None]));
+    changed(f32s(&[None, Some(-0.0)]), 1, f32s(&[None, Some(0.0)]));
+    type F16 = <Float16Type as ArrowPrimitiveType>::Native;
+    let f16s = |values: &[Option<F16>]| Float16Array::from(values.to_vec());
+    changed(f16s(&[Some(F16::NAN)]), 0, f16s(&[None]));
+    changed(f16s(&[Some(F16::NEG_ZERO)]), 0, f16s(&[Some(F16::ZERO)]));
+    // In a dictionary each row that has it counts.
+    let keys = Int8Array::from(vec![Some(0), None, Some(1), Some(1)]);
+    let values = Arc::new(Float64Array::from(vec![0.5, f64::NAN]));
+    let frame = one(Arc::new(DictionaryArray::new(keys, values)));
+    let error = round_trip(&frame, Lossy::Error).unwrap_err();
+    assert_eq!((error.code, error.row), (Code::LossyValue, Some(2)));
+    assert_eq!(round_trip(&frame, Lossy::Warn).unwrap().1["c"], 2);
 }
 
 /// What SQLite does, which the rules rest on.
@@ -211,6 +224,34 @@ fn dictionaries() {
     same(blobs);
 }
 
+/// Two batches whose dictionaries differ: the second one's is longer by a value (a delta), or
+/// another one altogether (a replacement).
+#[test]
+fn dictionaries_that_grow_or_are_replaced_between_batches() {
+    let batch = |values: &[&str], keys: &[i8]| {
+        let values: ArrayRef = Arc::new(StringArray::from(values.to_vec()));
+        let array = DictionaryArray::new(Int8Array::from(keys.to_vec()), values);
+        RecordBatch::try_from_iter([("c", Arc::new(array) as ArrayRef)]).unwrap()
+    };
+    let first = batch(&["a", "b"], &[1, 0]);
+    for (second, handling) in [
+        (batch(&["a", "b", "c"], &[2, 0]), DictionaryHandling::Delta),
+        (batch(&["c", "a"], &[0, 1]), DictionaryHandling::Resend),
+    ] {
+        let options = IpcWriteOptions::default().with_dictionary_handling(handling);
+        let schema = first.schema();
+        let mut writer = StreamWriter::try_new_with_options(Vec::new(), &schema, options).unwrap();
+        writer.write(&first).unwrap();
+        writer.write(&second).unwrap();
+        let bytes = writer.into_inner().unwrap();
+        let frame = framelock::frame::Frame::decode(Buffer::from(bytes)).unwrap();
+        let (batch, _) = round_trip(&frame, Lossy::Error).unwrap();
+        let read = batch.column(0).as_dictionary::<Int8Type>();
+        let read: Vec<_> = read.downcast_dict::<StringArray>().unwrap().into_iter().collect();
+        assert_eq!(read, [Some("b"), Some("a"), Some("c"), Some("a")]);
+    }
+}
+
 #[test]
 fn runs_read_back_as_their_values() {
     let values = StringArray::from(vec![Some("a"), None]);
@@ -291,6 +332,15 @@ fn a_list_of_structs_of_maps_with_twin_keys() {
     let sql = "SELECT json_valid(c), c ->> '$[0].b' FROM t";
     let row = db.0.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
     assert_eq!(row.unwrap(), (true, "AP8=".to_owned()));
+}
+
+/// What a column cannot keep, a nested value can: its text says all of it.
+#[test]
+fn uint64_beyond_int64_inside_nested_values_stays() {
+    let large = UInt64Array::from(vec![Some(1 << 63), Some(u64::MAX), None]);
+    let item = Arc::new(Field::new_list_field(DataType::UInt64, true));
+    let offsets = OffsetBuffer::new(vec![0, 3, 3].into());
+    same(ListArray::new(item, offsets, Arc::new(large), None));
 }
 
 #[test]
