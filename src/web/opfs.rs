@@ -159,7 +159,7 @@ fn has_method(object: &JsValue, name: &str) -> bool {
 }
 
 /// Opens an access handle.
-pub(super) async fn open(file: &FileSystemFileHandle, mode: Mode) -> FileResult<OpfsFile> {
+pub async fn open(file: &FileSystemFileHandle, mode: Mode) -> FileResult<OpfsFile> {
     finish(start(file, mode)).await
 }
 
@@ -244,7 +244,7 @@ pub(super) async fn folder(
 }
 
 /// A file of a folder.
-pub(super) async fn file_in(
+pub async fn file_in(
     folder: &FileSystemDirectoryHandle,
     name: &str,
     create: bool,
@@ -312,7 +312,7 @@ pub(super) async fn remove(
 }
 
 /// An open access handle. Its methods see wasm's memory directly: nothing is copied on the way.
-pub(super) struct OpfsFile {
+pub struct OpfsFile {
     handle: FileSystemSyncAccessHandle,
     at: FileSystemReadWriteOptions,
 }
