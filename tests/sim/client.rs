@@ -1,13 +1,13 @@
-//! What the pages do with their handles, and what they are told: the workload, in the words of the
-//! contract, and the oracle's ears.
+//! What the pages do with their handles: the workload, in the words of the contract. What they are
+//! told is heard in `answers`.
 
 use crate::file::TabId;
 use crate::frames::{Kind, Spec, TABLES};
-use crate::oracle::{Ending, FrameKey, Told, failure, in_doubt};
+use crate::oracle::{FrameKey, Told};
 use crate::world::{Happening, World};
-use framelock::error::{Code, Error};
-use framelock::ladder::{Fallback, Path};
-use framelock::node::{Call, CallId, Event, Reply, TxId};
+use framelock::error::Error;
+use framelock::ladder::Fallback;
+use framelock::node::{Call, CallId, Event, TxId};
 use framelock::policy::RetryPolicy;
 use framelock::store::{PackOptions, Params};
 use std::collections::BTreeMap;
@@ -24,7 +24,9 @@ pub enum Purpose {
     WhenCommitted { id: String, promised: bool },
     Drain,
     Discard { id: String },
-    Other(&'static str),
+    Status,
+    Rejected,
+    Retry,
     Close,
 }
 
@@ -37,12 +39,12 @@ pub struct Asked {
 
 /// The client's open transaction.
 pub struct OpenTx {
-    id: TxId,
+    pub id: TxId,
     pub number: usize,
     /// Statements to come.
-    left: u64,
+    pub left: u64,
     /// The call that it waits for before it goes on.
-    waits_for: Option<CallId>,
+    pub waits_for: Option<CallId>,
 }
 
 /// One handle's user.
@@ -51,7 +53,8 @@ pub struct Client {
     pub asked: BTreeMap<CallId, Asked>,
     last_call: CallId,
     pub tx: Option<OpenTx>,
-    begins: bool,
+    /// One is being asked for.
+    pub begins: bool,
     sequences: BTreeMap<usize, u64>,
     pub closing: bool,
     /// Ids that this handle sent.
@@ -142,10 +145,10 @@ impl World {
                 self.ask(id, Purpose::Drain, timeout_ms, Call::Drain { timeout_ms });
             }
             "status" => {
-                self.ask(id, Purpose::Other("status"), 1000.0, Call::Status);
+                self.ask(id, Purpose::Status, 1000.0, Call::Status);
             }
             "rejected" => {
-                self.ask(id, Purpose::Other("rejected"), 1000.0, Call::Rejected);
+                self.ask(id, Purpose::Rejected, 1000.0, Call::Rejected);
             }
             _ => self.settle_a_rejected(id, what == "retry"),
         }
@@ -258,7 +261,7 @@ impl World {
         }
         let frame_id = self.will.pick(&list).frame_id.clone();
         let (purpose, call) = if again {
-            (Purpose::Other("retry"), Call::RetryRejected { frame_id })
+            (Purpose::Retry, Call::RetryRejected { frame_id })
         } else {
             (Purpose::Discard { id: frame_id.clone() }, Call::DiscardRejected { frame_id })
         };
@@ -335,179 +338,7 @@ impl World {
         }
     }
 
-    fn pause_us(&mut self) -> u64 {
+    pub fn pause_us(&mut self) -> u64 {
         self.will.below((self.plan.hold_ms * 1000.0) as u64 + 1)
-    }
-
-    /// A call is settled.
-    pub fn answered(&mut self, id: TabId, call: CallId, outcome: Result<Reply, Error>) {
-        let pause_us = self.pause_us();
-        let Some(client) = self.tabs.get_mut(&id).map(|tab| &mut tab.client) else {
-            return;
-        };
-        let Some(asked) = client.asked.remove(&call) else {
-            return self.fail(failure("I6", format!("t{id} call {call} is settled twice")));
-        };
-        if let Some(tx) = &mut client.tx
-            && tx.waits_for == Some(call)
-        {
-            tx.waits_for = None;
-            self.after(pause_us, Happening::GoOn(id));
-        }
-        if let Err(error) = &outcome {
-            self.count(&format!("error {}", error.code.as_str()));
-        }
-        if let Err(text) = self.hear(id, &asked.purpose, outcome) {
-            self.fail(failure("reply", format!("t{id} call {call}, {:?}: {text}", asked.purpose)));
-        }
-    }
-
-    fn hear(
-        &mut self,
-        id: TabId,
-        purpose: &Purpose,
-        outcome: Result<Reply, Error>,
-    ) -> Result<(), String> {
-        if let Err(error) = &outcome {
-            self.is_plausible(purpose, error)?;
-        }
-        let refused =
-            |error: &Error| if in_doubt(error) { Told::InDoubt } else { Told::Refused(error.code) };
-        match (purpose, outcome) {
-            (Purpose::Append { key, number, fallback }, outcome) => {
-                let told = match &outcome {
-                    Ok(Reply::Receipt(receipt)) => {
-                        self.count(&format!("path {:?}", receipt.path));
-                        match (receipt.path, receipt.committed) {
-                            (Path::Queued, false) => Told::Queued,
-                            (Path::Queued | Path::Joined, _) | (_, false) => {
-                                return Err(format!("a strange receipt: {receipt:?}"));
-                            }
-                            _ => Told::Committed,
-                        }
-                    }
-                    Ok(_) => return Err("no receipt".into()),
-                    // The holder of the lease can look the id up, unless the storage fails for good,
-                    // and unless another tab was offered the frame too.
-                    Err(error)
-                        if error.code == Code::Sql
-                            && *fallback != Fallback::Handoff
-                            && self.plan.io_stays + self.plan.quota_stays == 0.0 =>
-                    {
-                        Told::Refused(error.code)
-                    }
-                    Err(error) => refused(error),
-                };
-                self.promise(key, *number, told);
-            }
-            (Purpose::Joined { key, number, tx }, outcome) => {
-                let told = match &outcome {
-                    Ok(Reply::Receipt(receipt)) if receipt.committed => Told::Committed,
-                    Ok(_) => Told::Joined(*tx),
-                    // Whatever it was, its savepoint or its transaction is gone.
-                    Err(error) => Told::Refused(error.code),
-                };
-                self.oracle.told(key, *number, told);
-            }
-            (Purpose::Exec { mark, tx }, outcome) => {
-                self.oracle.marks[*mark].told = match (outcome, tx) {
-                    (Ok(_), None) => Told::Committed,
-                    (Ok(_), Some(tx)) => Told::Joined(*tx),
-                    (Err(error), None) => refused(&error),
-                    (Err(error), Some(_)) => Told::Refused(error.code),
-                };
-            }
-            (Purpose::Begin, outcome) => {
-                let left = self.will.below(5);
-                let number = self.oracle.transactions.len();
-                let client = &mut self.tabs.get_mut(&id).expect("it is told").client;
-                client.begins = false;
-                if let Ok(Reply::Transaction(tx)) = outcome {
-                    client.tx = Some(OpenTx { id: tx, number, left, waits_for: None });
-                    self.oracle.transactions.push(Ending::Open);
-                    let pause_us = self.pause_us();
-                    self.after(pause_us, Happening::GoOn(id));
-                }
-            }
-            (Purpose::End { tx, commit }, outcome) => {
-                self.oracle.transactions[*tx] = match outcome {
-                    Ok(_) if *commit => Ending::Committed,
-                    Err(error) if *commit && in_doubt(&error) => Ending::InDoubt,
-                    _ => Ending::RolledBack,
-                };
-                self.tabs.get_mut(&id).expect("it is told").client.tx = None;
-            }
-            (Purpose::WhenCommitted { id, promised }, outcome) => match outcome {
-                Ok(_) => {
-                    let facts = self.oracle.frames.range((id.clone(), 0)..=(id.clone(), u64::MAX));
-                    let mut keys: Vec<FrameKey> = facts.map(|(key, _)| key.clone()).collect();
-                    if let (Some(key), true) = (keys.pop(), keys.is_empty()) {
-                        self.oracle
-                            .frames
-                            .get_mut(&key)
-                            .expect("just seen")
-                            .calls
-                            .push(Told::Committed);
-                    }
-                }
-                Err(error)
-                    if error.code == Code::InvalidArgument
-                        && *promised
-                        && self.oracle.promised(id) =>
-                {
-                    return Err(format!("a receipt was given before, and now: {error}"));
-                }
-                Err(_) => {}
-            },
-            (Purpose::Drain, outcome) => {
-                let counts = match outcome {
-                    Ok(Reply::Drained { applied, rejected, remaining }) => {
-                        Ok((applied, rejected, remaining))
-                    }
-                    Ok(_) => return Err("no counts".into()),
-                    Err(error) => Err(error),
-                };
-                self.tabs.get_mut(&id).expect("it is told").client.drained = Some(counts);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn promise(&mut self, key: &FrameKey, number: usize, told: Told) {
-        self.oracle.told(key, number, told);
-        if matches!(told, Told::Committed | Told::Queued) {
-            let promise = self.oracle.promises.len();
-            self.oracle.promises.push((key.clone(), told));
-            self.disk.borrow_mut().promise(promise);
-        }
-    }
-
-    /// Whether a call may end in this error, in this world.
-    fn is_plausible(&self, purpose: &Purpose, error: &Error) -> Result<(), String> {
-        let kind = match purpose {
-            Purpose::Append { key, .. } | Purpose::Joined { key, .. } => {
-                self.oracle.frames[key].spec.kind
-            }
-            _ => Kind::Good,
-        };
-        let when = matches!(purpose, Purpose::WhenCommitted { .. });
-        let fallback = match purpose {
-            Purpose::Append { fallback, .. } => *fallback,
-            _ => Fallback::None,
-        };
-        let fine = match error.code {
-            Code::Busy => fallback == Fallback::None || self.plan.refused_opens > 0.0,
-            Code::Timeout => matches!(purpose, Purpose::Append { .. }),
-            Code::Aborted => self.plan.cancels > 0.0,
-            Code::Closed => true,
-            Code::Constraint => kind == Kind::BreaksCheck || when,
-            Code::SchemaMismatch => kind == Kind::ExtraColumn || when,
-            Code::FrameIdConflict => self.plan.conflicts > 0.0,
-            Code::InvalidArgument => when,
-            Code::Sql | Code::QuotaExceeded | Code::StorageUnavailable => self.plan.storage_fails(),
-            _ => false,
-        };
-        if fine { Ok(()) } else { Err(format!("no such error is due here: {error}")) }
     }
 }

@@ -5,6 +5,7 @@
 //! cargo test --profile sim --test sim -- [--seeds N] [--from S] [--cuts N] [--set knob=value]… [--trace]
 //! ```
 
+mod answers;
 mod client;
 mod cuts;
 mod disk;
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
     }
     let seeds: Vec<u64> = (settings.from..settings.from + settings.seeds).collect();
     failed |= run_seeds("seeds", &seeds, &settings);
-    if settings.cuts > 0 {
+    if settings.cuts > 0 && !(failed && settings.has_enough()) {
         failed |= run_cuts(&settings);
     }
     println!("sim: {:.1} s", started.elapsed().as_secs_f64());

@@ -11,13 +11,6 @@ export const mutations = [
     replace: 'self.write_pending()',
   },
   {
-    name: 'journal not first',
-    what: 'the database may change before the journal is in its file',
-    file: 'src/store/vfs.rs',
-    find: 'if journal.has_pending() {',
-    replace: 'if false {',
-  },
-  {
     name: 'failed write forgotten',
     what: 'merged writes that failed are dropped instead of kept readable',
     file: 'src/store/slot.rs',

@@ -73,6 +73,11 @@ impl Settings {
         self.seeds == 1
     }
 
+    /// Whether one failure is as good as many.
+    pub fn has_enough(&self) -> bool {
+        self.enough < usize::MAX
+    }
+
     fn plan(&self, seed: u64) -> Plan {
         let mut plan = Plan::draw(seed);
         for (name, value) in &self.knobs {
@@ -112,6 +117,9 @@ fn live(seed: u64, plan: Plan, print: bool) -> Outcome {
             (Some(failure("panic", text)), Tally::new())
         }
     };
+    if print {
+        println!("sim: {} lines of trace, hash {:016x}", trace.lines(), trace.hash());
+    }
     Outcome { seed, failure, hash: trace.hash(), tally }
 }
 

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `world` | time, happenings, the tabs' births and deaths |
 //! | `effects` | carries out what a node says, as `src/web/driver.rs` does |
-//! | `client` | what the pages do with their handles, and what they are told |
+//! | `client` | what the pages do with their handles |
+//! | `answers` | what they are told, and what the oracle makes of it |
 //! | `trouble` | the faults of the plan |
 //! | `rest` | lets everything come to rest, and has the oracle look |
 
