@@ -149,6 +149,7 @@ inBrowsers((context) => {
       // Every page behind the first is noise.
       pages: (bytes) => bytes.set(noise(bytes.length - 8192), 8192),
     };
+    const codes = {};
     for (const [name, change] of Object.entries(damage)) {
       const bytes = sound.slice();
       change(bytes);
@@ -165,9 +166,10 @@ inBrowsers((context) => {
           await db?.close();
         }
       }, name);
-      assert.ok(['CORRUPT', 'NOT_A_DATABASE'].includes(read), `${name}: ${read}`);
+      codes[name] = read;
       assert.deepEqual(await tab.run(dig, name), bytes, `${name} was changed`);
     }
+    assert.deepEqual(codes, { 'page-size': 'NOT_A_DATABASE', schema: 'CORRUPT', pages: 'CORRUPT' });
     // The header is right and the rest is missing.
     const cut = sound.slice(0, 8192 * 2 + 100);
     await tab.run(plant, 'cut', cut);
