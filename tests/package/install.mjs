@@ -69,3 +69,15 @@ export function freshFolder(name, tarball, sources = {}) {
   npm(['install', '--offline', '--no-package-lock', tarball], folder);
   return folder;
 }
+
+/** The app of tests/package/next with the tarball in it; Next.js itself stays installed. */
+export function freshNext(tarball) {
+  const folder = join(cache, 'package-next');
+  mkdirSync(folder, { recursive: true });
+  rmSync(join(folder, '.next'), { recursive: true, force: true });
+  rmSync(join(folder, 'node_modules', 'framelock'), { recursive: true, force: true });
+  cpSync(join(root, 'tests', 'package', 'next'), folder, { recursive: true });
+  copyFileSync(join(toolsSource, '.npmrc'), join(folder, '.npmrc'));
+  npm(['install', '--no-package-lock', '--no-save', tarball], folder);
+  return folder;
+}
