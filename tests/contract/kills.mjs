@@ -216,7 +216,7 @@ export class Killing {
   /** One round of a scenario; throws with the round's seed when a promise was broken. Gives what was seen. */
   async run(scenario) {
     const seed = this.seed + this.round++;
-    const book = `round-${this.round}`;
+    const book = `${this.browser.name}-${this.round}`;
     await this.#fill();
     await Promise.all(this.#tabs.map((tab) => tab.run(prepare, book, ROWS)));
     const dead = new Set();
