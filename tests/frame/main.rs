@@ -6,6 +6,7 @@ mod edges;
 mod harness;
 mod hostile;
 mod modes;
+mod mutations;
 mod pairs;
 mod random;
 mod samples;

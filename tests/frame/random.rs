@@ -153,8 +153,8 @@ impl Rng {
     }
 
     fn nulls(&mut self, rows: usize) -> Option<NullBuffer> {
-        let valid: Vec<_> = (0..rows).map(|_| self.next() % 4 > 0).collect();
-        (self.next() % 2 == 0).then(|| NullBuffer::from(valid))
+        let valid: Vec<_> = (0..rows).map(|_| !self.next().is_multiple_of(4)).collect();
+        (self.next().is_multiple_of(2)).then(|| NullBuffer::from(valid))
     }
 }
 
@@ -183,9 +183,10 @@ fn array(data_type: &DataType, rows: usize, null: bool, rng: &mut Rng) -> ArrayR
     };
     match data_type {
         Null => Arc::new(NullArray::new(rows)),
-        Boolean => {
-            Arc::new(BooleanArray::new((0..rows).map(|_| rng.next() % 2 == 0).collect(), nulls))
-        }
+        Boolean => Arc::new(BooleanArray::new(
+            (0..rows).map(|_| rng.next().is_multiple_of(2)).collect(),
+            nulls,
+        )),
         Float16 => {
             let values = (0..rows).map(|_| rng.next() as u16 % 0x7c00 + 1);
             fixed(2, values.flat_map(u16::to_le_bytes).collect())
@@ -206,7 +207,7 @@ fn array(data_type: &DataType, rows: usize, null: bool, rng: &mut Rng) -> ArrayR
                     .map(|_| char::from(b'0' + (rng.next() % 10) as u8))
                     .collect();
                 let value = i256::from_string(&digits).expect("digits");
-                let value = if rng.next() % 2 == 0 { value } else { value.wrapping_neg() };
+                let value = if rng.next().is_multiple_of(2) { value } else { value.wrapping_neg() };
                 value.to_le_bytes()[..width].to_vec()
             };
             fixed(width, (0..rows).flat_map(|_| one(rng)).collect())
