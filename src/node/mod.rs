@@ -390,9 +390,22 @@ impl Node {
         self.effects.push(Effect::Reply(op.call, Err(error), attempts));
     }
 
+    /// The database cannot be used now. Frames that somebody else may have, or the queue, go on to
+    /// the queue; so do those that may wait there until handles in use are free.
     fn fail_all(&mut self, error: &Error) {
-        while !self.ops.is_empty() {
-            self.fail_op(0, error.clone());
+        let mut at = 0;
+        while at < self.ops.len() {
+            match self.ops[at].append_mut() {
+                Some(append) if append.enqueued => at += 1,
+                Some(append)
+                    if append.offered
+                        || (error.code == Code::Busy && append.ladder.may_queue()) =>
+                {
+                    append.ladder.force_queue();
+                    at += 1;
+                }
+                _ => self.fail_op(at, error.clone()),
+            }
         }
     }
 

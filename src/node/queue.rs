@@ -83,6 +83,11 @@ impl Queue {
         self.own.get(table).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// The storage failed, and the queue is left alone for a while.
+    fn is_paused(&self) -> bool {
+        !self.dirty && self.drain_at_ms.is_some()
+    }
+
     /// Everybody who waits for something of the queue.
     pub fn take_waiting(&mut self) -> Vec<CallId> {
         let waiters = std::mem::take(&mut self.waiters).into_iter().map(|(call, _)| call);
@@ -188,6 +193,8 @@ impl Node {
             self.apply_page(page);
             return true;
         }
+        // A drain that is due, after a pause too, looks again.
+        self.queue.dirty |= self.wants_drain();
         if self.queue.dirty && !self.queue.loading {
             self.queue.loading = true;
             self.effects.push(Effect::LoadQueue);
@@ -359,8 +366,14 @@ impl Node {
     }
 
     /// `whenCommitted`: the queue is drained by now, so the frame is in, refused, or unknown.
-    pub(super) fn run_when_committed(&mut self, call: CallId, frame_id: String) {
+    pub(super) fn run_when_committed(&mut self, call: CallId, frame_id: String, since_ms: f64) {
         match self.store.find_applied(&frame_id) {
+            Ok(None) if self.queue.loaded_at_ms < since_ms && !self.queue.is_paused() => {
+                // It may be in the queue since the last look.
+                self.queue.dirty = true;
+                let (work, until_ms) = (Work::WhenCommitted { frame_id }, f64::INFINITY);
+                self.ops.push_front(Op { call, work, since_ms, until_ms });
+            }
             Ok(Some(frame)) => self.reply(call, committed_receipt(&frame)),
             Ok(None) if self.queue.drain_at_ms.is_some() => {
                 self.queue.waiters.push((call, frame_id));

@@ -62,6 +62,10 @@ impl Node {
             Ok(applied) => {
                 // A duplicate may be of a frame that this same transaction wrote.
                 let joined = self.tx_frames.iter().any(|f| f.frame_id == request.frame_id);
+                let promised = applied.duplicate && !joined;
+                if promised && let Err(error) = self.store.make_durable() {
+                    return self.fail(call, error);
+                }
                 if !applied.duplicate {
                     self.tx_frames.push(name_of(request));
                 }
@@ -70,7 +74,7 @@ impl Node {
                     table: request.table.clone(),
                     rows: applied.rows,
                     path: if applied.duplicate { Path::Duplicate } else { Path::Joined },
-                    committed: applied.duplicate && !joined,
+                    committed: promised,
                     attempts: vec![],
                     elapsed_ms: 0.0,
                     coerced: applied.coerced,

@@ -56,7 +56,9 @@ impl Node {
         let call = op.call;
         match op.work {
             Work::Append(_) | Work::Drain { .. } => {}
-            Work::WhenCommitted { frame_id } => self.run_when_committed(call, frame_id),
+            Work::WhenCommitted { frame_id } => {
+                self.run_when_committed(call, frame_id, op.since_ms);
+            }
             Work::Exec { sql, params } => {
                 let outcome = self.store.exec(&sql, &params);
                 // Statements before the one that failed are in.

@@ -6,7 +6,7 @@
 
 use super::connection::Store;
 use super::error::is_missing_table;
-use super::error::is_verdict;
+use super::error::{from_file, is_verdict};
 use crate::error::{Code, Error, Result};
 use crate::frame::Frame;
 use crate::frame::catalogue;
@@ -125,7 +125,12 @@ impl Store {
         }
         self.prune_ids(requests.len() as u32)?;
         match self.commit() {
-            Ok(_) => Ok(outcomes),
+            Ok(_) => {
+                if outcomes.iter().flatten().any(|applied| applied.duplicate) {
+                    self.make_durable()?;
+                }
+                Ok(outcomes)
+            }
             Err(error) if self.all_committed(requests, &outcomes) => {
                 // The error came after the point of no return: everything is in.
                 drop(error);
@@ -169,7 +174,13 @@ impl Store {
     pub fn are_committed(&self, frame_ids: &[&str]) -> bool {
         !frame_ids.is_empty()
             && frame_ids.iter().all(|id| matches!(self.find_frame(id), Ok(Some(_))))
-            && self.vfs.slots().flush().is_ok()
+            && self.make_durable().is_ok()
+    }
+
+    /// What was found in the database is promised to somebody now. Whoever wrote it may have died, or
+    /// failed, between the end of its transaction and the flush of that.
+    pub fn make_durable(&self) -> Result<()> {
+        self.vfs.slots().flush().map_err(from_file)
     }
 
     /// Applies one frame inside the open transaction; on an error nothing of it stays.
@@ -365,6 +376,7 @@ impl Store {
             conn.prepare_cached("SELECT table_name FROM _framelock_frames WHERE frame_id = ?")?
                 .query_row([frame_id], |row| row.get(0))
         })?;
+        self.make_durable()?;
         Ok(Some(FrameName { frame_id: frame_id.to_owned(), table, rows, digest }))
     }
 
