@@ -9,11 +9,11 @@ import { join } from 'node:path';
 import { setUp } from './setup.mjs';
 import { root, run } from './toolchain.mjs';
 
-/** A build of the commit that is checked out, in a folder of its own. Gives the digest of every file that is packed. */
-async function buildIn(folder) {
+/** A build of a commit in a folder of its own. Gives the digest of every file that is packed. */
+async function buildIn(folder, commit) {
   mkdirSync(join(folder, '.cache'), { recursive: true });
   const archive = join(folder, '.cache', 'source.tar');
-  await run('git', ['archive', '--output', archive, 'HEAD']);
+  await run('git', ['archive', '--output', archive, commit]);
   await run('tar', ['-xf', archive, '-C', folder]);
   // Tools, not products.
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
@@ -41,10 +41,12 @@ function digests(folder) {
 }
 
 await setUp();
+// Named once: somebody may commit between the two builds.
+const commit = spawnSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' }).stdout.trim();
 const folder = mkdtempSync(join(tmpdir(), 'framelock-reproducible-'));
 try {
-  const first = await buildIn(join(folder, 'first'));
-  const second = await buildIn(join(folder, 'another-name', 'second'));
+  const first = await buildIn(join(folder, 'first'), commit);
+  const second = await buildIn(join(folder, 'another-name', 'second'), commit);
   const names = [...new Set([...first.keys(), ...second.keys()])];
   const different = names.filter((name) => first.get(name) !== second.get(name));
   for (const name of different) console.error(`different: ${name}`);
