@@ -1,6 +1,7 @@
 // The benchmarks: framelock and its peers, interleaved, in one real Chromium with a profile on disk, then a few in
 // Firefox and natively. Prints tables and the machine's facts, saves JSON and a plot under .cache/bench.
 //   npm run bench -- --only W1,W2 --rounds 5 --contenders framelock,sahpool --browsers chromium --rows 100000
+// --dist takes another build of the package.
 // --calls counts storage calls instead of timing (W1, W2, W7): calls, MiB and milliseconds of each kind.
 // Before each turn it waits up to --patience seconds for the machine to be quiet.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -25,6 +26,7 @@ const { values: options } = parseArgs({
     browsers: { type: 'string', default: 'chromium,firefox' },
     rows: { type: 'string', default: '100000' },
     patience: { type: 'string', default: '20' },
+    dist: { type: 'string' },
     calls: { type: 'boolean', default: false },
     out: { type: 'string', default: join(root, '.cache', 'bench', 'results') },
   },
@@ -114,7 +116,7 @@ async function main() {
   for (const name of list(options.browsers, ['chromium', 'firefox'], 'browser')) {
     const part = name === 'firefox' ? ids.filter((id) => WORKLOADS[id].firefox) : ids;
     if (part.length === 0) continue;
-    const browser = await startBrowser(name);
+    const browser = await startBrowser(name, { dist: options.dist });
     try {
       console.log(`## ${browser.version}\n`);
       report.results[name] = { version: browser.version };

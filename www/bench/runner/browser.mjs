@@ -1,7 +1,10 @@
 // A real browser for benchmarks: the tests' own launcher, with one page more and headers for the contender that needs
 // cross-origin isolation.
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { extname, join } from 'node:path';
 import { brotliCompressSync } from 'node:zlib';
+import { CSP } from '../../../scripts/serve.mjs';
 import { launch } from '../../../tests/contract/harness.mjs';
 
 /** duckdb-wasm's page half imports by bare names, with an apache-arrow of its own. */
@@ -20,7 +23,19 @@ const PAGE = `<!doctype html><meta charset="utf-8"><title>bench</title><link rel
 /** Pages and scripts that have to be isolated for sqlite-wasm's `opfs`: a page and every worker below it. */
 const isolated = ({ url }) => url.includes('isolated') || url.startsWith('/node_modules/@sqlite.org/');
 
-function intercept(request, response) {
+const MIME = { '.js': 'text/javascript; charset=utf-8', '.wasm': 'application/wasm' };
+
+/** Answers for dist/ with the files of another build. */
+function otherBuild(folder, request, response) {
+  const [path] = request.url.split('?');
+  if (!path.startsWith('/dist/') || path.includes('..')) return false;
+  const headers = { 'Content-Type': MIME[extname(path)] ?? 'text/plain', 'Content-Security-Policy': CSP };
+  response.writeHead(200, headers).end(readFileSync(join(folder, path.slice('/dist/'.length))));
+  return true;
+}
+
+function intercept(request, response, dist) {
+  if (dist && otherBuild(dist, request, response)) return true;
   if (isolated(request)) {
     response.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
     response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
@@ -84,9 +99,9 @@ export class Visit {
   }
 }
 
-/** Starts a browser with a profile on disk; `visit` opens a tab with a contender loaded, unless it is to load by itself. */
-export async function startBrowser(name) {
-  const browser = await launch(name, { intercept });
+/** Starts a browser with a profile on disk, on this build or on the one in `dist`; `visit` opens a tab with a contender loaded, unless it is to load by itself. */
+export async function startBrowser(name, { dist } = {}) {
+  const browser = await launch(name, { intercept: (...both) => intercept(...both, dist) });
   const visit = async (contender, { isolated: apart = false, load = true, ...options } = {}) => {
     const page = await browser.handle.newPage({ type: 'window' });
     const opened = new Visit(browser, page);
