@@ -1,6 +1,6 @@
 //! What the clients are told, and what the oracle makes of it.
 
-use crate::client::{OpenTx, Purpose};
+use crate::client::{Asked, OpenTx, Purpose};
 use crate::file::TabId;
 use crate::frames::Kind;
 use crate::oracle::{Ending, FrameKey, Told, failure, in_doubt};
@@ -28,9 +28,26 @@ impl World {
         if let Err(error) = &outcome {
             self.count(&format!("error {}", error.code.as_str()));
         }
+        if self.gives_up_early(&asked, &outcome) {
+            let text = format!("t{id} call {call} is BUSY before its time: {:?}", asked.purpose);
+            self.fail(failure("I6", text));
+        }
         if let Err(text) = self.hear(id, &asked.purpose, outcome) {
             self.fail(failure("reply", format!("t{id} call {call}, {:?}: {text}", asked.purpose)));
         }
+    }
+
+    /// Statements wait for the lock as long as they were told to. Where handles are out of reach for
+    /// long, waiting is given up before.
+    fn gives_up_early(&self, asked: &Asked, outcome: &Result<Reply, Error>) -> bool {
+        const ROUNDING_US: u64 = 2000;
+        let statement = matches!(
+            asked.purpose,
+            Purpose::Exec { tx: None, .. } | Purpose::Query | Purpose::Begin
+        );
+        let out_of_reach = self.plan.refused_opens + self.plan.thefts + self.plan.freezes > 0.0;
+        let busy = outcome.as_ref().is_err_and(|error| error.code == Code::Busy);
+        statement && busy && !out_of_reach && self.now_us + ROUNDING_US < asked.waits_until_us
     }
 
     fn hear(

@@ -35,6 +35,8 @@ pub struct Asked {
     pub purpose: Purpose,
     /// By when it has to be.
     pub due_us: u64,
+    /// Until when it may wait for the lock.
+    pub waits_until_us: u64,
 }
 
 /// The client's open transaction.
@@ -84,13 +86,14 @@ impl World {
         let Some(tab) = self.tabs.get_mut(&id) else {
             return 0;
         };
-        let limit_ms = limit_ms + slack_ms + 2.0 * tab.throttle_ms;
-        let due_us =
-            if limit_ms.is_finite() { self.now_us + (limit_ms * 1000.0) as u64 } else { u64::MAX };
+        // An endless limit ends at the largest number.
+        let waits_until_us = self.now_us.saturating_add((limit_ms * 1000.0) as u64);
+        let slack_us = (slack_ms + 2.0 * tab.throttle_ms) * 1000.0;
+        let due_us = waits_until_us.saturating_add(slack_us as u64);
         tab.client.last_call += 1;
         let number = tab.client.last_call;
         self.trace.line(&format!("t{id} asks {number}: {purpose:?}"));
-        tab.client.asked.insert(number, Asked { purpose, due_us });
+        tab.client.asked.insert(number, Asked { purpose, due_us, waits_until_us });
         self.dispatch(id, Event::Call(number, call));
         number
     }
