@@ -27,11 +27,11 @@ export const mutations = [
   },
   {
     name: 'id outside the transaction',
-    what: 'the frame id is not written with its rows',
+    what: 'the rows are committed, and the frame id after them',
     file: 'src/store/append.rs',
     find: 'let applied = self.write_frame(request).map_err(in_table)?;',
     replace:
-      'let applied = self.write_frame(request).map_err(in_table)?;\n        if applied.rows > 0 { return Ok(applied); }',
+      'let applied = self.write_frame(request).map_err(in_table)?;\n        self.release()?;\n        self.commit()?;\n        self.begin()?;\n        self.savepoint()?;',
   },
   {
     name: 'no dedupe',
