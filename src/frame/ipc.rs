@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::buffer::Buffer;
-use arrow::datatypes::{Field, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::convert::try_fb_to_schema;
-use arrow::ipc::reader::{read_dictionary, read_record_batch};
+use arrow::ipc::reader::read_record_batch;
 use arrow::ipc::writer::StreamWriter;
 use arrow::ipc::{
     DictionaryBatch, Message, MessageHeader, MetadataVersion, root_as_footer, root_as_message,
@@ -26,6 +26,7 @@ use arrow::ipc::{
 
 use super::Frame;
 use super::ident::check_columns;
+use super::join::join;
 use super::storage::Encoding;
 use super::verify::{Ledger, check_batch};
 use super::verify_schema::{Dictionaries, check_field, check_flatbuffer};
@@ -107,12 +108,19 @@ impl Reader {
         };
         let field = Field::new("", values.clone(), true);
         check_batch([&field], data, version, body, &mut self.ledger)?;
-        if let Some(known) = self.dictionaries.get(&id).filter(|_| batch.isDelta()) {
+        let schema = Arc::new(Schema::new(vec![field]));
+        let read = read_record_batch(body, data, schema, &self.dictionaries, None, &version);
+        let mut values = Arc::clone(read.map_err(invalid)?.column(0));
+        if batch.isDelta() {
+            let Some(known) = self.dictionaries.get(&id) else {
+                return Err(malformed("a dictionary that grows before it is there"));
+            };
             // The old values are copied together with the new ones.
             self.ledger.allocate(known.get_buffer_memory_size() as u64 + body.len() as u64)?;
+            values = join(&[known, &values]).map_err(invalid)?;
         }
-        read_dictionary(body, batch, &self.schema, &mut self.dictionaries, &version)
-            .map_err(invalid)
+        self.dictionaries.insert(id, values);
+        Ok(())
     }
 
     fn finish(self) -> Frame {

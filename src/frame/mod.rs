@@ -17,6 +17,7 @@ pub mod ident;
 mod interval;
 mod ipc;
 pub mod iso;
+mod join;
 mod json;
 mod json_read;
 mod keys;

@@ -32,11 +32,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_empty_array};
 use arrow::buffer::Buffer;
-use arrow::compute::concat;
 use arrow::datatypes::{Schema, SchemaRef};
 use serde::Deserialize;
 
 use super::Frame;
+use super::join::join;
 use crate::error::{Code, Error, Result};
 use arrays::{Arrays, Node};
 use regions::Regions;
@@ -118,7 +118,7 @@ fn dictionary_values(arrays: &Arrays, dictionary: &Dictionary) -> Result<ArrayRe
         [values] => Ok(Arc::clone(values)),
         chunks => {
             let chunks: Vec<&dyn Array> = chunks.iter().map(AsRef::as_ref).collect();
-            concat(&chunks).map_err(|e| invalid(format!("a dictionary: {e}")))
+            join(&chunks).map_err(|e| invalid(format!("a dictionary: {e}")))
         }
     }
 }
