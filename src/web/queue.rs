@@ -179,11 +179,13 @@ impl QueueFiles {
             let name = format!("{stem}{REJECTED}");
             if again {
                 let frame = opfs::file_in(&folder, &name, false).await?;
+                // The reason stays: another tab may be rejecting the frame again by now, and would
+                // lose its new reason. Without a `.rejected` beside it, nobody reads it.
                 rename(&frame, &format!("{stem}{FRAME}")).await?;
             } else {
                 opfs::remove(&folder, &name, false).await?;
+                opfs::remove(&folder, &format!("{stem}{REASON}"), false).await?;
             }
-            opfs::remove(&folder, &format!("{stem}{REASON}"), false).await?;
         }
         Ok(())
     }
