@@ -84,7 +84,7 @@ async function measure(browser, id, rounds, wanted, given) {
         else
           for (const [name, values] of Object.entries(samples)) (result.samples[name] ??= []).push(...values);
         if (round === 0 && workload.once && !options.calls)
-          result.once = await workload.once(browser, contender);
+          result.once = await workload.once(browser, contender).catch(() => undefined);
       } catch (error) {
         result.failures = (result.failures ?? 0) + 1;
         result.error = error.message;

@@ -38,6 +38,13 @@ function inPage() {
 
 let host;
 
+/** Empties the origin's storage, so that nothing of an earlier turn is in the way. */
+async function clean() {
+  const folder = await navigator.storage.getDirectory();
+  for (const name of await Array.fromAsync(folder.keys()))
+    await folder.removeEntry(name, { recursive: true });
+}
+
 /** Loads a contender into this tab. */
 async function load(name, options = {}) {
   const contender = CONTENDERS[name];
@@ -48,6 +55,7 @@ async function load(name, options = {}) {
 
 globalThis.bench = {
   load,
+  clean,
   /** Runs a workload's part on the loaded contender; returns its numbers. */
   run: (workload, part, options) => workloads[workload][part](host, options),
   /** Loads and opens in one go, which is what W4 times. */

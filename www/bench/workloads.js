@@ -172,23 +172,15 @@ export const W6 = {
   async run(host, { rows = 100_000, frames = 20 } = {}) {
     const specs = Array.from({ length: frames }, (_, i) => ({ rows, seed: 1, firstId: i * rows }));
     await host.frame('bulk', specs[0]);
-    await fresh(host, 'warm.db', 'W6');
-    await host.write('bulk', { create: true });
-    await host.close();
     await fresh(host, 'long.db', 'W6');
-    await host.exec(create('ticks'));
+    for (let i = 0; i < 2; i++) await host.write('bulk', { table: `warm_${i}`, create: true });
     const ms = [];
-    for (const spec of specs) {
+    for (const [i, spec] of specs.entries()) {
       await host.frame('bulk', spec);
-      ms.push((await timed(() => host.write('bulk'))).ms);
+      ms.push((await timed(() => host.write('bulk', { create: i === 0 }))).ms);
     }
     await check(host, ...specs);
     return { ms };
-  },
-  async remove(host) {
-    await host.close();
-    await host.remove('long.db');
-    await host.remove('warm.db');
   },
 };
 

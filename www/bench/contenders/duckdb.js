@@ -1,8 +1,7 @@
 // @duckdb/duckdb-wasm on an OPFS file: its own worker, its Arrow insert. Not SQLite and column-wise: it is here for
 // scale, since people choose between the two.
 import * as duckdb from '/node_modules/@duckdb/duckdb-wasm/dist/duckdb-browser.mjs';
-import * as flechette from '/node_modules/@uwdata/flechette/src/index.js';
-import { toArrow } from '../frame.js';
+import { arrowOf } from './arrow.js';
 
 const DIST = '/node_modules/@duckdb/duckdb-wasm/dist/';
 
@@ -12,7 +11,7 @@ export async function start() {
   await db.instantiate(new URL(`${DIST}duckdb-eh.wasm`, location.href).href);
   let connection;
   return {
-    prepare: (columns) => toArrow(columns, flechette),
+    prepare: arrowOf,
     async open(name) {
       const accessMode = duckdb.DuckDBAccessMode.READ_WRITE;
       // Sums come back as numbers.

@@ -1,7 +1,6 @@
 // framelock as a page uses it: Arrow bytes in, a receipt out.
 import { deleteDatabase, openDatabase } from '/dist/index.js';
-import * as flechette from '/node_modules/@uwdata/flechette/src/index.js';
-import { toArrow } from '../frame.js';
+import { arrowOf } from './arrow.js';
 
 /** Asks the worker for its storage calls. */
 function taken() {
@@ -17,7 +16,7 @@ export function start(_, { count }) {
   let db;
   return {
     calls: count ? taken : undefined,
-    prepare: (columns) => toArrow(columns, flechette),
+    prepare: arrowOf,
     async open(name) {
       db = await openDatabase(name, options);
     },

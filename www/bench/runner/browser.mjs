@@ -75,8 +75,7 @@ export class Visit {
   /** Bytes of every wasm memory in the page's workers; Chromium only. */
   async wasmMemory() {
     let bytes = 0;
-    for (const worker of this.page.workers()) {
-      const { client } = worker;
+    for (const { client } of this.page.workers()) {
       const { result } = await client.send('Runtime.evaluate', {
         expression: 'WebAssembly.Memory.prototype',
       });
@@ -102,11 +101,15 @@ export class Visit {
 /** Starts a browser with a profile on disk, on this build or on the one in `dist`; `visit` opens a tab with a contender loaded, unless it is to load by itself. */
 export async function startBrowser(name, { dist } = {}) {
   const browser = await launch(name, { intercept: (...both) => intercept(...both, dist) });
-  const visit = async (contender, { isolated: apart = false, load = true, ...options } = {}) => {
+  const visit = async (
+    contender,
+    { isolated: apart = false, load = true, clean = false, ...options } = {},
+  ) => {
     const page = await browser.handle.newPage({ type: 'window' });
     const opened = new Visit(browser, page);
     await page.goto(`${browser.origin}/bench/page.html${apart ? '?isolated' : ''}`);
     await page.waitForFunction('globalThis.bench !== undefined');
+    if (clean) await opened.call('clean');
     if (load) await opened.call('load', contender, options);
     return opened;
   };
@@ -116,7 +119,7 @@ export async function startBrowser(name, { dist } = {}) {
 
 /** What a page downloads to work with a contender: brotli bytes of all scripts and wasm, and of the wasm alone. */
 export async function downloadSize(browser, contender, options) {
-  const visit = await browser.visit(contender, { ...options, load: false });
+  const visit = await browser.visit(contender, { ...options, load: false, clean: true });
   const addresses = new Set();
   visit.page.on('request', (request) => addresses.add(request.url()));
   const seen = (await import('node:timers/promises')).setTimeout;
@@ -127,7 +130,8 @@ export async function downloadSize(browser, contender, options) {
   let [all, wasm] = [0, 0];
   const counted = [];
   for (const address of addresses) {
-    const { pathname } = new URL(address);
+    const { pathname, protocol } = new URL(address);
+    if (protocol !== 'http:') continue;
     if (!/\/(dist|node_modules)\//.test(pathname) || pathname.includes('flechette')) continue;
     const bytes = Buffer.from(await (await fetch(address)).arrayBuffer());
     const size = brotliCompressSync(bytes).length;

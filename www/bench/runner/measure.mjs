@@ -9,7 +9,7 @@ const TABS = 4;
 /** Runs `work` with a tab and closes it whatever happens. */
 async function inTab(browser, contender, work, options = {}) {
   const { isolated } = contender;
-  const visit = await browser.visit(contender.name, { isolated, ...options });
+  const visit = await browser.visit(contender.name, { isolated, clean: true, ...options });
   try {
     return await work(visit);
   } finally {
@@ -50,7 +50,8 @@ async function inTabs(browser, contender, count, work) {
   const visits = [];
   try {
     for (let i = 0; i < count; i++) {
-      visits.push(await browser.visit(contender.name, { isolated: contender.isolated }));
+      const { isolated, name } = contender;
+      visits.push(await browser.visit(name, { isolated, clean: i === 0 }));
     }
     return await work(visits);
   } finally {
@@ -108,7 +109,7 @@ export const WORKLOADS = {
           await visit.run('W4', 'remove');
           return cold;
         },
-        { load: false },
+        { load: false, clean: false },
       );
       return { ms: [result.ms], load: [result.load], open: [result.open] };
     },
@@ -146,8 +147,8 @@ export const WORKLOADS = {
     round: (browser, contender, options) =>
       inTab(browser, contender, async (visit) => {
         const { ms } = await visit.run('W6', 'run', options);
-        const memory = browser.name === 'chromium' ? await visit.wasmMemory() : NaN;
-        await visit.run('W6', 'remove');
+        // Some peers' workers do not survive being looked at.
+        const memory = await visit.wasmMemory().catch(() => NaN);
         // The middle of the first and of the last three: a single one says little.
         const middle = (values) => percentile(values, 0.5);
         const ratio = middle(ms.slice(0, 3)) / middle(ms.slice(-3));
