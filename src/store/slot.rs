@@ -144,7 +144,9 @@ impl Slot {
 
     fn read_ahead(&mut self, offset: u64) -> FileResult<()> {
         self.ahead.offset = offset;
-        self.ahead.bytes.resize(READ_AHEAD_BYTES, 0);
+        // No more than there is: SQLite looks into its own short journal at every commit.
+        let there = self.size.saturating_sub(offset).min(READ_AHEAD_BYTES as u64) as usize;
+        self.ahead.bytes.resize(there, 0);
         let read = handle(&mut self.handle).and_then(|h| h.read(&mut self.ahead.bytes, offset));
         self.ahead.bytes.truncate(*read.as_ref().unwrap_or(&0));
         read.map(|_| ())
