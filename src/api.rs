@@ -83,6 +83,11 @@ impl Handle {
         self.driver.dispatch(Event::Cancel(id));
     }
 
+    /// Somebody on the page listens to this event.
+    pub fn listen(&self, event: &str) {
+        self.driver.listen(event);
+    }
+
     /// What became of the page: visible, hidden, freeze, pagehide, resume.
     pub fn lifecycle(&self, state: &str) {
         let events = match state {

@@ -114,6 +114,11 @@ pub fn decode(bytes: &[u8]) -> Result<AppendRequest> {
     })
 }
 
+/// Whether these bytes are a whole envelope that this version can apply.
+pub fn is_whole(bytes: &[u8]) -> bool {
+    decode(bytes).is_ok()
+}
+
 fn checksum(header: &[u8], content: &[u8]) -> [u8; 16] {
     let mut hasher = XxHash3_128::new();
     hasher.write(&(header.len() as u64).to_le_bytes());

@@ -116,6 +116,16 @@ pub struct Node {
     /// A unit has run, and who waits is being looked up: nothing runs before the answer.
     looking: bool,
     idle_since_ms: f64,
+    /// A unit ran in the present event.
+    ran: bool,
+    /// When who waits was last looked up.
+    looked_ms: f64,
+    /// A look that was put off.
+    look_at_ms: Option<f64>,
+    /// Until then this tab may go on although another one waits.
+    turn_until_ms: f64,
+    /// The last call came right after the answer to the one before.
+    in_loop: bool,
     hidden: bool,
     suspended: bool,
     /// A transaction died here: whoever reads must first undo it, which takes a write lease.
@@ -149,7 +159,12 @@ impl Node {
             wanted: false,
             served: false,
             looking: false,
-            idle_since_ms: 0.0,
+            idle_since_ms: f64::NEG_INFINITY,
+            ran: false,
+            looked_ms: f64::NEG_INFINITY,
+            look_at_ms: None,
+            turn_until_ms: 0.0,
+            in_loop: false,
             hidden: false,
             suspended: false,
             recover: false,
@@ -192,12 +207,24 @@ impl Node {
         std::mem::take(&mut self.effects)
     }
 
+    /// The effects of the last event are carried out. SQLite took its time, and answers were posted:
+    /// only now does a caller have what it needs for its next call.
+    pub fn carried_out(&mut self, now_ms: f64) {
+        if std::mem::take(&mut self.ran) {
+            self.now_ms = now_ms.max(self.now_ms);
+            self.idle_since_ms = self.now_ms;
+        }
+    }
+
     /// When the node wants to be woken, if nothing happens before.
     pub fn wake_at_ms(&self) -> Option<f64> {
         let ops = self.ops.iter().map(|op| op.until_ms);
         let idle = self.lease.held().is_some() && self.tx.is_none() && self.ops.is_empty();
         let release = idle.then_some(self.idle_since_ms + IDLE_LEASE_MS);
+        let linger = idle.then(|| self.linger_until_ms()).flatten();
         ops.chain(release)
+            .chain(linger)
+            .chain(self.look_at_ms)
             .chain(self.lease.wake_at_ms())
             .chain(self.queue.drain_at_ms)
             // What was due at the last event was done then, or waits for an event: for the lock.
@@ -264,6 +291,7 @@ impl Node {
             }
         };
         let (since_ms, until_ms) = (self.now_ms, self.now_ms + timeout_ms);
+        self.in_loop = self.now_ms - self.idle_since_ms <= lock::LINGER_MS;
         self.ops.push_back(Op { call, work, since_ms, until_ms });
     }
 
@@ -286,6 +314,7 @@ impl Node {
         self.take(steps);
         self.expire();
         while self.run_unit() {}
+        self.look_late();
         self.finish_closing();
         self.settle_lease();
         self.tell_status();

@@ -152,7 +152,7 @@ pub enum Effect {
     },
     /// Read the rejected list.
     LoadRejected,
-    /// Move a frame from the rejected list to the end of the queue.
+    /// Move a frame from the rejected list back to its place in the queue.
     RequeueRejected {
         frame_id: String,
     },

@@ -10,6 +10,9 @@ use crate::store::{AppendRequest, Applied, Mode, PackOptions, PackedRows, Params
 /// makes the others wait.
 const GROUP_FRAMES: usize = 64;
 const GROUP_ROWS: u64 = 100_000;
+/// Who waits is told by a message; who waits and whose message was lost is found by looking, at
+/// most so often while nothing else waits here.
+const LOOK_MS: f64 = 10.0;
 
 impl Node {
     /// Runs the next unit, if there is one that may. Gives whether to try for another.
@@ -27,7 +30,7 @@ impl Node {
         if may_write && self.run_inbox() {
             return self.unit_done();
         }
-        if self.wanted && self.served {
+        if self.is_others_turn() {
             return false;
         }
         let Some(op) = self.ops.front() else {
@@ -103,11 +106,30 @@ impl Node {
         self.unit_done()
     }
 
-    /// Looks who waits before anything else runs.
+    /// Looks who waits before anything else runs, or, when nothing else is there to run, now and
+    /// then: a caller in a loop is not to wait for the answer each time.
     fn unit_done(&mut self) -> bool {
         self.served = true;
-        self.look();
+        self.ran = true;
+        self.idle_since_ms = self.now_ms;
+        let idle = self.ops.is_empty() && self.inbox.is_empty();
+        if !idle || self.now_ms - self.looked_ms >= LOOK_MS {
+            self.look();
+        } else {
+            self.look_at_ms = Some(self.looked_ms + LOOK_MS);
+        }
         false
+    }
+
+    /// The look that was put off; nothing waits for its answer.
+    pub(super) fn look_late(&mut self) {
+        if self.look_at_ms.is_some_and(|at_ms| self.now_ms >= at_ms) {
+            self.look_at_ms = None;
+            if self.lease.held().is_some() && !self.looking {
+                self.looked_ms = self.now_ms;
+                self.effects.push(Effect::QueryLock { count_queue: false });
+            }
+        }
     }
 
     /// After a part of the queue, or while it is being read.
@@ -120,6 +142,8 @@ impl Node {
 
     pub(super) fn look(&mut self) {
         self.idle_since_ms = self.now_ms;
+        self.looked_ms = self.now_ms;
+        self.look_at_ms = None;
         self.looking = true;
         self.effects.push(Effect::QueryLock { count_queue: false });
     }

@@ -21,6 +21,7 @@ use arrow::array::Array as _;
 use arrow::datatypes::DataType;
 use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// The table of applied frame ids, in the order in which they were applied; `digest` tells a
 /// repeat from a conflict, `own` an id that framelock made from one that the caller gave.
@@ -107,7 +108,11 @@ impl Store {
         self.begin()?;
         let mut outcomes = Vec::with_capacity(requests.len());
         for request in requests {
-            let outcome = self.apply_in_savepoint(request);
+            let outcome = match requests.len() {
+                // Alone, it is undone with the whole transaction.
+                1 => self.apply(request),
+                _ => self.apply_in_savepoint(request),
+            };
             if !self.in_transaction() {
                 // SQLite rolled the whole transaction back (a full disk does that).
                 return Err(outcome
@@ -122,6 +127,10 @@ impl Store {
                 return outcome.map(|_| Vec::new());
             }
             outcomes.push(outcome);
+        }
+        if matches!(outcomes[..], [Err(_)]) {
+            self.rollback();
+            return Ok(outcomes);
         }
         self.prune_ids(requests.len() as u32)?;
         match self.commit() {
@@ -210,15 +219,18 @@ impl Store {
             Some(_) => error,
             None => error.in_table(&request.table),
         };
-        self.create_internal_tables()?;
-        if let Some((digest, rows)) = self.find_frame(&request.frame_id)? {
-            if digest != request.digest {
+        match self.look_up(&request.frame_id)? {
+            LookUp::NoTable => self.run(FRAMES_DDL)?,
+            LookUp::Unknown => {}
+            LookUp::Applied { digest, .. } if digest != request.digest => {
                 return Err(in_table(Error::new(
                     Code::FrameIdConflict,
                     format!("frame id {:?} was used for another frame", request.frame_id),
                 )));
             }
-            return Ok(Applied { rows, coerced: BTreeMap::new(), duplicate: true });
+            LookUp::Applied { rows, .. } => {
+                return Ok(Applied { rows, coerced: BTreeMap::new(), duplicate: true });
+            }
         }
         let applied = self.write_frame(request).map_err(in_table)?;
         let conn = self.conn()?;
@@ -242,28 +254,41 @@ impl Store {
     }
 
     fn write_frame(&mut self, request: &AppendRequest) -> Result<Applied> {
-        let keyed = matches!(request.options.mode, Mode::Upsert | Mode::Ignore);
-        let state = self.table_state(&request.table, keyed)?;
-        // A table that is replaced takes its types with it.
-        let known = match request.options.mode {
-            Mode::Replace => &TableState::default(),
-            _ => &state,
-        };
-        let options = &request.options;
+        let AppendRequest { table, options, .. } = request;
+        let version = self.schema_version()?;
+        let cached = self.plans.get_mut().at(version).state(table, options);
+        let mut fresh = None;
         let typed;
         let (frame, mut coerced) = match &request.content {
             Content::Frame(frame) => (frame, BTreeMap::new()),
             Content::Packed(packed) => {
+                let known = match cached {
+                    Some(state) => state,
+                    None => fresh.insert(self.fresh_state(request)?).clone(),
+                };
                 let types = |index: usize, column: &str| match options.types.get(column) {
                     Some(ColumnType::Arrow(data_type)) => Some(data_type.clone()),
-                    Some(ColumnType::Iso8601) | None => known_type(known, options, index, column),
+                    // A table that is replaced takes its types with it.
+                    _ if options.mode == Mode::Replace => None,
+                    Some(ColumnType::Iso8601) | None => known_type(&known, options, index, column),
                 };
                 let (frame, coerced) = packed.into_frame(&types, options.lossy)?;
                 typed = frame;
                 (&typed, coerced)
             }
         };
-        let plan = Plan::new(&request.table, &frame.schema, &state, options)?;
+        let plan = match self.plans.get_mut().plan(table, options, &frame.schema) {
+            Some(plan) => plan,
+            None => {
+                let state = match fresh {
+                    Some(state) => state,
+                    None => self.fresh_state(request)?,
+                };
+                let plan = Rc::new(Plan::new(table, &frame.schema, &state, options)?);
+                self.plans.get_mut().keep(table, options, &frame.schema, &state, &plan);
+                plan
+            }
+        };
         for (column, count) in check_values(frame, &plan, options.lossy)? {
             *coerced.entry(column).or_default() += count;
         }
@@ -271,9 +296,14 @@ impl Store {
         for statement in &plan.ddl {
             conn.execute_batch(statement).map_err(|e| self.sql_error(e))?;
         }
-        self.write_catalogue(&request.table, &plan)?;
+        self.write_catalogue(table, &plan, version)?;
         self.insert_rows(request, frame, &plan)?;
         Ok(Applied { rows: frame.rows, coerced, duplicate: false })
+    }
+
+    fn fresh_state(&self, request: &AppendRequest) -> Result<Rc<TableState>> {
+        let keyed = matches!(request.options.mode, Mode::Upsert | Mode::Ignore);
+        self.table_state(&request.table, keyed).map(Rc::new)
     }
 
     fn insert_rows(&mut self, request: &AppendRequest, frame: &Frame, plan: &Plan) -> Result<()> {
@@ -348,19 +378,27 @@ impl Store {
     /// # Errors
     /// Those of SQLite and its storage.
     pub fn find_frame(&self, frame_id: &str) -> Result<Option<([u8; 16], u64)>> {
+        Ok(match self.look_up(frame_id)? {
+            LookUp::Applied { digest, rows } => Some((digest, rows)),
+            LookUp::Unknown | LookUp::NoTable => None,
+        })
+    }
+
+    fn look_up(&self, frame_id: &str) -> Result<LookUp> {
         let conn = self.conn()?;
         let found = conn
             .prepare_cached("SELECT digest, rows FROM _framelock_frames WHERE frame_id = ?")
             .and_then(|mut select| {
                 select
                     .query_row([frame_id], |row| {
-                        Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)? as u64))
+                        let digest = row.get::<_, [u8; 16]>(0)?;
+                        Ok(LookUp::Applied { digest, rows: row.get::<_, i64>(1)? as u64 })
                     })
                     .optional()
             });
         match found {
-            Err(error) if is_missing_table(&error) => Ok(None),
-            other => other.map_err(|e| self.sql_error(e)),
+            Err(error) if is_missing_table(&error) => Ok(LookUp::NoTable),
+            other => Ok(other.map_err(|e| self.sql_error(e))?.unwrap_or(LookUp::Unknown)),
         }
     }
 
@@ -380,14 +418,13 @@ impl Store {
         Ok(Some(FrameName { frame_id: frame_id.to_owned(), table, rows, digest }))
     }
 
-    fn create_internal_tables(&self) -> Result<()> {
-        for ddl in [catalogue::COLUMNS_DDL, FRAMES_DDL] {
-            self.run(ddl)?;
+    /// Writes what the plan says of the catalogue. `version` is the schema's from before the plan's
+    /// DDL: a change of the catalogue alone counts it up too, since plans are kept under it.
+    fn write_catalogue(&self, table: &str, plan: &Plan, version: i64) -> Result<()> {
+        if !plan.drop_catalogue && plan.catalogue.is_empty() {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn write_catalogue(&self, table: &str, plan: &Plan) -> Result<()> {
+        self.run(catalogue::COLUMNS_DDL)?;
         let conn = self.conn()?;
         if plan.drop_catalogue {
             conn.prepare_cached(catalogue::DELETE_SQL)
@@ -402,8 +439,24 @@ impl Store {
                 })
                 .map_err(|e| self.sql_error(e))?;
         }
+        if self.schema_version()? == version {
+            let next = (version as i32).wrapping_add(1);
+            conn.execute_batch(&format!("PRAGMA schema_version = {next}"))
+                .map_err(|e| self.sql_error(e))?;
+        }
         Ok(())
     }
+}
+
+/// What the table of applied ids says of one.
+enum LookUp {
+    Applied {
+        digest: [u8; 16],
+        rows: u64,
+    },
+    Unknown,
+    /// There is no such table yet.
+    NoTable,
 }
 
 /// The catalogue's type for a column of a frame of plain values, found as the plan finds it.

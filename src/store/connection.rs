@@ -2,6 +2,7 @@
 
 use super::error::{from_file, from_sqlite};
 use super::insert::Inserts;
+use super::known::KnownPlans;
 use super::vfs::{DATABASE_PATH, Mode, Os, Vfs};
 use crate::error::{Code, Error, Result};
 use crate::platform::Handles;
@@ -9,6 +10,7 @@ use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::Value;
 use rusqlite::{Batch, Connection, OpenFlags, Statement};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -72,6 +74,9 @@ pub struct Store {
     /// which must be `Send`; never contended.
     pub(super) touched: Touched,
     pub(super) applied_since_prune: u32,
+    pub(super) plans: RefCell<KnownPlans>,
+    /// The last transaction was committed; what was learnt in one that was not does not hold.
+    last_ended_well: bool,
     pub(super) vfs: Vfs,
     /// The schema that SQLite has in memory is the one in the file.
     pub(super) schema_is_fresh: bool,
@@ -85,6 +90,8 @@ impl Store {
             conn: None,
             touched: Touched::default(),
             applied_since_prune: 0,
+            plans: RefCell::default(),
+            last_ended_well: false,
             vfs: Vfs::register(os),
             schema_is_fresh: false,
         }
@@ -186,6 +193,9 @@ impl Store {
     /// Opens a write transaction at once (`BEGIN IMMEDIATE`).
     pub fn begin(&mut self) -> Result<()> {
         self.touched.clear();
+        if !std::mem::replace(&mut self.last_ended_well, false) {
+            self.plans.get_mut().clear();
+        }
         self.run("BEGIN IMMEDIATE")
     }
 
@@ -193,8 +203,9 @@ impl Store {
     /// caller looks frame ids up ([`Store::find_frame`]) before it writes them again.
     pub fn commit(&mut self) -> Result<BTreeSet<String>> {
         let committed = self.run("COMMIT");
-        if committed.is_err() {
-            self.rollback();
+        match committed {
+            Ok(()) => self.last_ended_well = true,
+            Err(_) => self.rollback(),
         }
         committed.map(|()| self.take_touched())
     }
@@ -222,6 +233,7 @@ impl Store {
 
     /// Undoes what was done since [`Store::savepoint`].
     pub fn undo(&mut self) -> Result<()> {
+        self.plans.get_mut().clear();
         self.run("ROLLBACK TO framelock")?;
         self.run("RELEASE framelock")
     }
@@ -242,6 +254,8 @@ impl Store {
     /// # Errors
     /// `SQL`, `CONSTRAINT`, and `INVALID_ARGUMENT` for parameters that do not fit.
     pub fn exec(&mut self, sql: &str, params: &Params) -> Result<ExecResult> {
+        // It may change anything, and take it back: `ROLLBACK TO` a savepoint of the caller's.
+        self.plans.get_mut().clear();
         let nested = self.in_transaction();
         if !nested {
             self.touched.clear();

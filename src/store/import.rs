@@ -53,6 +53,7 @@ impl Store {
         let slots = self.vfs.slots().clone();
         let source = open_bytes(bytes, self.vfs.name(), &slots)?;
         self.inserts.clear();
+        self.plans.get_mut().clear();
         let tables = table_names(&source).map_err(|e| from_sqlite(&slots, e))?;
         let conn = self.conn.as_mut();
         let conn = conn.ok_or_else(|| Error::new(Code::Busy, "no lease is held"))?;

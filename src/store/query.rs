@@ -34,6 +34,9 @@ impl Store {
         let mut statement = conn.prepare(sql).map_err(|e| self.sql_error(e))?;
         bind(&mut statement, params)?;
         let schema = if statement.readonly() { None } else { Some(self.schema_version()?) };
+        if schema.is_some() || statement.column_count() == 0 {
+            self.plans.borrow_mut().clear();
+        }
         let columns = self.read_columns(&statement)?;
         sink.columns(&columns)?;
         let mut rows = statement.raw_query();

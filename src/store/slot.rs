@@ -179,6 +179,12 @@ impl Slot {
         !self.pending.bytes.is_empty()
     }
 
+    /// The whole file, when all of it is waiting to be written.
+    pub fn all_pending(&mut self) -> Option<&mut [u8]> {
+        let all = self.pending.offset == 0 && self.pending.end() == self.size && self.size > 0;
+        all.then_some(&mut self.pending.bytes[..])
+    }
+
     /// Hands merged writes to the file. What cannot be written stays pending: SQLite was told that it
     /// is in the journal, and needs it to undo the transaction that fails now.
     pub fn write_pending(&mut self) -> FileResult<()> {

@@ -6,6 +6,7 @@
 //! "Exists" for the journal means that it is not empty, and deleting it is `truncate(0)`: OPFS
 //! can neither unlink nor create a file synchronously (SQLite: "Atomic Commit In SQLite", 6.6).
 
+use super::seal::{self, Seal};
 use super::slot::Slot;
 use crate::platform::{FileError, Handles};
 use rsqlite_vfs::{
@@ -48,6 +49,8 @@ pub struct Slots {
     journal: RefCell<Slot>,
     mode: Cell<Option<Mode>>,
     durable: Cell<bool>,
+    /// SQLite asked for the first of a journal's two syncs; both are done with the second.
+    sync_owed: Cell<bool>,
     failure: RefCell<Option<FileError>>,
     os: Box<dyn Os>,
 }
@@ -59,6 +62,48 @@ impl Slots {
         self.journal.borrow_mut().attach(handles.journal)?;
         self.mode.set(Some(mode));
         self.durable.set(durable);
+        self.sync_owed.set(false);
+        if mode == Mode::Exclusive && !self.journal_is_whole()? {
+            // Its transaction had not touched the database yet.
+            self.journal.borrow_mut().truncate(0)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a sealed journal is all there; see [`seal`]. One without a seal is SQLite's to judge.
+    fn journal_is_whole(&self) -> Result<bool, FileError> {
+        let mut journal = self.journal.borrow_mut();
+        let mut head = [0; seal::HEAD_BYTES];
+        if journal.size() < head.len() as u64 {
+            return Ok(true);
+        }
+        journal.read(&mut head, 0)?;
+        let length = match seal::find(&head) {
+            Seal::Absent => return Ok(true),
+            Seal::Length(length) if (head.len() as u64..=journal.size()).contains(&length) => {
+                length
+            }
+            Seal::Length(_) | Seal::Torn => return Ok(false),
+        };
+        let mut sealed = vec![0; length as usize];
+        journal.read(&mut sealed, 0)?;
+        Ok(seal::holds(&sealed))
+    }
+
+    /// Flushes the journal, its two syncs as one where that can be.
+    fn sync_journal(&self) -> Result<(), FileError> {
+        let mut journal = self.journal.borrow_mut();
+        if let Some(whole) = journal.all_pending() {
+            if seal::is_uncounted(whole) && !self.sync_owed.get() {
+                self.sync_owed.set(true);
+                return Ok(());
+            }
+            if seal::fits(whole) {
+                seal::put(whole);
+            }
+        }
+        journal.sync()?;
+        self.sync_owed.set(false);
         Ok(())
     }
 
@@ -143,6 +188,7 @@ impl Vfs {
             journal: RefCell::default(),
             mode: Cell::new(None),
             durable: Cell::new(true),
+            sync_owed: Cell::new(false),
             failure: RefCell::default(),
             os,
         });
@@ -278,6 +324,9 @@ impl Open {
                     "writing needs the exclusive lease".into(),
                 ));
             }
+            if slots.sync_owed.get() {
+                slots.sync_journal().map_err(|e| slots.fail(VfsErrorCode::IoSync, e))?;
+            }
             let mut journal = slots.journal.borrow_mut();
             if journal.has_pending() {
                 let written = journal.write_pending();
@@ -337,10 +386,10 @@ impl VfsFile for Open {
         let Some((slots, slot)) = self.slot() else {
             return Ok(());
         };
-        let done = if slots.durable.get() {
-            slot.borrow_mut().sync()
-        } else {
-            slot.borrow_mut().write_pending()
+        let done = match (slots.durable.get(), &*self) {
+            (false, _) => slot.borrow_mut().write_pending(),
+            (true, Open::Journal(_)) => slots.sync_journal(),
+            (true, _) => slot.borrow_mut().sync(),
         };
         done.map_err(|e| slots.fail(VfsErrorCode::IoSync, e))
     }

@@ -200,9 +200,6 @@ pub fn post_progress(to: &Post, call: u32, rows: u64, total_rows: u64) {
 
 /// Raises an event on the page.
 pub fn post_notice(to: &Post, notice: &Notice) {
-    if matches!(notice, Notice::Append(_)) {
-        return; // The page raises it from the receipt itself.
-    }
     let message = object(&[
         ("kind", "event".into()),
         ("event", notice.name().into()),

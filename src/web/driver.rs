@@ -15,7 +15,7 @@ use crate::node::{Config, Effect, Event, Node, QueueCounts, Reply};
 use crate::platform::{File, Handles};
 use crate::store::{Mode, Os};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::{Rc, Weak};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
@@ -124,6 +124,8 @@ pub struct Driver {
     on_message: RefCell<Option<OnMessage>>,
     started_ms: RefCell<BTreeMap<u32, f64>>,
     watched: Rc<RefCell<Watched>>,
+    /// The events that somebody listens to; a message to the page costs more than a small append.
+    listened: RefCell<BTreeSet<String>>,
     persisted: Cell<bool>,
     /// The size of the database, as of the last look.
     bytes: Cell<u64>,
@@ -164,6 +166,7 @@ impl Driver {
             on_timer: RefCell::default(),
             on_message: RefCell::default(),
             started_ms: RefCell::default(),
+            listened: RefCell::default(),
             persisted: Cell::new(false),
             bytes: Cell::new(0),
         });
@@ -198,6 +201,11 @@ impl Driver {
         self.watched.borrow_mut().calls.insert(frame_id.to_owned(), call);
     }
 
+    /// Somebody listens to an event from now on.
+    pub fn listen(&self, event: &str) {
+        self.listened.borrow_mut().insert(event.to_owned());
+    }
+
     /// A call that could not even be read.
     pub fn refuse(&self, id: u32, error: &crate::error::Error) {
         convert::post_error(&self.post, id, error, &[]);
@@ -209,6 +217,7 @@ impl Driver {
         for effect in effects {
             self.carry_out(effect);
         }
+        self.node.borrow_mut().carried_out(performance_now());
         self.schedule();
     }
 
@@ -283,7 +292,11 @@ impl Driver {
                 };
                 convert::post_reply(&self.post, call, outcome, &attempts, &facts);
             }
-            Effect::Notify(notice) => convert::post_notice(&self.post, &notice),
+            Effect::Notify(notice) => {
+                if self.listened.borrow().contains(notice.name()) {
+                    convert::post_notice(&self.post, &notice);
+                }
+            }
             Effect::Closed => self.close(),
         }
     }

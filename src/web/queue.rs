@@ -5,12 +5,15 @@
 //!   00000000000000000042-<node id>.frame      an envelope; the number orders the queue
 //!   00000000000000000042-<node id>.rejected   one that the database refused
 //!   00000000000000000042-<node id>.why        the reason, as JSON
-//!   *.tmp                                    one that was never finished; nobody was told of it
+//!   00000000000000000042-<node id>.tmp        one that is being written, or was never finished
 //! ```
 //!
 //! A frame is written under another name, flushed, closed and then moved: a `.frame` file is whole.
+//! Browsers do not say that a move is durable, and a power cut may undo it: a `.tmp` file that is
+//! whole, by its checksum, is in the queue too, and whoever drains it moves it again.
 
 use super::opfs::{self, await_as, file_error};
+use crate::envelope;
 use crate::node::{QueueCounts, QueuePage, Rejected};
 use crate::platform::{File, FileError, FileResult};
 use crate::store::Mode;
@@ -21,6 +24,7 @@ use web_sys::{FileSystemDirectoryHandle, FileSystemFileHandle};
 /// Read at a time; at least one frame, however large.
 const PAGE_BYTES: usize = 8 << 20;
 const FRAME: &str = ".frame";
+const UNFINISHED: &str = ".tmp";
 const REJECTED: &str = ".rejected";
 const REASON: &str = ".why";
 
@@ -78,27 +82,47 @@ impl QueueFiles {
             return Err(FileError::Lost("the queue's folder cannot be made".into()));
         };
         let stem = format!("{order:020}-{node_id}");
-        let temporary = opfs::file_in(&folder, &format!("{stem}.tmp"), true).await?;
+        let name = format!("{stem}{UNFINISHED}");
+        let temporary = opfs::file_in(&folder, &name, true).await?;
         let written = async {
             let mut handle = opfs::open(&temporary, Mode::Exclusive).await?;
             handle.truncate(0)?;
-            handle.write(bytes, 0)?;
-            handle.flush()
+            let written = handle.write(bytes, 0).and_then(|()| handle.flush());
+            if written.is_err() {
+                // The caller is told that it failed: nobody may take it for whole.
+                let _removed_anyway = handle.truncate(0);
+            }
+            written
         };
         if let Err(error) = written.await {
-            let _still_a_tmp = opfs::remove(&folder, &format!("{stem}.tmp"), false).await;
+            let _torn_anyway = opfs::remove(&folder, &name, false).await;
             return Err(error);
         }
-        rename(&temporary, &format!("{stem}{FRAME}")).await
+        // It is durable and whole: whoever drains the queue finds it under either name, and may even
+        // have moved it already.
+        let _found_under_either_name = rename(&temporary, &format!("{stem}{FRAME}")).await;
+        Ok(())
+    }
+
+    /// Moves what is whole and still has its first name: a power cut took its move back, or its
+    /// writer died before it. Who is still writing it has it open.
+    async fn adopt(&self, folder: &FileSystemDirectoryHandle, names: &mut [String]) {
+        for name in names.iter_mut().filter(|name| name.ends_with(UNFINISHED)) {
+            if let Ok(adopted) = adopt_one(folder, name).await {
+                *name = adopted;
+            }
+        }
     }
 
     /// The head of the queue.
     pub async fn load(&self) -> FileResult<QueuePage> {
-        let (names, counts) = self.names().await?;
+        let (mut names, counts) = self.names().await?;
         let mut page = QueuePage { frames: Vec::new(), counts };
         let Some(folder) = self.folder(false).await? else {
             return Ok(page);
         };
+        self.adopt(&folder, &mut names).await;
+        names.sort();
         let mut size = 0;
         for name in names.into_iter().filter(|name| name.ends_with(FRAME)) {
             if size >= PAGE_BYTES {
@@ -189,6 +213,21 @@ impl QueueFiles {
         }
         Ok(())
     }
+}
+
+async fn adopt_one(folder: &FileSystemDirectoryHandle, name: &str) -> FileResult<String> {
+    let file = opfs::file_in(folder, name, false).await?;
+    let mut handle = opfs::open(&file, Mode::Exclusive).await?;
+    let mut bytes = vec![0; handle.size()? as usize];
+    let read = handle.read(&mut bytes, 0)?;
+    if !envelope::is_whole(&bytes[..read]) {
+        return Err(FileError::Io("it was never finished".into()));
+    }
+    // Its writer may have died before it did that.
+    handle.flush()?;
+    drop(handle);
+    let adopted = format!("{}{FRAME}", name.trim_end_matches(UNFINISHED));
+    rename(&file, &adopted).await.map(|()| adopted)
 }
 
 async fn rename(file: &FileSystemFileHandle, name: &str) -> FileResult<()> {

@@ -6,8 +6,8 @@
 //! - it is durable once its file was flushed; before, a power cut keeps any part of it, in any
 //!   order, torn at 512 bytes or even at single bytes; lost parts of a file that grew read as zeros
 //!   or as junk;
-//! - a new name is durable once its file was flushed; a rename is durable when it returns, and so is
-//!   every removal before it; other removals may be undone by a power cut.
+//! - a new name is durable once its file was flushed; a rename may be undone by a power cut until
+//!   some later change of names is known to be durable, and so may a removal.
 
 use crate::rng::Rng;
 use std::collections::BTreeMap;
@@ -49,6 +49,8 @@ pub struct Disk {
     files: BTreeMap<String, Inode>,
     /// Removed, but not yet for good.
     removed: BTreeMap<String, Inode>,
+    /// Renamed, but not yet for good: the new name and the old one.
+    renamed: BTreeMap<String, String>,
     recording: Option<Vec<Step>>,
 }
 
@@ -151,9 +153,11 @@ impl Disk {
     pub fn rename(&mut self, from: &str, to: &str) {
         self.note(|| Step::Rename(from.to_owned(), to.to_owned()));
         if let Some(mut inode) = self.files.remove(from) {
+            // What the moved name was before is what it may become again.
+            let first = self.renamed.remove(from).unwrap_or_else(|| from.to_owned());
+            self.renamed.insert(to.to_owned(), first);
             inode.named = true;
             self.files.insert(to.to_owned(), inode);
-            self.removed.clear();
         }
     }
 
@@ -171,6 +175,14 @@ impl Disk {
         for (name, inode) in std::mem::take(&mut self.removed) {
             if rng.chance(0.5) && !self.exists(&name) {
                 self.files.insert(name, inode);
+            }
+        }
+        for (now, before) in std::mem::take(&mut self.renamed) {
+            if rng.chance(0.5)
+                && !self.exists(&before)
+                && let Some(inode) = self.files.remove(&now)
+            {
+                self.files.insert(before, inode);
             }
         }
         let kept = rng.chance(0.5);

@@ -5,6 +5,7 @@
 
 use crate::disk::Disk;
 use crate::file::{Gate, Touch};
+use framelock::envelope;
 use framelock::node::{CallId, Event, QueueCounts, QueuePage, Rejected};
 use framelock::platform::{FileError, FileResult};
 use std::cell::RefCell;
@@ -15,6 +16,7 @@ pub const FOLDER: &str = "queue/";
 const FRAME: &str = ".frame";
 const REJECTED: &str = ".rejected";
 const REASON: &str = ".why";
+const UNFINISHED: &str = ".tmp";
 /// As in the browser layer, but small: so that a queue has several pages.
 const PAGE_BYTES: usize = 16 << 10;
 
@@ -35,6 +37,7 @@ enum Running {
     Move { call: CallId, stem: String },
     Count { call: CallId },
     List,
+    Adopt { left: VecDeque<String>, names: Vec<String>, counts: QueueCounts },
     Read { names: Vec<String>, page: QueuePage, size: usize },
     Remove(VecDeque<String>),
     Reason { name: String, report: Rejected },
@@ -106,7 +109,7 @@ impl Jobs {
                 }
             }
             Running::Write { call, stem, bytes } => {
-                let temporary = format!("{stem}.tmp");
+                let temporary = format!("{stem}{UNFINISHED}");
                 match files.write_whole(&temporary, &bytes) {
                     Ok(()) => After::Again(Running::Move { call, stem }),
                     Err(error) => {
@@ -116,19 +119,34 @@ impl Jobs {
                 }
             }
             Running::Move { call, stem } => {
-                match files.rename(&format!("{stem}.tmp"), &format!("{stem}{FRAME}")) {
-                    Ok(()) => After::Again(Running::Count { call }),
-                    Err(error) => enqueued(call, Err(error)),
-                }
+                // It is found under either name.
+                let _ = files.rename(&format!("{stem}{UNFINISHED}"), &format!("{stem}{FRAME}"));
+                After::Again(Running::Count { call })
             }
-            Running::Count { call } => enqueued(call, files.names().map(|(_, counts)| counts)),
+            Running::Count { call } => {
+                enqueued(call, Ok(files.names().map(|(_, counts)| counts).unwrap_or_default()))
+            }
             Running::List => match files.names() {
                 Err(error) => After::Done(Some(Event::QueueLoaded(Err(error)))),
-                Ok((names, counts)) => After::Again(Running::Read {
-                    names: with_suffix(names, FRAME).into_iter().rev().collect(),
-                    page: QueuePage { frames: Vec::new(), counts },
-                    size: 0,
-                }),
+                Ok((names, counts)) => {
+                    let (left, names) =
+                        names.into_iter().partition(|name: &String| name.ends_with(UNFINISHED));
+                    After::Again(Running::Adopt { left, names: names.into(), counts })
+                }
+            },
+            Running::Adopt { mut left, mut names, counts } => match left.pop_front() {
+                Some(name) => {
+                    names.push(files.adopted(name));
+                    After::Again(Running::Adopt { left, names, counts })
+                }
+                None => {
+                    names.sort();
+                    After::Again(Running::Read {
+                        names: with_suffix(names, FRAME).into_iter().rev().collect(),
+                        page: QueuePage { frames: Vec::new(), counts },
+                        size: 0,
+                    })
+                }
             },
             Running::Read { mut names, mut page, mut size } => {
                 let Some(name) = names.pop().filter(|_| size < PAGE_BYTES) else {
@@ -260,7 +278,12 @@ impl Files<'_> {
             return Err(error);
         }
         self.disk.borrow_mut().write(&path, 0, bytes);
-        self.gate.pass(Touch::Reads)?;
+        if let Err(error) = self.gate.pass(Touch::Reads) {
+            if self.gate.pass(Touch::Writes).is_ok() {
+                self.disk.borrow_mut().truncate(&path, 0);
+            }
+            return Err(error);
+        }
         self.disk.borrow_mut().flush(&path);
         Ok(())
     }
@@ -270,6 +293,20 @@ impl Files<'_> {
         let path = format!("{FOLDER}{name}");
         let disk = self.disk.borrow();
         if disk.exists(&path) { Ok(disk.bytes(&path).to_vec()) } else { Err(FileError::Lost(path)) }
+    }
+
+    /// The name of a file once it was moved, if it is whole and was not yet.
+    fn adopted(&self, name: String) -> String {
+        let Some(stem) = name.strip_suffix(UNFINISHED) else {
+            return name;
+        };
+        let to = format!("{stem}{FRAME}");
+        let whole = self.read(&name).is_ok_and(|bytes| envelope::is_whole(&bytes));
+        if !whole || self.gate.pass(Touch::Reads).is_err() {
+            return name;
+        }
+        self.disk.borrow_mut().flush(&format!("{FOLDER}{name}"));
+        if self.rename(&name, &to).is_ok() { to } else { name }
     }
 
     fn rename(&self, from: &str, to: &str) -> FileResult<()> {
@@ -311,6 +348,9 @@ pub fn rejected_on(disk: &RefCell<Disk>) -> Vec<Rejected> {
 /// The envelopes that wait in the queue, for the oracle.
 pub fn queued_on(disk: &RefCell<Disk>) -> Vec<Vec<u8>> {
     let disk = disk.borrow();
-    let names = disk.names(FOLDER).into_iter().filter(|name| name.ends_with(FRAME));
+    let whole = |name: &String| {
+        name.ends_with(FRAME) || name.ends_with(UNFINISHED) && envelope::is_whole(disk.bytes(name))
+    };
+    let names = disk.names(FOLDER).into_iter().filter(whole);
     names.map(|name| disk.bytes(&name).to_vec()).collect()
 }

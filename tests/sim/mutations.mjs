@@ -26,26 +26,41 @@ export const mutations = [
     replace: 'JOURNAL_PATH => false,',
   },
   {
+    name: 'torn journal played back',
+    what: 'a journal whose seal does not fit is not dropped',
+    file: 'src/store/vfs.rs',
+    find: 'if mode == Mode::Exclusive && !self.journal_is_whole()? {',
+    replace: 'if mode == Mode::Exclusive && !self.journal_is_whole()? && false {',
+  },
+  {
+    name: 'no journal flush',
+    what: 'both syncs of a journal are put off, and the database is written',
+    file: 'src/store/vfs.rs',
+    find: 'if seal::is_uncounted(whole) && !self.sync_owed.get() {',
+    replace: 'if !self.sync_owed.get() || true {',
+  },
+  {
     name: 'id outside the transaction',
     what: 'the rows are committed, and the frame id after them',
     file: 'src/store/append.rs',
     find: 'let applied = self.write_frame(request).map_err(in_table)?;',
     replace:
-      'let applied = self.write_frame(request).map_err(in_table)?;\n        self.release()?;\n        self.commit()?;\n        self.begin()?;\n        self.savepoint()?;',
+      'let applied = self.write_frame(request).map_err(in_table)?;\n        drop(self.release());\n        self.commit()?;\n        self.begin()?;\n        self.savepoint()?;',
   },
   {
     name: 'no dedupe',
     what: 'a known id is not looked up',
     file: 'src/store/append.rs',
-    find: 'if let Some((digest, rows)) = self.find_frame(&request.frame_id)? {',
-    replace: 'if let Some((digest, rows)) = self.find_frame(&request.frame_id)?.filter(|_| false) {',
+    find: 'match self.look_up(&request.frame_id)? {\n            LookUp::NoTable',
+    replace:
+      'match self.look_up(&request.frame_id).map(|found| match found {\n            LookUp::NoTable => found,\n            _ => LookUp::Unknown,\n        })? {\n            LookUp::NoTable',
   },
   {
     name: 'conflict taken for a repeat',
     what: 'other content under a known id counts as applied',
     file: 'src/store/append.rs',
-    find: 'if digest != request.digest {',
-    replace: 'if false && digest != request.digest {',
+    find: 'LookUp::Applied { digest, .. } if digest != request.digest => {',
+    replace: 'LookUp::Applied { digest, .. } if false && digest != request.digest => {',
   },
   {
     name: 'acknowledged without commit',
@@ -164,8 +179,8 @@ export const mutations = [
     name: 'deaf holder',
     what: 'who holds the lease does not look who waits',
     file: 'src/node/lock.rs',
-    find: 'let others_turn = self.wanted && (self.served || idle);',
-    replace: 'let others_turn = self.wanted && self.served && self.closed;',
+    find: 'let others_turn = match idle {',
+    replace: 'let others_turn = self.closed && match idle {',
   },
   {
     name: 'wish not sent',

@@ -97,6 +97,8 @@ impl World {
             if let Some(tab) = self.tabs.get_mut(&id) {
                 tab.effects_left = None;
                 tab.throttle_ms = 0.0;
+                // What was put off to the end of its minute comes when it is due.
+                tab.timer = None;
             }
             self.after(0, Happening::Tell(id, Event::Resume));
             // A transaction whose client was about to go on ends now.

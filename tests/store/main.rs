@@ -3,7 +3,7 @@
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use framelock::error::Code;
 use framelock::frame::Frame;
-use framelock::frame::options::AppendOptions;
+use framelock::frame::options::{AppendOptions, ExtraColumns};
 use framelock::platform::{Handles, MemoryFile};
 use framelock::store::{
     AppendRequest, Attached, Content, Mode, Os, PackOptions, PackedRows, Params, Store, Value,
@@ -139,6 +139,60 @@ fn a_rolled_back_transaction_takes_its_frames_along() {
     assert_eq!(store.find_frame("lost").unwrap(), None);
     store.append_group(&[&request("lost", frame(10, 10))]).unwrap().remove(0).unwrap();
     assert_eq!(count(&mut store), Value::Integer(20));
+}
+
+/// A frame with one column more.
+fn wider(frame_id: &str, column: &str, extra: ExtraColumns) -> AppendRequest {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..3));
+    let batch = RecordBatch::try_from_iter([("id", ids.clone()), (column, ids)]).unwrap();
+    let options = AppendOptions { extra_columns: extra, ..Default::default() };
+    let frame = Frame::new(batch.schema(), vec![batch]);
+    AppendRequest { options, ..request(frame_id, frame) }
+}
+
+#[test]
+fn what_was_learnt_in_a_rolled_back_transaction_is_forgotten() {
+    let mut store = store();
+    store.append_group(&[&request("a", frame(0, 3))]).unwrap().remove(0).unwrap();
+    store.begin().unwrap();
+    store.apply_in_savepoint(&wider("b", "x", ExtraColumns::Add)).unwrap();
+    for id in ["c", "d"] {
+        store.apply_in_savepoint(&wider(id, "x", ExtraColumns::Error)).unwrap();
+    }
+    store.rollback();
+    // As many changes of the schema, but others.
+    store.append_group(&[&wider("b", "y", ExtraColumns::Add)]).unwrap().remove(0).unwrap();
+    let mut outcomes = store.append_group(&[&wider("c", "x", ExtraColumns::Error)]).unwrap();
+    assert_eq!(outcomes.remove(0).unwrap_err().code, Code::SchemaMismatch);
+    store.append_group(&[&wider("d", "y", ExtraColumns::Error)]).unwrap().remove(0).unwrap();
+    assert_eq!(one(&mut store, "SELECT count(y) FROM t"), Value::Integer(6));
+}
+
+#[test]
+fn what_another_tab_did_to_the_table_is_seen() {
+    let mut first = store();
+    let mut second = store();
+    for id in ["a", "b", "c"] {
+        first.append_group(&[&request(id, frame(0, 3))]).unwrap().remove(0).unwrap();
+    }
+    let pass_on = |from: &mut Store, to: &mut Store| {
+        let bytes = from.export_file().unwrap();
+        for store in [from, to] {
+            let mut database = MemoryFile::default();
+            framelock::platform::File::write(&mut database, &bytes, 0).unwrap();
+            let journal = Box::new(MemoryFile::default());
+            store.detach().unwrap();
+            let handles = Handles { database: Box::new(database), journal };
+            store.attach(handles, Mode::Exclusive, true).unwrap();
+        }
+    };
+    pass_on(&mut first, &mut second);
+    second.append_group(&[&request("d", frame(0, 3))]).unwrap().remove(0).unwrap();
+    second.exec("ALTER TABLE t RENAME COLUMN name TO label", &Params::None).unwrap();
+    pass_on(&mut second, &mut first);
+    let outcome = first.append_group(&[&request("e", frame(0, 3))]).unwrap().remove(0);
+    assert_eq!(outcome.unwrap_err().code, Code::SchemaMismatch);
+    assert_eq!(count(&mut first), Value::Integer(12));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 // One worker and the calls under way in it. Every promise made here settles: by the worker's answer, by its death, by
 // its end, or by a guard. It knows the protocol's envelopes and nothing of what the operations mean.
 import { guard } from './deadline.js';
+import { compileEngine } from './engine.js';
 import { FramelockError, fromWire, invalidArgument } from './errors.js';
 import type { EventMessage, LifecycleState, Op, Operations, PageMessage } from './messages.js';
 import type { StartMessage, WorkerMessage } from './messages.js';
@@ -62,6 +63,15 @@ function absolute(url: string | URL): string {
   }
 }
 
+/**
+ * Where the page finds the engine: where it is told to, else beside its own script. A worker from elsewhere has its own
+ * beside it. The address is written out in full: bundlers look for exactly this expression.
+ */
+function engineUrl({ workerUrl, wasmUrl }: AssetOptions): string | undefined {
+  if (wasmUrl !== undefined) return absolute(wasmUrl);
+  return workerUrl === undefined ? new URL('./framelock_wasm_bg.wasm', import.meta.url).href : undefined;
+}
+
 /** Starts a worker's script. */
 export type Spawn = (assets: AssetOptions) => Worker;
 
@@ -102,6 +112,8 @@ export async function startWorker(
   needWorkers();
   const start: StartMessage =
     assets.wasmUrl === undefined ? message : { ...message, wasmUrl: absolute(assets.wasmUrl) };
+  const url = engineUrl(assets);
+  const engine = url === undefined ? Promise.resolve(undefined) : compileEngine(url);
   const worker = started(spawn, assets);
   const ended = new AbortController();
   const once = { signal: ended.signal };
@@ -120,7 +132,7 @@ export async function startWorker(
         },
         once,
       );
-      worker.postMessage(start);
+      engine.then((module) => worker.postMessage(module === undefined ? start : { ...start, module }));
     });
     return { worker, value };
   } catch (error) {
@@ -183,6 +195,11 @@ export class Channel {
   /** Tells the engine what the page does. */
   lifecycle(state: LifecycleState): void {
     if (!this.#ended) this.#post({ kind: 'lifecycle', state });
+  }
+
+  /** Asks for an event's messages. */
+  listen(event: EventMessage['event']): void {
+    if (!this.#ended) this.#post({ kind: 'listen', event });
   }
 
   /** Refuses further calls with this error; those under way go on. */

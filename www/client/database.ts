@@ -37,6 +37,8 @@ class Handle extends HandleStatements implements Database {
   readonly #channel: Channel;
   readonly #defaults: Defaults;
   readonly #listeners: Record<keyof DatabaseEvents, Set<{ listener: Listener }>>;
+  /** The events that the engine was asked for; it sends no others. */
+  readonly #asked = new Set<keyof DatabaseEvents>();
   readonly #stopWatching: () => void;
   #closing: Promise<void> | undefined;
 
@@ -116,6 +118,10 @@ class Handle extends HandleStatements implements Database {
     // In an object of its own: one function may listen twice, and each is ended by itself.
     const entry = { listener: listener as Listener };
     this.#listeners[event].add(entry);
+    if (event !== 'append' && !this.#asked.has(event)) {
+      this.#asked.add(event);
+      this.#channel.listen(event);
+    }
     return () => void this.#listeners[event].delete(entry);
   }
 

@@ -1,8 +1,8 @@
 // What the engine (src/api.rs, through wasm-bindgen) exports, and all that the worker uses of it. The module itself
 // is generated into dist/ by the build.
 
-/** Loads the WebAssembly module; without a path, the file beside the script. */
-export default function init(options?: { module_or_path?: string }): Promise<unknown>;
+/** Loads the WebAssembly module, or takes a compiled one; without either, the file beside the script. */
+export default function init(options?: { module_or_path?: string | WebAssembly.Module }): Promise<unknown>;
 
 /** Sends a message of the protocol to the page. */
 export type Post = (message: unknown, transfer: Transferable[]) => void;
@@ -15,6 +15,7 @@ export class Handle {
   call(id: number, op: string, args: unknown, buffers: Uint8Array[]): void;
   cancel(id: number): void;
   lifecycle(state: string): void;
+  listen(event: string): void;
 }
 
 /** The names of the databases of this origin. Rejects with a plain error object. */

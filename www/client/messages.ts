@@ -92,16 +92,23 @@ export type Op = keyof Operations;
 /** What the page does with itself, told to the engine so that it never keeps the lock in a page that sleeps. */
 export type LifecycleState = 'visible' | 'hidden' | 'freeze' | 'resume' | 'pagehide';
 
+/** Where the engine comes from: compiled already, or an address, or the file beside the worker's script. */
+interface Engine {
+  module?: WebAssembly.Module;
+  wasmUrl?: string;
+}
+
 /** The first message of a worker says what it is for. */
-export type StartMessage =
-  | {
-      kind: 'open';
-      name: string;
-      options: { storage: 'opfs' | 'memory'; durability: 'full' | 'relaxed' };
-      wasmUrl?: string;
-    }
-  | { kind: 'list'; wasmUrl?: string }
-  | { kind: 'delete'; name: string; wasmUrl?: string };
+export type StartMessage = Engine &
+  (
+    | {
+        kind: 'open';
+        name: string;
+        options: { storage: 'opfs' | 'memory'; durability: 'full' | 'relaxed' };
+      }
+    | { kind: 'list' }
+    | { kind: 'delete'; name: string }
+  );
 
 /** A call; `id` names it in the reply, in progress and in a cancellation. */
 export type CallMessage = {
@@ -110,7 +117,12 @@ export type CallMessage = {
 
 /** Page → worker. */
 export type PageMessage =
-  StartMessage | CallMessage | { kind: 'cancel'; id: number } | { kind: 'lifecycle'; state: LifecycleState };
+  | StartMessage
+  | CallMessage
+  | { kind: 'cancel'; id: number }
+  | { kind: 'lifecycle'; state: LifecycleState }
+  /** From now on somebody listens to this event; before, it is not sent. */
+  | { kind: 'listen'; event: EventMessage['event'] };
 
 /** An event of the engine. `append` is not among them: the page raises it from the receipts it is given. */
 export type EventMessage = {

@@ -24,7 +24,8 @@ addEventListener('error', (event) => fail((event as ErrorEvent).error ?? (event 
 addEventListener('unhandledrejection', (event) => fail((event as PromiseRejectionEvent).reason));
 
 async function start(message: Extract<PageMessage, { kind: 'open' | 'list' | 'delete' }>): Promise<void> {
-  await init(message.wasmUrl === undefined ? undefined : { module_or_path: message.wasmUrl });
+  const engine = message.module ?? message.wasmUrl;
+  await init(engine === undefined ? undefined : { module_or_path: engine });
   if (message.kind === 'list') {
     scope.postMessage({ kind: 'done', value: await list_databases() });
   } else if (message.kind === 'delete') {
@@ -41,5 +42,6 @@ scope.onmessage = ({ data }) => {
   if (data.kind === 'call') handle?.call(data.id, data.op, data.args, data.buffers);
   else if (data.kind === 'cancel') handle?.cancel(data.id);
   else if (data.kind === 'lifecycle') handle?.lifecycle(data.state);
+  else if (data.kind === 'listen') handle?.listen(data.event);
   else start(data).catch(fail);
 };
