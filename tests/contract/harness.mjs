@@ -120,7 +120,10 @@ export class Tab {
     this.errors = [];
     page.on('console', (message) => message.type() === 'error' && this.errors.push(message.text()));
     page.on('pageerror', (error) => this.errors.push(String(error)));
-    page.on('error', () => this.#killed.reject(new Error('the tab crashed')));
+    page.on('error', () => {
+      this.crashed = true;
+      this.#killed.reject(new Error('the tab crashed'));
+    });
     this.#killed.promise.catch(() => {});
   }
 
@@ -179,7 +182,11 @@ export class Tab {
   async kill(pid) {
     process.kill(pid, 'SIGKILL');
     this.#killed.reject(new Error('the tab was killed'));
-    for (let i = 0; i < 200 && procStat(pid) && procStat(pid)[0] !== 'Z'; i++) await sleep(5);
+    const lives = () => (procStat(pid)?.[0] ?? 'Z') !== 'Z';
+    for (let i = 0; i < 200 && lives(); i++) await sleep(5);
+    if (this.browser.name !== 'chromium') return; // Firefox tells nobody over BiDi.
+    for (let i = 0; i < 1000 && !this.crashed; i++) await sleep(5);
+    if (!this.crashed) throw new Error(`process ${pid} was another tab's`);
   }
 
   /** Closes the tab as a visitor would; no question is asked. */

@@ -8,6 +8,7 @@ mod hostile;
 mod modes;
 mod mutations;
 mod pairs;
+mod paths;
 mod random;
 mod samples;
 mod types_doc;

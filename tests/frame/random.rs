@@ -97,7 +97,7 @@ fn any_type() -> impl Strategy<Value = DataType> {
 }
 
 /// A type, now and then as a dictionary's values.
-fn column_type() -> impl Strategy<Value = DataType> {
+pub fn column_type() -> impl Strategy<Value = DataType> {
     let keys = proptest::sample::select(vec![DataType::Int8, DataType::UInt16, DataType::Int64]);
     prop_oneof![
         4 => any_type(),
@@ -321,7 +321,8 @@ pub fn cells(array: &dyn Array) -> Vec<Cell<'static>> {
     (0..array.len()).map(|row| owned(column.cell(row))).collect()
 }
 
-fn check(types: &[DataType], batches: &[(usize, usize)], seed: u64) {
+/// A random frame; each batch is sliced off so many rows.
+pub fn random_frame(types: &[DataType], batches: &[(usize, usize)], seed: u64) -> Frame {
     let mut rng = Rng(seed);
     let fields: Vec<_> = types
         .iter()
@@ -337,7 +338,12 @@ fn check(types: &[DataType], batches: &[(usize, usize)], seed: u64) {
             RecordBatch::try_new(schema.clone(), columns.collect()).expect("a batch")
         })
         .collect();
-    let frame = Frame::new(schema.clone(), batches);
+    Frame::new(schema, batches)
+}
+
+fn check(types: &[DataType], batches: &[(usize, usize)], seed: u64) {
+    let frame = random_frame(types, batches, seed);
+    let schema = frame.schema.clone();
     let bytes = frame.encode().expect("bytes");
     let decoded = Frame::decode(Buffer::from_vec(bytes)).expect("a frame");
     let db = Db::new();
