@@ -199,7 +199,7 @@ pub async fn delete_database(name: String) -> std::result::Result<(), JsValue> {
 }
 
 /// A handle that was closed just now may hold its lock for a moment longer.
-const DELETE_TRIES: u32 = 5;
+const DELETE_TRIES: u32 = 25;
 const DELETE_PAUSE_MS: f64 = 40.0;
 
 async fn delete(name: String) -> Result<()> {

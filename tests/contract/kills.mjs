@@ -179,6 +179,20 @@ export const SCENARIOS = {
     await running;
   },
 
+  /** Tabs are reloaded while they append; what was on its way is done or not, and what has a receipt is kept. */
+  async 'no tab, but reloads at any moment'({ tabs, book, random }) {
+    const append = (tab, writer) => start(tab, appendAll, { writer, frames: 400, abreast: 3 });
+    const running = tabs.map((tab, at) => append(tab, at * 100));
+    for (let reload = 1; reload <= 10; reload++) {
+      await sleep(random() * 200);
+      const at = Math.floor(random() * tabs.length);
+      await tabs[at].load();
+      await tabs[at].run(prepare, book, ROWS);
+      running[at] = append(tabs[at], at * 100 + reload);
+    }
+    await finish(tabs, running, -1);
+  },
+
   /** A tab dies while it drains a long queue. */
   async 'whoever drains the queue'({ tabs: [holder, sender, drainer], kill, ledger, book, random }) {
     await holder.run(() => hold());
