@@ -1,5 +1,5 @@
 // The build: Rust to wasm, wasm-bindgen's glue, TypeScript to ESM, into dist/. With --dev it compiles faster
-// (no link-time optimisation, debug assertions on) and says no sizes. SQLITE_WASM_RS_FLAGS adds SQLite options.
+// (no link-time optimisation, debug assertions on) and says no sizes. SQLITE_WASM_RS_FLAGS says other SQLite options.
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -36,7 +36,8 @@ function printSizes() {
 function nameless(env) {
   const crates = env.CARGO_HOME ?? join(homedir(), '.cargo');
   const flags = [`--remap-path-prefix=${crates}=/cargo`, `--remap-path-prefix=${root}=/framelock`];
-  return { ...env, CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS: flags.join(' ') };
+  const name = 'CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS';
+  return { ...env, [name]: [env[name], ...flags].join(' ') };
 }
 
 /**

@@ -24,6 +24,24 @@ export const LOCKED = process.env.CI ? ['--locked'] : [];
  */
 const WASM_CFLAGS = '-ftls-model=local-exec -mbulk-memory -msign-ext -mnontrapping-fptoint';
 
+/** SIMD for the digest of every frame (xxh3); every browser with OPFS access handles has it. */
+const WASM_RUSTFLAGS = '-Ctarget-feature=+simd128';
+
+/** What sqlite-wasm-rs compiles in and nobody can reach from here: 16 KB of brotli. */
+const SQLITE_FLAGS = [
+  'SESSION',
+  'PREUPDATE_HOOK',
+  'UNLOCK_NOTIFY',
+  'API_ARMOR',
+  'BYTECODE_VTAB',
+  'DBPAGE_VTAB',
+  'STMTVTAB',
+  'OFFSET_SQL_FUNC',
+  'UNKNOWN_SQL_FUNCTION',
+]
+  .map((name) => `-USQLITE_ENABLE_${name}`)
+  .join(' ');
+
 /** Debian packages, each with the command or file that shows it is there. */
 export const DEBIAN_PACKAGES = {
   clang: 'clang',
@@ -108,6 +126,8 @@ export function cargoEnv() {
   env[`CC_${target}`] ??= 'clang';
   env[`AR_${target}`] ??= 'llvm-ar';
   env[`CFLAGS_${target}`] ??= WASM_CFLAGS;
+  env[`CARGO_TARGET_${target.toUpperCase()}_RUSTFLAGS`] ??= WASM_RUSTFLAGS;
+  env.SQLITE_WASM_RS_FLAGS ??= SQLITE_FLAGS;
   env.SQLITE_WASM_RS_SOURCE_DIR ??= sqliteSource(env);
   return env;
 }

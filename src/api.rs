@@ -22,9 +22,9 @@ use crate::web::queue::QueueFiles;
 use arrow::buffer::Buffer;
 use js_sys::{Array, Reflect, Uint8Array};
 use std::rc::Rc;
-use twox_hash::XxHash3_128;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
+use xxhash_rust::xxh3::Xxh3;
 
 /// How long statements wait for the lock, unless told otherwise.
 const TIMEOUT_MS: f64 = 15_000.0;
@@ -362,16 +362,16 @@ fn parse_content(args: &JsValue, buffers: &Array, table: &str) -> Result<(Conten
     let mut parts =
         (0..buffers.length()).map(|i| buffer(buffers, i)).collect::<Result<Vec<_>>>()?;
     let descriptor = get(args, "descriptor").as_string().unwrap_or_default();
-    let mut hasher = XxHash3_128::new();
+    let mut hasher = Xxh3::new();
     for part in [table.as_bytes(), form.as_bytes(), descriptor.as_bytes()] {
-        hasher.write(&(part.len() as u64).to_le_bytes());
-        hasher.write(part);
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
     }
     for part in &parts {
-        hasher.write(&(part.len() as u64).to_le_bytes());
-        hasher.write(part);
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
     }
-    let digest = hasher.finish_128().to_le_bytes();
+    let digest = hasher.digest128().to_le_bytes();
     let in_table = |e: Error| e.in_table(table);
     let content = match form.as_str() {
         "ipc" => {

@@ -19,7 +19,7 @@ use crate::frame::packed::Packed;
 use crate::store::{AppendRequest, Content};
 use arrow::buffer::Buffer;
 use serde::{Deserialize, Serialize};
-use twox_hash::XxHash3_128;
+use xxhash_rust::xxh3::Xxh3;
 
 const MAGIC: &[u8; 3] = b"FLF";
 const VERSION: u8 = b'1';
@@ -120,11 +120,11 @@ pub fn is_whole(bytes: &[u8]) -> bool {
 }
 
 fn checksum(header: &[u8], content: &[u8]) -> [u8; 16] {
-    let mut hasher = XxHash3_128::new();
-    hasher.write(&(header.len() as u64).to_le_bytes());
-    hasher.write(header);
-    hasher.write(content);
-    hasher.finish_128().to_le_bytes()
+    let mut hasher = Xxh3::new();
+    hasher.update(&(header.len() as u64).to_le_bytes());
+    hasher.update(header);
+    hasher.update(content);
+    hasher.digest128().to_le_bytes()
 }
 
 #[cfg(test)]

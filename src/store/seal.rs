@@ -10,7 +10,7 @@
 //! Layout of the header: <https://www.sqlite.org/fileformat2.html#the_rollback_journal>. Its fields
 //! end at byte 28; the rest of the first sector is zero.
 
-use twox_hash::XxHash3_128;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// Where the count of records is, which the first of the two syncs finds at 0.
 const COUNT: std::ops::Range<usize> = 8..12;
@@ -73,7 +73,7 @@ pub fn holds(journal: &[u8]) -> bool {
 }
 
 fn checksum(journal: &[u8]) -> [u8; 16] {
-    XxHash3_128::oneshot(journal).to_le_bytes()
+    xxh3_128(journal).to_le_bytes()
 }
 
 #[cfg(test)]
