@@ -99,10 +99,8 @@ async function wasmBindgen() {
 /** Does all of it; rejects with what to do by hand where it may not. */
 export async function setUp() {
   const start = performance.now();
-  await debianPackages();
-  await rust();
-  await nodeModules();
-  await wasmBindgen();
+  // None of the three needs another: fetching, unpacking and compiling go on side by side.
+  await Promise.all([debianPackages(), nodeModules(), rust().then(wasmBindgen)]);
   say(`ready (${((performance.now() - start) / 1000).toFixed(1)} s)`);
 }
 

@@ -21,13 +21,28 @@ function testFiles(...folders) {
   });
 }
 
-/** Node's own runner; the reporter that closes with the counts. Browsers want a processor each: one file at a time. */
-async function nodeTests(...folders) {
-  const files = testFiles(...folders);
+/** Node's own runner; the reporter that closes with the counts. Browsers want a processor each. */
+async function nodeTests(files, abreast = 1) {
   // Without a file node would look for tests everywhere.
-  if (files.length === 0) return console.log(`no tests in ${folders.join(', ')} yet`);
-  await run('node', ['--test', '--test-reporter=spec', '--test-concurrency=1', ...files]);
+  if (files.length === 0) return console.log('no tests here yet');
+  await run('node', ['--test', '--test-reporter=spec', `--test-concurrency=${abreast}`, ...files]);
 }
+
+/** Tests that kill, freeze and watch the clock: nothing else runs beside them. */
+const ALONE = /\/(busy|crash|fidelity|frozen)\.test\.mjs$/;
+
+async function contractTests() {
+  const files = testFiles('contract');
+  await nodeTests(files.filter((file) => ALONE.test(file)));
+  await nodeTests(
+    files.filter((file) => !ALONE.test(file)),
+    2,
+  );
+}
+
+/** The package is built once, by the first stage that wants it. */
+let building;
+const built = () => (building ??= build());
 
 const STAGES = {
   async lint() {
@@ -40,10 +55,15 @@ const STAGES = {
     await cargo(['clippy', ...LOCKED, '--all-targets', '--quiet', ...strict]);
     await cargo(['clippy', ...LOCKED, '--lib', '--target', WASM_TARGET, '--quiet', ...strict]);
   },
-  // Optimised, with assertions and overflow checks: the simulator's 2,000 worlds take minutes so, hours otherwise.
-  rust: () => cargo(['test', ...LOCKED, '--profile', 'sim', '--quiet']),
-  build: () => build(),
-  client: () => nodeTests('client', 'frame'),
+  // Optimised, with assertions and overflow checks: the simulator's 2,000 worlds take minutes so, hours otherwise. They
+  // take one processor; the wasm build, which comes next, has the other.
+  async rust() {
+    const test = ['test', ...LOCKED, '--profile', 'sim', '--quiet'];
+    await cargo([...test, '--no-run']);
+    await Promise.all([cargo(test), built()]);
+  },
+  build: () => built(),
+  client: () => nodeTests(testFiles('client', 'frame')),
   async web() {
     if (!existsSync(WEB_TESTS)) return console.log('there is no tests/web/main.rs yet');
     const { chromium, chromedriver } = browserPaths();
@@ -55,8 +75,8 @@ const STAGES = {
       WASM_BINDGEN_TEST_TIMEOUT: '120',
     });
   },
-  contract: () => nodeTests('contract'),
-  package: () => nodeTests('package'),
+  contract: contractTests,
+  package: () => nodeTests(testFiles('package')),
 };
 
 /** The stages in the order in which they run; the last one closes the output with its counts. */
