@@ -13,6 +13,7 @@ const LISTING = join(root, 'tests', 'package', 'api.txt');
 test('the public types are those of api.txt', () => {
   const report = apiReport({
     framelock: join(dist, 'index.d.ts'),
+    'framelock/here': join(dist, 'here.d.ts'),
     'framelock/testing': join(dist, 'testing', 'index.d.ts'),
   });
   if (process.env.UPDATE_API) writeFileSync(LISTING, report);
@@ -54,11 +55,18 @@ for (const { what, names, bytes } of BUDGETS) {
   });
 }
 
-test('an app that uses framelock does not load framelock/testing', () => {
-  for (const entry of ['index.js', 'worker.js']) {
-    assert.deepEqual(
-      [...graph(entry)].filter((name) => name.startsWith('testing')),
-      [],
-    );
+test('an app that uses framelock does not load framelock/testing, nor a page the engine', () => {
+  const loads = (entry, pattern) => [...graph(entry)].filter((name) => pattern.test(name));
+  for (const entry of ['index.js', 'worker.js']) assert.deepEqual(loads(entry, /^testing/), []);
+  for (const entry of ['index.js', 'testing/index.js']) {
+    assert.deepEqual(loads(entry, /^(serve|here|framelock_wasm)\b/), []);
   }
+});
+
+test('what browsers may load knows nothing of Node', () => {
+  const all = ['index.js', 'worker.js', 'here.js', 'testing/index.js', 'testing/worker.js'].flatMap(
+    (entry) => [...graph(entry)],
+  );
+  for (const name of all)
+    assert.doesNotMatch(readFileSync(join(dist, name), 'utf8'), /['"]node:|worker_threads/, name);
 });

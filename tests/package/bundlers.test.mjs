@@ -2,7 +2,7 @@
 // of those that the README names. The app (tests/package/app) uses framelock in the page and in a worker of its own.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { after, before, test } from 'node:test';
 import { serve } from '../../scripts/serve.mjs';
@@ -15,6 +15,7 @@ const APPS = ['plain', 'vite', 'esbuild', 'rollup', 'webpack'];
 const EXPECTED = {
   page: { path: 'direct', rows: 3, sum: 6, storage: 'opfs' },
   own: { path: 'direct', rows: 3, sum: 6, storage: 'opfs' },
+  here: { path: 'direct', rows: 3, sum: 6, storage: 'opfs' },
 };
 
 let browser, apps;
@@ -55,6 +56,16 @@ async function visitFolder(folder, { at = '/', path = '' } = {}) {
   }
 }
 
+/** A bundle for browsers has nothing of Node in it: the `node` condition was not taken. */
+function nothingOfNode(app) {
+  const out = join(app, 'out');
+  const scripts = readdirSync(out, { recursive: true }).filter((name) => name.endsWith('.js'));
+  assert.ok(scripts.length > 0);
+  for (const name of scripts) {
+    assert.doesNotMatch(readFileSync(join(out, name), 'utf8'), /node:fs|worker_threads/, name);
+  }
+}
+
 /** For bundlers that leave pages alone. */
 const copyPage = (app) => copyFileSync(join(app, 'index.html'), join(app, 'out', 'index.html'));
 
@@ -62,9 +73,18 @@ const copyPage = (app) => copyFileSync(join(app, 'index.html'), join(app, 'out',
 const wasm = () => join(apps, 'node_modules', 'framelock', 'dist', 'framelock_wasm_bg.wasm');
 
 test('no bundler: plain script modules', async () => {
-  const trial = join(apps, 'plain', 'trial.js');
-  const entry = '../node_modules/framelock/dist/index.js';
-  writeFileSync(trial, readFileSync(trial, 'utf8').replace("'framelock'", `'${entry}'`));
+  for (const name of ['trial.js', 'here-worker.js', 'main.js']) {
+    const path = join(apps, 'plain', name);
+    const entry = (file) => `'../node_modules/framelock/dist/${file}.js'`;
+    const text = readFileSync(path, 'utf8');
+    writeFileSync(
+      path,
+      text
+        .replace("'framelock'", entry('index'))
+        .replace("'framelock/here'", entry('here'))
+        .replace("'framelock/testing'", entry('testing/index')),
+    );
+  }
   assert.deepEqual(await visitFolder(apps, { at: '/apps/', path: 'plain/' }), EXPECTED);
 });
 
@@ -88,6 +108,7 @@ test('Vite: build', async () => {
   const { build } = await tool('vite');
   const app = join(apps, 'vite');
   await build({ root: app, configFile: false, logLevel: 'silent', build: { outDir: 'out' } });
+  nothingOfNode(app);
   assert.deepEqual(await visitFolder(join(app, 'out')), EXPECTED);
 });
 
@@ -107,6 +128,7 @@ test('webpack', async () => {
   const { errors, warnings } = stats.toJson({ all: false, errors: true, warnings: true });
   assert.deepEqual([errors, warnings], [[], []]);
   copyPage(app);
+  nothingOfNode(app);
   assert.deepEqual(await visitFolder(join(app, 'out')), EXPECTED);
 });
 
@@ -115,7 +137,12 @@ test('esbuild: the worker is an entry of its own', async () => {
   const app = join(apps, 'esbuild');
   await build({
     absWorkingDir: app,
-    entryPoints: { main: 'main.js', 'own-worker': 'own-worker.js', worker: 'framelock/worker' },
+    entryPoints: {
+      main: 'main.js',
+      'own-worker': 'own-worker.js',
+      'here-worker': 'here-worker.js',
+      worker: 'framelock/worker',
+    },
     bundle: true,
     minify: true,
     format: 'esm',
@@ -124,6 +151,7 @@ test('esbuild: the worker is an entry of its own', async () => {
   });
   copyFileSync(wasm(), join(app, 'out', 'framelock_wasm_bg.wasm'));
   copyPage(app);
+  nothingOfNode(app);
   assert.deepEqual(await visitFolder(join(app, 'out')), EXPECTED);
 });
 
@@ -135,6 +163,7 @@ test('Rollup: the worker is an entry of its own', async () => {
     input: {
       main: join(app, 'main.js'),
       'own-worker': join(app, 'own-worker.js'),
+      'here-worker': join(app, 'here-worker.js'),
       worker: join(apps, 'node_modules', 'framelock', 'dist', 'worker.js'),
     },
     plugins: [nodeResolve()],
@@ -145,6 +174,7 @@ test('Rollup: the worker is an entry of its own', async () => {
   await bundle.close();
   copyFileSync(wasm(), join(app, 'out', 'framelock_wasm_bg.wasm'));
   copyPage(app);
+  nothingOfNode(app);
   assert.deepEqual(await visitFolder(join(app, 'out')), EXPECTED);
 });
 
@@ -152,10 +182,8 @@ test('a server imports it without a crash; opening says STORAGE_UNAVAILABLE', ()
   mkdirSync(join(apps, 'server'), { recursive: true });
   const script = `
     import { deleteDatabase, FramelockError, listDatabases, openDatabase } from 'framelock';
-    import { withTestDatabase } from 'framelock/testing';
     const codes = await Promise.all([
       openDatabase('a'), openDatabase('a', { wasmUrl: '/a.wasm', storage: 'memory' }), listDatabases(), deleteDatabase('a'),
-      withTestDatabase(() => {}),
     ].map((promise) => promise.catch((error) => error instanceof FramelockError && error.code)));
     console.log(JSON.stringify(codes));`;
   writeFileSync(join(apps, 'server', 'index.mjs'), script);
@@ -164,5 +192,5 @@ test('a server imports it without a crash; opening says STORAGE_UNAVAILABLE', ()
   });
   assert.equal(stderr, '');
   assert.equal(status, 0);
-  assert.deepEqual(JSON.parse(stdout), Array(5).fill('STORAGE_UNAVAILABLE'));
+  assert.deepEqual(JSON.parse(stdout), Array(4).fill('STORAGE_UNAVAILABLE'));
 });

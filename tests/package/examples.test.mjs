@@ -20,6 +20,7 @@ before(async () => {
     'react-ticks': 'examples/react-ticks',
     vitest: 'examples/vitest',
     playwright: 'examples/playwright',
+    'node-test': 'examples/node-test',
   });
   // They share one installed package. Vite serves what belongs to the workspace.
   writeFileSync(join(folder, 'package.json'), '{ "private": true, "workspaces": ["*"] }\n');
@@ -101,6 +102,13 @@ test('react-ticks: the hook follows another tab and its own parameters', async (
   } finally {
     await server.close();
   }
+});
+
+test('node-test: the tests pass without a browser', async () => {
+  const output = await runIn('node-test', 'node', ['--test', '--test-reporter=tap'], {
+    NODE_TEST_CONTEXT: undefined,
+  });
+  assert.match(output, /^# pass 3$/m);
 });
 
 test('vitest: the tests of its browser mode pass', async () => {

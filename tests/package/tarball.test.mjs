@@ -57,7 +57,9 @@ test('what the exports and sideEffects name is there', () => {
   );
   for (const path of [...named, ...sideEffects]) assert.ok(existsSync(join(installed, path)), path);
   // Scripts that are imported for what they do, and would be left out by a bundler that is told otherwise.
-  const effects = files.filter((name) => /(^|\/)(worker|hooks)\.js$/.test(name)).map((name) => `./${name}`);
+  const effects = files
+    .filter((name) => /(^|\/)(worker|hooks|testing\/(node|thread))\.js$/.test(name))
+    .map((name) => `./${name}`);
   assert.deepEqual([...sideEffects].sort(), effects.sort());
 });
 

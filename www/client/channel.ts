@@ -5,6 +5,7 @@ import { compileEngine } from './engine.js';
 import { FramelockError, fromWire, invalidArgument } from './errors.js';
 import type { EventMessage, LifecycleState, Op, Operations, PageMessage } from './messages.js';
 import type { StartMessage, WorkerMessage } from './messages.js';
+import { type EnginePort, type Spawn, spawning } from './spawn.js';
 import type { AssetOptions } from './types.js';
 
 /** A worker that has not started by then never will: its script or its wasm hangs. */
@@ -72,30 +73,12 @@ function engineUrl({ workerUrl, wasmUrl }: AssetOptions): string | undefined {
   return workerUrl === undefined ? new URL('./framelock_wasm_bg.wasm', import.meta.url).href : undefined;
 }
 
-/** Starts a worker's script. */
-export type Spawn = (assets: AssetOptions) => Worker;
-
-/** Refuses where there are no workers: during server rendering, say. */
-function needWorkers(): void {
-  if (typeof Worker === 'undefined') {
-    throw new FramelockError(
-      'STORAGE_UNAVAILABLE',
-      'there are no workers here: this is no browser page or worker',
-    );
-  }
-}
-
-/** The package's own worker. The address is written out in full: bundlers look for exactly this expression. */
-const spawnOwn: Spawn = ({ workerUrl }) =>
-  workerUrl === undefined
-    ? new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'framelock' })
-    : new Worker(workerUrl, { type: 'module', name: 'framelock' });
-
 /** Starts a script, or says that the browser would not. */
-function started(spawn: Spawn, assets: AssetOptions): Worker {
+function started(spawn: Spawn, assets: AssetOptions): EnginePort {
   try {
     return spawn(assets);
   } catch (cause) {
+    if (cause instanceof FramelockError) throw cause;
     throw workerFailed('the browser refused to start the worker', cause);
   }
 }
@@ -107,12 +90,13 @@ function started(spawn: Spawn, assets: AssetOptions): Worker {
 export async function startWorker(
   message: StartMessage,
   assets: AssetOptions,
-  spawn = spawnOwn,
-): Promise<{ worker: Worker; value: unknown }> {
-  needWorkers();
+  spawnBy?: Spawn,
+): Promise<{ worker: EnginePort; value: unknown }> {
+  const inMemory = message.kind === 'open' && message.options.storage === 'memory';
+  const { spawn, needsWasm } = spawning(assets, inMemory, spawnBy);
   const start: StartMessage =
-    assets.wasmUrl === undefined ? message : { ...message, wasmUrl: absolute(assets.wasmUrl) };
-  const url = engineUrl(assets);
+    needsWasm && assets.wasmUrl !== undefined ? { ...message, wasmUrl: absolute(assets.wasmUrl) } : message;
+  const url = needsWasm ? engineUrl(assets) : undefined;
   const engine = url === undefined ? Promise.resolve(undefined) : compileEngine(url);
   const worker = started(spawn, assets);
   const ended = new AbortController();
@@ -121,8 +105,9 @@ export async function startWorker(
     const value = await new Promise<unknown>((resolve, reject) => {
       const stop = guard(START_MS, () => reject(workerFailed(`the worker did not start in ${START_MS} ms`)));
       ended.signal.addEventListener('abort', stop);
-      worker.addEventListener('error', (event) => reject(failureOf(event)), once);
-      worker.addEventListener('messageerror', (event) => reject(failureOf(event)), once);
+      for (const type of ['error', 'messageerror'] as const) {
+        worker.addEventListener(type, (event) => reject(failureOf(event)), once);
+      }
       worker.addEventListener(
         'message',
         ({ data }: MessageEvent<WorkerMessage>) => {
@@ -145,14 +130,14 @@ export async function startWorker(
 
 /** The calls of an open handle. */
 export class Channel {
-  readonly #worker: Worker;
+  readonly #worker: EnginePort;
   readonly #onEvent: (message: EventMessage) => void;
   readonly #pending = new Map<number, Pending>();
   #lastId = 0;
   /** Why no call is taken any more. */
   #ended: FramelockError | undefined;
 
-  constructor(worker: Worker, onEvent: (message: EventMessage) => void) {
+  constructor(worker: EnginePort, onEvent: (message: EventMessage) => void) {
     this.#worker = worker;
     this.#onEvent = onEvent;
     worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => this.#receive(data);

@@ -1,10 +1,11 @@
 // A handle: a worker, its channel, the page's lifecycle and the listeners, and how all of it ends. The statements are
 // in statements.ts.
 import { copyBytes, databaseName, describe, isBytes, text } from './arguments.js';
-import { callSafely, Channel, type Spawn, startWorker } from './channel.js';
+import { callSafely, Channel, startWorker } from './channel.js';
 import { FramelockError, fromWire, invalidArgument } from './errors.js';
 import { watchLifecycle } from './lifecycle.js';
 import { type Defaults, openOptions, signalOptions, streamOptions } from './options.js';
+import type { EnginePort, Spawn } from './spawn.js';
 import { HandleStatements, queryArgs } from './statements.js';
 import { runTransaction } from './transaction.js';
 import type {
@@ -42,7 +43,7 @@ class Handle extends HandleStatements implements Database {
   readonly #stopWatching: () => void;
   #closing: Promise<void> | undefined;
 
-  constructor(name: string, worker: Worker, defaults: Defaults) {
+  constructor(name: string, worker: EnginePort, defaults: Defaults) {
     const channel = new Channel(worker, ({ event, detail }) => this.#emit(event, detail));
     super({ channel, defaults, onReceipt: (receipt) => this.#emit('append', receipt) });
     this.name = name;
@@ -190,7 +191,7 @@ export async function openHandle(
   name: string,
   options?: OpenOptions,
   spawn?: Spawn,
-): Promise<{ db: Database; worker: Worker }> {
+): Promise<{ db: Database; worker: EnginePort }> {
   const checkedName = databaseName(name);
   const { storage, durability, retry, fallback, ...assets } = openOptions(options);
   const start = { kind: 'open', name: checkedName, options: { storage, durability } } as const;

@@ -16,6 +16,8 @@ export class Handle {
   cancel(id: number): void;
   lifecycle(state: string): void;
   listen(event: string): void;
+  /** Drops the engine's side of the handle. */
+  free(): void;
 }
 
 /** The names of the databases of this origin. Rejects with a plain error object. */

@@ -13,6 +13,7 @@ import {
   url,
 } from './arguments.js';
 import { invalidArgument } from './errors.js';
+import { isEngineHost } from './spawn.js';
 import type {
   AppendOptions,
   AssetOptions,
@@ -41,7 +42,10 @@ type Checks<T> = { [K in keyof Required<T>]: Check };
 const later: Check = () => undefined;
 
 const FALLBACK = oneOf('handoff', 'queue', 'none');
-const ASSETS: Checks<AssetOptions> = { workerUrl: url, wasmUrl: url };
+/** What framelock/here exports. */
+const engine: Check = (value) => (isEngineHost(value) ? undefined : 'what framelock/here exports');
+
+const ASSETS: Checks<AssetOptions> = { workerUrl: url, wasmUrl: url, engine };
 const STATEMENT: Checks<StatementOptions> = { timeoutMs: number(0), signal };
 const QUERY: Checks<QueryOptions> = { ...STATEMENT, int64: oneOf('bigint', 'number'), dates: flag };
 const STREAM: Checks<StreamOptions> = { ...QUERY, batchRows: number(1, true) };

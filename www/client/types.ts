@@ -45,6 +45,15 @@ export interface AssetOptions {
   workerUrl?: string | URL;
   /** The WebAssembly file. Default: `framelock_wasm_bg.wasm` beside the worker. */
   wasmUrl?: string | URL;
+  /** Where the engine runs. Default: in a dedicated worker of its own. `framelock/here` has the other one there is. */
+  engine?: EngineHost;
+}
+
+declare const engineHost: unique symbol;
+
+/** A place for the engine to run in, other than a worker of its own. */
+export interface EngineHost {
+  readonly [engineHost]: true;
 }
 
 /** Options of {@link openDatabase}. */

@@ -1,8 +1,8 @@
 import { openDatabase } from 'framelock';
 
 /** Writes a frame and reads it back; the page and the worker share the database. */
-export async function trial(who) {
-  const db = await openDatabase('trial');
+export async function trial(who, options) {
+  const db = await openDatabase('trial', options);
   const { path, rows } = await db.appendFrame(who, { n: Int32Array.of(1, 2, 3) });
   const sum = await db.query(`SELECT sum(n) AS sum FROM ${who}`);
   const { storage } = await db.status();

@@ -1,10 +1,11 @@
 // framelock/testing: a database of its own for every test, another writer on demand, and faults. It uses the package
-// as any app does; only the worker of its databases is one that can be told to fail.
+// as any app does; only the worker of its databases is one that can be told to fail. In Node, node.ts comes on top.
 import { describe, flag, number, oneOf, ownOptions, type Check } from '../arguments.js';
 import { guard } from '../deadline.js';
 import { FramelockError, invalidArgument } from '../errors.js';
 import { openDatabase, openHandle } from '../database.js';
 import { deleteDatabase } from '../index.js';
+import type { EnginePort } from '../spawn.js';
 import type { AssetOptions, Database, OpenOptions } from '../types.js';
 import type { Fault, FaultCounts, FaultPlan, FileFault, PlanMessage, PlanReply } from './plan.js';
 
@@ -32,7 +33,7 @@ const REMOVE_AGAIN_MS = 20;
 const ANSWER_MS = 5000;
 
 /** The workers of test databases, for `faults`. */
-const workers = new WeakMap<Database, { worker: Worker; inMemory: boolean }>();
+const workers = new WeakMap<Database, { worker: EnginePort; canFail: boolean }>();
 
 const spawnTestWorker = ({ workerUrl }: AssetOptions): Worker =>
   // Written out in full: bundlers look for exactly this expression.
@@ -42,7 +43,7 @@ const spawnTestWorker = ({ workerUrl }: AssetOptions): Worker =>
 
 async function openTest(name: string, options: OpenOptions): Promise<Database> {
   const { db, worker } = await openHandle(name, options, spawnTestWorker);
-  workers.set(db, { worker, inMemory: options.storage === 'memory' });
+  workers.set(db, { worker, canFail: options.storage !== 'memory' && options.engine === undefined });
   return db;
 }
 
@@ -191,7 +192,9 @@ export async function faults(db: Database, plan: FaultPlan): Promise<() => Promi
   const test = workers.get(db);
   if (!test) throw invalidArgument('faults takes a database of withTestDatabase');
   const checked = checkedPlan(plan);
-  if (test.inMemory) throw invalidArgument('a database in memory has no files, messages and locks to fail');
+  if (!test.canFail) {
+    throw invalidArgument('faults are for databases in OPFS, with the engine in a worker of its own');
+  }
   // Says at once when the handle is closed.
   await db.status();
   await send(test.worker, checked);
@@ -201,7 +204,7 @@ export async function faults(db: Database, plan: FaultPlan): Promise<() => Promi
 let lastId = 0;
 
 /** Puts a plan in force; gives the counts of the one before it. */
-function send(worker: Worker, plan: FaultPlan): Promise<FaultCounts> {
+function send(worker: EnginePort, plan: FaultPlan): Promise<FaultCounts> {
   const id = ++lastId;
   return new Promise((resolve, reject) => {
     const settle = () => {

@@ -1,0 +1,66 @@
+// framelock/here: the engine in the user's own dedicated worker, and no second worker.
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { inBrowsers } from './harness.mjs';
+
+/** Runs in the page: starts the user's worker once and asks it for a deed. */
+async function ask(deed) {
+  const next = (worker) =>
+    new Promise((resolve, reject) => {
+      worker.onmessage = ({ data }) => resolve(data);
+      worker.onerror = (event) => reject(new Error(event.message));
+    });
+  if (!globalThis.own) {
+    globalThis.own = new Worker('/tests/contract/here-worker.mjs', { type: 'module' });
+    await next(own);
+  }
+  const answer = next(own);
+  own.postMessage(deed);
+  const { value, error } = await answer;
+  if (error) throw new Error(error);
+  return value;
+}
+
+inBrowsers((context) => {
+  let tab;
+  before(async () => (tab = await context.browser.newTab()));
+
+  test('three handles live in one worker; closing them frees every lock', async () => {
+    const { receipts, heard, ...rest } = await tab.run(ask, 'lives');
+    assert.deepEqual(receipts, [true]);
+    assert.ok(
+      heard.every((event) => event.startsWith('t ')),
+      heard.join(),
+    );
+    assert.deepEqual(rest, {
+      counts: [50, 1],
+      alive: 1,
+      sqlError: 'SQL',
+      names: ['here-a', 'here-b'],
+      busy: 'BUSY',
+      locks: 0,
+      closed: 'CLOSED',
+      started: 0,
+    });
+  });
+
+  test('closed and opened again, then removed', async () => {
+    assert.deepEqual(await tab.run(ask, 'reopens'), { sums: [0, 1, 3, 6, 10], left: [], started: 0 });
+  });
+
+  test('memory works there too', async () => {
+    assert.deepEqual(await tab.run(ask, 'memory'), { rows: 1000, started: 0 });
+  });
+
+  test('without the option there is a worker of its own for each, as in a page', async () => {
+    assert.deepEqual(await tab.run(ask, 'own'), { wrong: 'INVALID_ARGUMENT', started: 2 });
+  });
+
+  test('a page is no dedicated worker', async () => {
+    const code = await tab.run(async () => {
+      const { here } = await import('/dist/here.js');
+      return framelock.openDatabase('a', { engine: here }).catch(({ code }) => code);
+    });
+    assert.equal(code, 'INVALID_ARGUMENT');
+  });
+});

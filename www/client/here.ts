@@ -1,0 +1,54 @@
+// framelock/here: the engine in the caller's own dedicated worker, in place of a second one. The handle and the engine
+// speak over a MessageChannel: answers come as tasks of their own, as from a worker, so that a caller in a loop leaves
+// room for locks, timers and other tabs. Nothing is put on the worker's global scope.
+import { FramelockError } from './errors.js';
+import type { PageMessage, WorkerMessage } from './messages.js';
+import { serve } from './serve.js';
+import { type EnginePort, engineHost } from './spawn.js';
+
+/** Set by the first failure that nobody caught: all handles of this scope share one engine, and it is in no known state. */
+let failed = false;
+
+/** OPFS gives synchronous access to dedicated workers alone. */
+function needDedicatedWorker(): void {
+  const { DedicatedWorkerGlobalScope: Scope } = globalThis as { DedicatedWorkerGlobalScope?: Function };
+  if (Scope !== undefined && globalThis instanceof Scope) return;
+  throw new FramelockError('INVALID_ARGUMENT', 'framelock/here is for dedicated workers; this is none');
+}
+
+function spawnHere(): EnginePort {
+  needDedicatedWorker();
+  if (failed) {
+    const message = 'the engine failed in this worker before: end the worker and start another';
+    throw new FramelockError('WORKER_FAILED', message);
+  }
+  const { port1, port2 } = new MessageChannel();
+  const engine = serve((message: WorkerMessage, transfer: Transferable[] = []) => {
+    failed ||= message.kind === 'failed' && message.error.code === 'WORKER_FAILED';
+    port2.postMessage(message, transfer);
+  });
+  port2.onmessage = ({ data }: MessageEvent<PageMessage>) => engine.receive(data);
+  port1.start();
+  const terminate = () => {
+    port1.close();
+    port2.close();
+    // An engine that trapped cannot even be freed.
+    if (!failed) engine.free();
+  };
+  return Object.assign(port1, { terminate }) as EnginePort;
+}
+
+/**
+ * The engine in this dedicated worker, for the `engine` option of `openDatabase`, `deleteDatabase` and `listDatabases`:
+ * no second worker is started. All handles of the worker share one engine.
+ *
+ * While your own code computes without awaiting, the engine cannot answer other tabs: their frames go to the durable
+ * queue, and a lock that it holds is not given up. When the engine fails, end the worker: only that frees its locks. A
+ * worker that computes for long is better off without this option.
+ *
+ * @example
+ * import { openDatabase } from 'framelock';
+ * import { here } from 'framelock/here';
+ * const db = await openDatabase('trades', { engine: here });
+ */
+export const here = engineHost(spawnHere);

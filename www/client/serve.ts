@@ -1,0 +1,69 @@
+// The engine's side of the protocol, wherever the engine runs: it loads the engine and pipes messages. It decides
+// nothing. One call of `serve` is one handle, or one errand.
+import init, { delete_database, Handle, list_databases } from './framelock_wasm.js';
+import type { WireError } from './errors.js';
+import type { PageMessage, WorkerMessage } from './messages.js';
+
+/** Sends a message to the page's side. */
+export type Send = (message: WorkerMessage, transfer?: Transferable[]) => void;
+
+/** The engine's end of one channel. */
+export interface Served {
+  /** Takes a message of the page's side. What the engine throws at it is sent back as `failed`. */
+  receive(message: PageMessage): void;
+  /** Says that something failed that nobody caught. */
+  fail(reason: unknown): void;
+  /** Gives the handle's memory back; the handle was closed before. */
+  free(): void;
+}
+
+/** The engine's own error object as it is; anything else as a failed worker. */
+function toWire(reason: unknown): WireError {
+  if (typeof reason === 'object' && reason !== null && 'code' in reason && 'message' in reason) {
+    if (typeof reason.code === 'string') return reason as WireError;
+  }
+  return { code: 'WORKER_FAILED', message: `the worker failed: ${String(reason)}` };
+}
+
+/** Begins to serve one channel, whose messages to the page's side go through `send`. */
+export function serve(send: Send): Served {
+  let handle: Handle | undefined;
+  const fail = (reason: unknown): void => send({ kind: 'failed', error: toWire(reason) });
+
+  async function start(message: Extract<PageMessage, { kind: 'open' | 'list' | 'delete' }>): Promise<void> {
+    const engine = message.module ?? message.wasmUrl;
+    await init(engine === undefined ? undefined : { module_or_path: engine });
+    if (message.kind === 'list') {
+      send({ kind: 'done', value: await list_databases() });
+    } else if (message.kind === 'delete') {
+      send({ kind: 'done', value: await delete_database(message.name) });
+    } else {
+      const post = (answer: unknown, transfer: Transferable[]) => send(answer as WorkerMessage, transfer);
+      handle = await Handle.open(message.name, message.options, post);
+      send({ kind: 'opened' });
+    }
+  }
+
+  function receive(message: PageMessage): void {
+    if (message.kind === 'call') handle?.call(message.id, message.op, message.args, message.buffers);
+    else if (message.kind === 'cancel') handle?.cancel(message.id);
+    else if (message.kind === 'lifecycle') handle?.lifecycle(message.state);
+    else if (message.kind === 'listen') handle?.listen(message.event);
+    else start(message).catch(fail);
+  }
+
+  return {
+    receive(message) {
+      try {
+        receive(message);
+      } catch (reason) {
+        fail(reason);
+      }
+    },
+    fail,
+    free() {
+      handle?.free();
+      handle = undefined;
+    },
+  };
+}
