@@ -5,8 +5,9 @@ import { callSafely, Channel, startWorker } from './channel.js';
 import { FramelockError, fromWire, invalidArgument } from './errors.js';
 import { watchLifecycle } from './lifecycle.js';
 import { type Defaults, openOptions, signalOptions, streamOptions } from './options.js';
+import { askToPersist, persisted } from './persist.js';
 import type { EnginePort, Spawn } from './spawn.js';
-import { HandleStatements, queryArgs } from './statements.js';
+import { HandleStatements, type Host, queryArgs } from './statements.js';
 import { runTransaction } from './transaction.js';
 import type {
   AppendReceipt,
@@ -36,19 +37,21 @@ function frameIdOf(frameId: string): string {
 class Handle extends HandleStatements implements Database {
   readonly name: string;
   readonly #channel: Channel;
-  readonly #defaults: Defaults;
+  readonly #host: Host;
   readonly #listeners: Record<keyof DatabaseEvents, Set<{ listener: Listener }>>;
   /** The events that the engine was asked for; it sends no others. */
   readonly #asked = new Set<keyof DatabaseEvents>();
   readonly #stopWatching: () => void;
   #closing: Promise<void> | undefined;
 
-  constructor(name: string, worker: EnginePort, defaults: Defaults) {
+  constructor(name: string, worker: EnginePort, defaults: Defaults, onWrite: () => void) {
     const channel = new Channel(worker, ({ event, detail }) => this.#emit(event, detail));
-    super({ channel, defaults, onReceipt: (receipt) => this.#emit('append', receipt) });
+    const onReceipt = (receipt: AppendReceipt) => this.#emit('append', receipt);
+    const host = { channel, defaults, onReceipt, onWrite };
+    super(host);
     this.name = name;
     this.#channel = channel;
-    this.#defaults = defaults;
+    this.#host = host;
     this.#listeners = { commit: new Set(), queue: new Set(), append: new Set(), status: new Set() };
     this.#stopWatching = watchLifecycle((state) => channel.lifecycle(state));
   }
@@ -82,8 +85,7 @@ class Handle extends HandleStatements implements Database {
   }
 
   async transaction<T>(fn: (tx: Transaction) => Promise<T> | T, options?: TransactionOptions): Promise<T> {
-    const onReceipt = (receipt: AppendReceipt) => this.#emit('append', receipt);
-    return runTransaction({ channel: this.#channel, defaults: this.#defaults, onReceipt }, fn, options);
+    return runTransaction(this.#host, fn, options);
   }
 
   async whenCommitted(frameId: string, options?: { signal?: AbortSignal }): Promise<AppendReceipt> {
@@ -108,7 +110,10 @@ class Handle extends HandleStatements implements Database {
   }
 
   async status(): Promise<Status> {
-    return this.#channel.call('status', {});
+    const status = await this.#channel.call('status', {});
+    // The engine knows what held when it started; a page may have been promised more since.
+    if (status.storage === 'opfs') status.persisted = await persisted(status.persisted);
+    return status;
   }
 
   on<E extends keyof DatabaseEvents>(event: E, listener: (detail: DatabaseEvents[E]) => void): () => void {
@@ -193,8 +198,9 @@ export async function openHandle(
   spawn?: Spawn,
 ): Promise<{ db: Database; worker: EnginePort }> {
   const checkedName = databaseName(name);
-  const { storage, durability, retry, fallback, ...assets } = openOptions(options);
+  const { storage, durability, persist, retry, fallback, ...assets } = openOptions(options);
   const start = { kind: 'open', name: checkedName, options: { storage, durability } } as const;
   const { worker } = await startWorker(start, assets, spawn);
-  return { db: new Handle(checkedName, worker, { retry, fallback }), worker };
+  const onWrite = storage === 'opfs' && persist === 'auto' ? askToPersist : () => {};
+  return { db: new Handle(checkedName, worker, { retry, fallback }, onWrite), worker };
 }

@@ -54,6 +54,7 @@ const OPEN: Checks<OpenOptions> = {
   ...ASSETS,
   storage: oneOf('opfs', 'memory'),
   durability: oneOf('full', 'relaxed'),
+  persist: oneOf('auto', 'never'),
   retry: later,
   fallback: FALLBACK,
 };
@@ -93,6 +94,7 @@ export function openOptions(given: unknown): Required<Omit<OpenOptions, keyof As
     __proto__: null,
     storage: 'opfs',
     durability: 'full',
+    persist: 'auto',
     fallback: 'handoff',
     ...own,
     retry: retryPolicy(own.retry),

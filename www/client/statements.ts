@@ -27,6 +27,8 @@ export interface Host {
   readonly defaults: Defaults;
   /** Told of every receipt. */
   onReceipt(receipt: AppendReceipt): void;
+  /** Told when rows were written or put into the queue; not of what an open transaction does. */
+  onWrite(): void;
 }
 
 /** A read's arguments as they are sent; the options are checked copies without a prototype. */
@@ -59,13 +61,16 @@ export class HandleStatements implements Statements {
       { buffers, signal, onProgress, guardMs: (rest.retry.deadlineMs ?? DEADLINE_MS) + GUARD_MS },
     );
     this.#host.onReceipt(receipt);
+    if (this.#tx === undefined) this.#host.onWrite();
     return receipt;
   }
 
   async exec(sql: string, params?: Params, options?: StatementOptions): Promise<ExecResult> {
     const { signal, ...rest } = statementOptions(options);
     const args = { sql: sqlText(sql), params: wireParams(params), ...rest, ...this.#joined() };
-    return this.#host.channel.call('exec', args, { signal });
+    const result = await this.#host.channel.call('exec', args, { signal });
+    if (this.#tx === undefined && result.changes > 0) this.#host.onWrite();
+    return result;
   }
 
   async query<Row = Record<string, unknown>>(

@@ -56,6 +56,7 @@ export async function runTransaction<T>(
     const value = await Promise.race([Promise.resolve(transaction).then(fn), ...rejects]);
     end();
     await host.channel.call('commit', { tx });
+    host.onWrite();
     return value;
   } catch (error) {
     end();

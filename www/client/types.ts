@@ -62,6 +62,12 @@ export interface OpenOptions extends AssetOptions {
   storage?: 'opfs' | 'memory';
   /** `full` (default): a resolved write was flushed. `relaxed`: survives a tab's crash, not a power cut. */
   durability?: 'full' | 'relaxed';
+  /**
+   * `auto` (default): once in the life of a page, after a write that follows on something that the visitor just did,
+   * `navigator.storage.persist()` is asked for. Chromium decides by itself, Firefox asks the visitor. `never`: your app
+   * asks, or nobody does.
+   */
+  persist?: 'auto' | 'never';
   /** Defaults for this handle's appends, field by field. */
   retry?: RetryPolicy;
   /** The default fallback of this handle's appends. Default `handoff`. */
