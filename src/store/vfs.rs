@@ -51,6 +51,8 @@ pub struct Slots {
     durable: Cell<bool>,
     /// SQLite asked for the first of a journal's two syncs; both are done with the second.
     sync_owed: Cell<bool>,
+    /// So many bytes of the journal are under a seal, and may not change before it is emptied.
+    sealed_bytes: Cell<u64>,
     failure: RefCell<Option<FileError>>,
     os: Box<dyn Os>,
 }
@@ -62,7 +64,7 @@ impl Slots {
         self.journal.borrow_mut().attach(handles.journal)?;
         self.mode.set(Some(mode));
         self.durable.set(durable);
-        self.sync_owed.set(false);
+        self.journal_emptied();
         if mode == Mode::Exclusive && !self.journal_is_whole()? {
             // Its transaction had not touched the database yet.
             self.journal.borrow_mut().truncate(0)?;
@@ -90,6 +92,12 @@ impl Slots {
         Ok(seal::holds(&sealed))
     }
 
+    /// What is written to the journal from now on belongs to another transaction.
+    fn journal_emptied(&self) {
+        self.sync_owed.set(false);
+        self.sealed_bytes.set(0);
+    }
+
     /// Flushes the journal, its two syncs as one where that can be.
     fn sync_journal(&self) -> Result<(), FileError> {
         let mut journal = self.journal.borrow_mut();
@@ -100,6 +108,7 @@ impl Slots {
             }
             if seal::fits(whole) {
                 seal::put(whole);
+                self.sealed_bytes.set(whole.len() as u64);
             }
         }
         journal.sync()?;
@@ -189,6 +198,7 @@ impl Vfs {
             mode: Cell::new(None),
             durable: Cell::new(true),
             sync_owed: Cell::new(false),
+            sealed_bytes: Cell::new(0),
             failure: RefCell::default(),
             os,
         });
@@ -298,6 +308,7 @@ impl VfsStore for Layer {
     fn delete_file(slots: &Rc<Slots>, name: &str, _: bool) -> VfsResult<()> {
         if name == JOURNAL_PATH && slots.has_hot_journal() {
             let mut journal = slots.journal.borrow_mut();
+            slots.journal_emptied();
             let emptied = journal.truncate(0).and_then(|()| journal.sync());
             emptied.map_err(|e| slots.fail(VfsErrorCode::IoDelete, e))?;
         }
@@ -366,6 +377,11 @@ impl VfsFile for Open {
         let Some((slots, slot)) = self.slot() else {
             return Ok(());
         };
+        if matches!(self, Open::Journal(_)) && offset < slots.sealed_bytes.get() {
+            // SQLite has no reason to; a seal that does not fit any more would cost the journal.
+            let error = FileError::Io("a write into the sealed part of the journal".into());
+            return Err(slots.fail(VfsErrorCode::IoWrite, error));
+        }
         let written = slot.borrow_mut().write(bytes, offset);
         written.map_err(|e| slots.fail(VfsErrorCode::IoWrite, e))
     }
@@ -379,6 +395,9 @@ impl VfsFile for Open {
             return Ok(());
         };
         let done = slot.borrow_mut().truncate(size);
+        if matches!(self, Open::Journal(_)) {
+            slots.journal_emptied();
+        }
         done.map_err(|e| slots.fail(VfsErrorCode::IoTruncate, e))
     }
 
