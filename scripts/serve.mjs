@@ -6,6 +6,7 @@ import { createServer } from 'node:http';
 import { extname, join, normalize, sep } from 'node:path';
 import { pipeline } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { offlineScript } from './offline.mjs';
 import { root } from './toolchain.mjs';
 
 /** What the README promises to be enough. */
@@ -17,6 +18,7 @@ const MIME = {
   '.mjs': 'text/javascript; charset=utf-8',
   '.css': 'text/css; charset=utf-8',
   '.json': 'application/json',
+  '.webmanifest': 'application/manifest+json',
   '.svg': 'image/svg+xml',
   '.png': 'image/png',
   '.wasm': 'application/wasm',
@@ -63,6 +65,7 @@ async function answer(request, response, roots) {
     return plain(400, 'not an address\n');
   }
   if (pathname === '/blank' || pathname.startsWith('/blank/')) return end(200, BLANK, MIME['.html']);
+  if (pathname === '/offline-files.js') return end(200, offlineScript(), MIME['.js']);
   let file = pathname.includes('\0') ? undefined : fileOf(pathname, roots);
   let found = file && (await stat(file).catch(() => undefined));
   if (found?.isDirectory()) {

@@ -12,6 +12,7 @@ import { root } from '../../scripts/toolchain.mjs';
 import { percentile, summarize } from '../../www/demo/receipts.js';
 import { BROWSERS, launch, sqlite3 } from './harness.mjs';
 
+const AXE = readFileSync(join(root, 'node_modules', 'axe-core', 'axe.min.js'), 'utf8');
 const FLIGHTS = join(root, 'node_modules', 'vega-datasets', 'data', 'flights-200k.arrow');
 const count = (n) => n.toLocaleString('en');
 const JOB_MS = { timeout: 60_000 };
@@ -197,6 +198,25 @@ describe('the demo', { skip: !BROWSERS.includes('chromium') }, () => {
     await phone.close();
   });
 
+  for (const [where, width] of [
+    ['on a desk', 1200],
+    ['on a phone', 360],
+  ]) {
+    for (const scheme of ['light', 'dark']) {
+      test(`axe finds nothing ${where}, ${scheme}`, async () => {
+        const tab = await openDemo(browser, { width });
+        await tab.page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
+        await tab.page.waitForFunction("/^[1-9]/.test(document.getElementById('rows').textContent)");
+        await tab.page.evaluate(AXE);
+        const { violations, passes } = await tab.page.evaluate('axe.run()');
+        assert.ok(passes.length > 20, `${passes.length} rules passed`);
+        const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
+        assert.deepEqual(found, []);
+        await tab.close();
+      });
+    }
+  }
+
   test('every control has a name', async () => {
     const nameless = await first.page.$$eval('button, a, input, select, [role]', (found) =>
       found
@@ -208,6 +228,82 @@ describe('the demo', { skip: !BROWSERS.includes('chromium') }, () => {
 
   test('no error on the console, nothing against the CSP', async () => {
     for (const tab of [first, second]) assert.deepEqual(await complaints(tab), []);
+  });
+});
+
+describe('the demo as an app', { skip: !BROWSERS.includes('chromium') }, () => {
+  let browser;
+  before(async () => (browser = await launch('chromium')));
+  after(() => browser?.close());
+
+  test('a first visit: what it loads, and how long until rows are in', async (t) => {
+    const tab = await openDemo(browser);
+    await shows(tab, 'flights-note', 'real ones');
+    const look = await tab.page.evaluate(() => {
+      const entries = [
+        ...performance.getEntriesByType('navigation'),
+        ...performance.getEntriesByType('resource'),
+      ];
+      const own = entries.filter(({ name }) => !/flights|offline-files/.test(name));
+      const sum = (list) => list.reduce((total, { encodedBodySize }) => total + encodedBodySize, 0);
+      return { files: own.length, bytes: sum(own), all: sum(entries), readyMs: performance.now() };
+    });
+    const ms = await tab.page.evaluate(async () => {
+      const start = performance.now();
+      await demo.db.appendFrame('first', { n: Int32Array.of(1) });
+      return performance.now() - start;
+    });
+    const kB = (bytes) => `${count(Math.round(bytes / 1000))} kB`;
+    t.diagnostic(
+      `${look.files} files, ${kB(look.bytes)} as they are (no compression here), ${kB(look.all)} with the flights; ` +
+        `ready after ${look.readyMs.toFixed(0)} ms, first append ${ms.toFixed(1)} ms`,
+    );
+    assert.ok(look.bytes < 3_600_000, `${look.bytes} bytes before the data set`);
+    assert.ok(look.files < 60, `${look.files} requests`);
+    await tab.close();
+  });
+
+  test('a browser would install it', async () => {
+    const tab = await openDemo(browser);
+    const session = await tab.page.createCDPSession();
+    const { errors, data } = await session.send('Page.getAppManifest');
+    assert.deepEqual(errors, []);
+    const { icons } = JSON.parse(data);
+    for (const { src, sizes } of icons) {
+      const wide = await tab.page.evaluate(async (src) => {
+        const image = new Image();
+        image.src = src;
+        await image.decode();
+        return image.naturalWidth;
+      }, src);
+      if (sizes !== 'any') assert.equal(`${wide}x${wide}`, sizes, src);
+    }
+    const { installabilityErrors } = await session.send('Page.getInstallabilityErrors');
+    assert.deepEqual(installabilityErrors, []);
+    await tab.close();
+  });
+
+  test('with the server gone it opens, appends and draws; an old cache goes with its version', async () => {
+    const tab = await openDemo(browser);
+    await tab.page.evaluate("caches.open('framelock-demo-old')");
+    await tab.page.waitForSelector('#offline:not([hidden])');
+    await tab.page.evaluate('navigator.serviceWorker.getRegistration().then((one) => one.unregister())');
+    await tab.page.reload();
+    await tab.page.waitForSelector('#offline:not([hidden])');
+    await tab.page.waitForFunction('navigator.serviceWorker.controller');
+    const names = await tab.page.evaluate('caches.keys()');
+    assert.equal(names.length, 1);
+    assert.match(names[0], /^framelock-demo-[0-9a-f]{16}$/);
+    await browser.server.close();
+    await tab.page.goto(`${browser.origin}/?from=icon`);
+    await tab.page.waitForSelector('html[data-ready]');
+    await shows(tab, 'flights-note', 'real ones');
+    await tab.page.click('#append-here');
+    await jobIs(tab, 'done');
+    await shows(tab, 'rows', '231,083');
+    assert.ok((await tab.page.$$eval('#chart .bar', (found) => found.length)) > 10);
+    const failed = tab.errors.filter((text) => !text.includes('ERR_CONNECTION_REFUSED'));
+    assert.deepEqual(failed, []);
   });
 });
 

@@ -6,6 +6,7 @@ import { coalesce } from './coalesce.js';
 import { fileSource, flightsSource, framesOf, sourceOf, tableName } from './frames.js';
 import { describe, drawHistogram, quoted, readHistogram } from './histogram.js';
 import { drawLog, drawSummary, outcomeOf, outcomeOfError } from './receipts.js';
+import { worksOffline } from './offline.js';
 import { joinTabs } from './tabs.js';
 import { bytes as byteText, count, milliseconds } from './text.js';
 
@@ -342,6 +343,7 @@ async function start() {
   flightsSource()
     .then(({ rows }) => (ui['flights-note'].textContent = `${count(rows)} real ones, flights-200k.arrow`))
     .catch(showError);
+  worksOffline(() => (ui.offline.hidden = false));
   say('Ready.');
   document.documentElement.dataset.ready = '';
   refresh();
