@@ -5,6 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { API_PAGE, apiPage } from '../../scripts/api-docs.mjs';
 import { dist, root } from '../../scripts/toolchain.mjs';
 import { apiReport } from './api.mjs';
 
@@ -25,6 +26,10 @@ test('the public types are those of api.txt', () => {
     .map((line) => `+ ${line}`);
   const difference = [...gone, ...added].join('\n') || 'the same lines in another order';
   assert.ok(report === known.join('\n'), `${difference}\non purpose? UPDATE_API=1 npm test -- package`);
+});
+
+test('docs/api.md is what the comments say; every public symbol has one', async () => {
+  assert.ok((await apiPage()) === readFileSync(API_PAGE, 'utf8'), 'stale: npm run build && npm run api');
 });
 
 /** A script and all that it imports, as paths below dist/. */

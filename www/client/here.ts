@@ -5,6 +5,7 @@ import { FramelockError } from './errors.js';
 import type { PageMessage, WorkerMessage } from './messages.js';
 import { serve } from './serve.js';
 import { type EnginePort, engineHost } from './spawn.js';
+import type { EngineHost } from './types.js';
 
 /** Set by the first failure that nobody caught: all handles of this scope share one engine, and it is in no known state. */
 let failed = false;
@@ -51,4 +52,4 @@ function spawnHere(): EnginePort {
  * import { here } from 'framelock/here';
  * const db = await openDatabase('trades', { engine: here });
  */
-export const here = engineHost(spawnHere);
+export const here: EngineHost = engineHost(spawnHere);
