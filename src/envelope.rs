@@ -2,7 +2,8 @@
 //! durable queue and of handoff.
 //!
 //! ```text
-//! "FLF1"   4 bytes   magic and version; a newer version is refused, and left alone
+//! "FLF1"   4 bytes   magic and version; a newer version is refused, and left alone. A frame that is to
+//!                    be forwarded is "FLF2": who does not know how must not apply it
 //! header   u32       bytes of the header, little-endian
 //! content  u64       bytes of the content
 //! checksum 16 bytes  xxh3-128 of header and content
@@ -23,6 +24,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 const MAGIC: &[u8; 3] = b"FLF";
 const VERSION: u8 = b'1';
+/// The version of a frame that is to be forwarded.
+const FORWARDED: u8 = b'2';
 const FIXED_BYTES: usize = 4 + 4 + 8 + 16;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,10 +67,10 @@ pub fn encode(request: &AppendRequest) -> Result<Vec<u8>> {
         .map_err(|e| Error::new(Code::InvalidArgument, format!("options: {e}")))?;
     let mut bytes = Vec::with_capacity(FIXED_BYTES + header.len() + content.len());
     bytes.extend_from_slice(MAGIC);
-    bytes.push(VERSION);
+    bytes.push(if request.forward { FORWARDED } else { VERSION });
     bytes.extend_from_slice(&(header.len() as u32).to_le_bytes());
     bytes.extend_from_slice(&(content.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(&checksum(&header, &content));
+    bytes.extend_from_slice(&checksum(request.forward, &header, &content));
     bytes.extend_from_slice(&header);
     bytes.extend_from_slice(&content);
     Ok(bytes)
@@ -81,7 +84,7 @@ pub fn decode(bytes: &[u8]) -> Result<AppendRequest> {
     let broken = |what: &str| Error::new(Code::InvalidFrame, format!("the envelope is {what}"));
     let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| broken("none of ours"))?;
     let (version, rest) = rest.split_first().ok_or_else(|| broken("cut off"))?;
-    if *version != VERSION {
+    if ![VERSION, FORWARDED].contains(version) {
         let message = "the frame was written by another version of framelock";
         return Err(Error::new(Code::ProtocolVersion, message));
     }
@@ -95,7 +98,8 @@ pub fn decode(bytes: &[u8]) -> Result<AppendRequest> {
         return Err(broken("cut off"));
     }
     let (header, content) = rest.split_at(header_bytes);
-    if checksum(header, content) != *sum {
+    let forward = *version == FORWARDED;
+    if checksum(forward, header, content) != *sum {
         return Err(broken("damaged"));
     }
     let header: Header = serde_json::from_slice(header).map_err(|_| broken("none of ours"))?;
@@ -111,6 +115,7 @@ pub fn decode(bytes: &[u8]) -> Result<AppendRequest> {
         options: header.options,
         content,
         digest: header.digest,
+        forward,
     })
 }
 
@@ -119,8 +124,12 @@ pub fn is_whole(bytes: &[u8]) -> bool {
     decode(bytes).is_ok()
 }
 
-fn checksum(header: &[u8], content: &[u8]) -> [u8; 16] {
+/// The version is part of it where there is more than one.
+fn checksum(forward: bool, header: &[u8], content: &[u8]) -> [u8; 16] {
     let mut hasher = Xxh3::new();
+    if forward {
+        hasher.update(&[FORWARDED]);
+    }
     hasher.update(&(header.len() as u64).to_le_bytes());
     hasher.update(header);
     hasher.update(content);
@@ -143,7 +152,12 @@ mod tests {
             options: AppendOptions::default(),
             content: Content::Frame(Frame::new(batch.schema(), vec![batch])),
             digest: [7; 16],
+            forward: false,
         }
+    }
+
+    fn forwarded() -> AppendRequest {
+        AppendRequest { forward: true, ..request() }
     }
 
     #[test]
@@ -152,18 +166,31 @@ mod tests {
         assert_eq!((decoded.frame_id.as_str(), decoded.table.as_str()), ("id", "t"));
         assert_eq!(decoded.options, AppendOptions::default());
         assert_eq!((decoded.content.rows(), decoded.digest), (3, [7; 16]));
+        assert!(!decoded.forward);
+    }
+
+    #[test]
+    fn the_wish_to_forward_makes_the_trip_and_a_version() {
+        let bytes = encode(&forwarded()).unwrap();
+        assert_eq!(&bytes[..4], b"FLF2");
+        assert!(decode(&bytes).unwrap().forward);
+        assert_eq!(&encode(&request()).unwrap()[..4], b"FLF1");
+        let newer = [b"FLF3", &bytes[4..]].concat();
+        assert_eq!(decode(&newer).err().unwrap().code, Code::ProtocolVersion);
     }
 
     #[test]
     fn a_torn_or_damaged_envelope_is_never_applied() {
-        let whole = encode(&request()).unwrap();
-        for end in 0..whole.len() {
-            assert!(decode(&whole[..end]).is_err(), "cut at {end}");
-        }
-        for at in 0..whole.len() {
-            let mut damaged = whole.clone();
-            damaged[at] ^= 0x10;
-            assert!(decode(&damaged).is_err(), "flipped at {at}");
+        for whole in [encode(&request()).unwrap(), encode(&forwarded()).unwrap()] {
+            for end in 0..whole.len() {
+                assert!(decode(&whole[..end]).is_err(), "cut at {end}");
+            }
+            // The lowest bits tell the versions apart.
+            for (at, bits) in (0..whole.len()).flat_map(|at| [(at, 0x10), (at, 0x03)]) {
+                let mut damaged = whole.clone();
+                damaged[at] ^= bits;
+                assert!(decode(&damaged).is_err(), "flipped at {at}");
+            }
         }
     }
 }

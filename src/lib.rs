@@ -8,6 +8,8 @@ pub mod policy;
 
 pub mod frame;
 
+pub mod forward;
+
 pub mod platform;
 pub mod store;
 
@@ -18,5 +20,7 @@ pub mod node;
 
 #[cfg(target_family = "wasm")]
 pub mod api;
+#[cfg(target_family = "wasm")]
+mod calls;
 #[cfg(target_family = "wasm")]
 pub mod web;

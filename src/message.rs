@@ -12,6 +12,7 @@
 //! the frame's checksum, by the applied ids).
 
 use crate::error::{Code, Error};
+use crate::forward::Report;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,6 +32,11 @@ pub fn presence_name(database: &str) -> String {
     format!("framelock/{PROTOCOL}/{database}/open")
 }
 
+/// The name of the lock that the one handle which forwards holds.
+pub fn sender_name(database: &str) -> String {
+    format!("framelock/{PROTOCOL}/{database}/forward")
+}
+
 /// The name of the channel on which the tabs of a database speak.
 pub fn channel_name(database: &str) -> String {
     format!("framelock/{PROTOCOL}/{database}")
@@ -42,8 +48,15 @@ pub fn channel_name(database: &str) -> String {
 pub enum Message {
     /// The sender waits for the lease.
     Want { from: String },
-    /// The sender committed: these tables changed, these frames are in.
-    Committed { from: String, tables: Vec<String>, frames: Vec<FrameName> },
+    /// The sender committed: these tables changed, these frames are in, and some of them are to be
+    /// forwarded.
+    Committed {
+        from: String,
+        tables: Vec<String>,
+        frames: Vec<FrameName>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        forwarded: bool,
+    },
     /// The sender put frames into the durable queue.
     Queued { from: String },
     /// A queued frame was refused by the database, and is on the rejected list now.
@@ -54,6 +67,10 @@ pub enum Message {
     Offer { from: String, call: u32, frame_id: String, after: Vec<String> },
     /// To the sender of an offer; `call` tells which, since an id may be offered more than once.
     Answer { from: String, to: String, call: u32, frame_id: String, answer: Answer },
+    /// From the one who forwards: how it goes.
+    Forwarding { from: String, report: Report },
+    /// To the one who forwards: the outbox was changed by hand; `resume` forgets what stopped it.
+    OutboxChanged { from: String, resume: bool },
 }
 
 /// A frame, as others need to know it; the digest tells it from another one under the same id.
@@ -152,9 +169,18 @@ mod tests {
                 rows: 7,
                 digest: [7; 16],
             }],
+            forwarded: true,
         };
         let bytes = message.encode(b"payload");
         assert_eq!(Message::decode(&bytes), Some((message, &b"payload"[..])));
+    }
+
+    #[test]
+    fn a_commit_of_nothing_to_forward_is_told_as_ever() {
+        let (from, tables, frames) = ("a".into(), vec!["t".into()], vec![]);
+        let bytes = Message::Committed { from, tables, frames, forwarded: false }.encode(&[]);
+        let header = String::from_utf8_lossy(&bytes[8..]).into_owned();
+        assert_eq!(header, r#"{"kind":"committed","from":"a","tables":["t"],"frames":[]}"#);
     }
 
     #[test]

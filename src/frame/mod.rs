@@ -23,6 +23,7 @@ mod json_read;
 mod keys;
 pub mod options;
 pub mod packed;
+pub mod pieces;
 pub mod plan;
 pub mod raw;
 pub mod read;

@@ -48,6 +48,13 @@ pub enum Mode {
     Ignore,
 }
 
+impl Mode {
+    /// Whether rows are only ever added: what a server's table can follow.
+    pub fn only_adds(self) -> bool {
+        matches!(self, Mode::Create | Mode::Append | Mode::CreateAppend)
+    }
+}
+
 /// How the frame's columns find the table's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

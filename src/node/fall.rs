@@ -10,6 +10,7 @@ use crate::envelope;
 use crate::error::{Code, Error};
 use crate::ladder::{Next, Outcome, Rung};
 use crate::message::Message;
+use crate::policy::next_random;
 use std::collections::BTreeSet;
 
 /// Larger frames go to the holder by way of the queue: a message is copied for every tab.
@@ -204,13 +205,4 @@ impl Node {
     pub(super) fn jitter(&mut self) -> f64 {
         next_random(&mut self.random)
     }
-}
-
-/// splitmix64, as a number in `[0, 1)`.
-fn next_random(state: &mut u64) -> f64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
 }

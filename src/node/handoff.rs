@@ -133,13 +133,15 @@ impl Node {
         outcomes: &[Result<Applied>],
     ) {
         let mut frames: Vec<FrameName> = Vec::new();
+        let mut forwarded = false;
         for (request, outcome) in requests.iter().zip(outcomes) {
             if outcome.as_ref().is_ok_and(|applied| !applied.duplicate) {
                 frames.push(name_of(request));
+                forwarded |= request.forward;
             }
         }
         let tables: BTreeSet<String> = frames.iter().map(|frame| frame.table.clone()).collect();
-        self.announce(tables, frames);
+        self.announce(tables, frames, forwarded);
     }
 
     /// The holder answered an offer of ours.

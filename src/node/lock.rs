@@ -69,7 +69,8 @@ impl Node {
     /// The lease that the work at hand needs.
     fn needed(&self) -> Option<Mode> {
         let drain = self.wants_drain().then_some(Mode::Exclusive);
-        self.ops.iter().map(|op| self.needed_mode(&op.work)).chain(drain).max()
+        let ops = self.ops.iter().map(|op| self.needed_mode(&op.work));
+        ops.chain(drain).chain(self.forward_needs()).max()
     }
 
     pub(super) fn needed_mode(&self, work: &Work) -> Mode {
@@ -127,6 +128,7 @@ impl Node {
                 let steps = self.lease.release();
                 self.take(steps);
                 self.queue.pause(self.now_ms);
+                self.pause_forward();
                 return self.fail_all(&Error::new(code, error.to_string()));
             }
         };
@@ -148,6 +150,7 @@ impl Node {
             Err(error) => {
                 self.release_lease();
                 self.queue.pause(self.now_ms);
+                self.pause_forward();
                 self.fail_all(&error);
             }
         }
@@ -168,6 +171,7 @@ impl Node {
     /// The page is frozen or left: nothing is kept, and nothing is asked for until it is back.
     pub(super) fn suspend(&mut self) {
         self.suspended = true;
+        self.stop_sending();
         self.abandon_transaction();
         if self.lease.held().is_some() {
             self.release_lease();
@@ -175,6 +179,15 @@ impl Node {
             let steps = self.lease.give_up();
             self.take(steps);
         }
+    }
+
+    /// A hidden page lets a visible one send, and a page that is seen again tries at once.
+    pub(super) fn hide(&mut self, hidden: bool) {
+        if hidden && !self.hidden {
+            self.stop_sending();
+        }
+        self.hidden = hidden;
+        self.wake_sender();
     }
 
     pub(super) fn lock_queried(
@@ -188,6 +201,7 @@ impl Node {
         if foreign_version && matches!(self.lease.state(), State::Opening { .. }) {
             let steps = self.lease.release();
             self.take(steps);
+            self.pause_forward();
             self.fail_all(&Error::new(
                 Code::ProtocolVersion,
                 "a tab with another version of framelock has this database open; reload it",
@@ -202,8 +216,10 @@ impl Node {
             holder = Some(Origin::OtherTab);
         }
         let counters: Counters = self.counters;
+        let forwarding = self.forward_status();
         for call in std::mem::take(&mut self.status_calls) {
-            let status = Status { lock, holder, queued, rejected, counters };
+            let forwarding = forwarding.clone();
+            let status = Status { lock, holder, queued, rejected, counters, forwarding };
             self.reply(call, Reply::Status(Box::new(status)));
         }
     }

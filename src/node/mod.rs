@@ -14,10 +14,12 @@
 //! | `fall` | what has waited long enough goes down the ladder |
 //! | `handoff` | frames to and from the other tabs |
 //! | `queue` | the durable queue: drained, counted, waited for |
+//! | `forward` | what is forwarded to a server, by one handle of all |
 //! | `unit` | what runs under the lease |
 //! | `transaction` | the caller's own transaction |
 
 mod fall;
+mod forward;
 mod handoff;
 mod lock;
 mod queue;
@@ -28,10 +30,12 @@ mod unit;
 pub use types::*;
 
 use crate::error::{Code, Error};
+use crate::forward::Settings;
 use crate::ladder::{Attempt, Ladder};
 use crate::lease::Lease;
 use crate::message::{FrameName, Message};
 use crate::store::{AppendRequest, Mode, Os, PackOptions, Params, Store};
+use forward::Forwarder;
 use handoff::Offer;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -51,6 +55,8 @@ pub struct Config {
     pub durable: bool,
     /// Whether the durable queue held frames when the handle was opened.
     pub queue_waits: bool,
+    /// How to forward, for a handle that may be the one who does.
+    pub forward: Option<Settings>,
 }
 
 /// A call that waits for the lease.
@@ -72,6 +78,7 @@ enum Work {
     Drain { started: bool, applied: u64, rejected: u64 },
     Export,
     Import { bytes: Vec<u8> },
+    Outbox(OutboxCall),
 }
 
 /// A frame on its way.
@@ -90,7 +97,7 @@ impl Work {
     fn mode(&self) -> Mode {
         match self {
             Work::Query { writes, .. } | Work::QueryArrow { writes, .. } if !writes => Mode::Shared,
-            Work::Export => Mode::Shared,
+            Work::Export | Work::Outbox(OutboxCall::DeadLetters) => Mode::Shared,
             _ => Mode::Exclusive,
         }
     }
@@ -103,8 +110,9 @@ pub struct Node {
     lease: Lease,
     ops: VecDeque<Op>,
     tx: Option<TxId>,
-    /// Frames that joined the open transaction.
+    /// Frames that joined the open transaction; and whether any of them is to be forwarded.
     tx_frames: Vec<FrameName>,
+    tx_forwarded: bool,
     last_tx: TxId,
     effects: Vec<Effect>,
     now_ms: f64,
@@ -136,6 +144,7 @@ pub struct Node {
     /// Frames that other tabs offered to this one, the holder.
     inbox: VecDeque<Offer>,
     queue: queue::Queue,
+    forward: Option<Box<Forwarder>>,
     status_calls: Vec<CallId>,
     counters: Counters,
     told: Option<(LockStatus, Option<Origin>)>,
@@ -144,8 +153,10 @@ pub struct Node {
 impl Node {
     /// A node without a lease.
     pub fn new(config: Config, os: Box<dyn Os>) -> Node {
+        let forward = config.forward.map(|how| Box::new(Forwarder::new(how, !config.seed)));
         Node {
             random: config.seed,
+            forward,
             queue: queue::Queue::new(config.queue_waits),
             config,
             store: Store::new(os),
@@ -153,6 +164,7 @@ impl Node {
             ops: VecDeque::new(),
             tx: None,
             tx_frames: Vec::new(),
+            tx_forwarded: false,
             last_tx: 0,
             effects: Vec::new(),
             now_ms: 0.0,
@@ -196,9 +208,17 @@ impl Node {
             Event::QueueLoaded(outcome) => self.queue_loaded(outcome),
             Event::RejectedLoaded(outcome) => self.rejected_loaded(outcome),
             Event::Message(bytes) => self.message(&bytes),
-            Event::Hidden(hidden) => self.hidden = hidden,
+            Event::SenderGranted(id) => self.sender_granted(id),
+            Event::SenderLost(id) => self.sender_lost(id),
+            Event::Exchanged(id, outcome) => self.exchanged(id, outcome),
+            Event::Token(id, came) => self.token_came(id, came),
+            Event::Online => self.wake_sender(),
+            Event::Hidden(hidden) => self.hide(hidden),
             Event::Suspend => self.suspend(),
-            Event::Resume => self.suspended = false,
+            Event::Resume => {
+                self.suspended = false;
+                self.wake_sender();
+            }
             Event::Wake => {}
         }
         if !self.closed {
@@ -227,6 +247,7 @@ impl Node {
             .chain(self.look_at_ms)
             .chain(self.lease.wake_at_ms())
             .chain(self.queue.drain_at_ms)
+            .chain(self.forward_at_ms())
             // What was due at the last event was done then, or waits for an event: for the lock.
             .filter(|at| at.is_finite() && *at > self.now_ms && !self.closed)
             .min_by(f64::total_cmp)
@@ -284,8 +305,10 @@ impl Node {
             }
             Call::Export { timeout_ms } => (Work::Export, timeout_ms),
             Call::Import { bytes, timeout_ms } => (Work::Import { bytes }, timeout_ms),
+            Call::Outbox { what, timeout_ms } => (Work::Outbox(what), timeout_ms),
             Call::Close => {
                 self.closing = Some(call);
+                self.stop_sending();
                 self.fail_begins();
                 return self.abandon_transaction();
             }
@@ -313,6 +336,7 @@ impl Node {
         let steps = self.lease.wake(self.now_ms);
         self.take(steps);
         self.expire();
+        self.advance_forward();
         while self.run_unit() {}
         self.look_late();
         self.finish_closing();
@@ -354,8 +378,11 @@ impl Node {
         };
         match message {
             Message::Want { .. } => self.wanted |= self.lease.held().is_some(),
-            Message::Committed { tables, frames, .. } => {
+            Message::Committed { tables, frames, forwarded, .. } => {
                 self.frames_committed(&frames);
+                if forwarded {
+                    self.frames_to_forward();
+                }
                 let origin = Origin::OtherTab;
                 let frame_ids = frames.into_iter().map(|frame| frame.frame_id).collect();
                 self.effects.push(Effect::Notify(Notice::Commit { tables, frame_ids, origin }));
@@ -370,6 +397,8 @@ impl Node {
                     self.answered(call, &frame_id, answer);
                 }
             }
+            Message::Forwarding { report, .. } => self.report_heard(report),
+            Message::OutboxChanged { resume, .. } => self.outbox_changed(resume),
         }
     }
 
@@ -382,15 +411,22 @@ impl Node {
     }
 
     /// Tells everybody, this node's own waiters too, what a commit changed.
-    fn announce(&mut self, tables: BTreeSet<String>, frames: Vec<FrameName>) {
+    fn announce(&mut self, tables: BTreeSet<String>, frames: Vec<FrameName>, forwarded: bool) {
         if tables.is_empty() && frames.is_empty() {
             return;
         }
         let tables: Vec<String> = tables.into_iter().collect();
-        let message =
-            Message::Committed { from: self.me(), tables: tables.clone(), frames: frames.clone() };
+        let message = Message::Committed {
+            from: self.me(),
+            tables: tables.clone(),
+            frames: frames.clone(),
+            forwarded,
+        };
         self.send(&message, &[]);
         self.frames_committed(&frames);
+        if forwarded {
+            self.frames_to_forward();
+        }
         let frame_ids = frames.into_iter().map(|frame| frame.frame_id).collect();
         let origin = Origin::ThisTab;
         self.effects.push(Effect::Notify(Notice::Commit { tables, frame_ids, origin }));

@@ -68,6 +68,7 @@ impl Node {
                 }
                 if !applied.duplicate {
                     self.tx_frames.push(name_of(request));
+                    self.tx_forwarded |= request.forward;
                 }
                 let receipt = Receipt {
                     frame_id: request.frame_id.clone(),
@@ -89,6 +90,7 @@ impl Node {
             return self.fail(call, Error::new(Code::Closed, "the transaction is over"));
         }
         let frames = std::mem::take(&mut self.tx_frames);
+        let forwarded = self.tx_forwarded;
         let outcome = match self.store.commit() {
             // An error after the point of no return leaves everything committed.
             Err(_) if !frames.is_empty() && self.are_applied(&frames) => {
@@ -99,7 +101,7 @@ impl Node {
         self.end_transaction();
         match outcome {
             Ok(tables) => {
-                self.announce(tables, frames);
+                self.announce(tables, frames, forwarded);
                 self.reply(call, Reply::Nothing);
             }
             Err(error) => self.fail(call, error),
@@ -129,6 +131,7 @@ impl Node {
     fn end_transaction(&mut self) {
         self.tx = None;
         self.tx_frames = Vec::new();
+        self.tx_forwarded = false;
         self.look();
     }
 }

@@ -1,6 +1,7 @@
 //! What goes into a node and what comes out of it.
 
 use crate::error::Result;
+use crate::forward::{self, DeadLetter, Outcome, Request};
 use crate::ladder::{Attempt, Fallback, Path};
 use crate::lease::LockId;
 use crate::message::Refusal;
@@ -79,7 +80,22 @@ pub enum Call {
         bytes: Vec<u8>,
         timeout_ms: f64,
     },
+    Outbox {
+        what: OutboxCall,
+        timeout_ms: f64,
+    },
     Close,
+}
+
+/// What the user may do about forwarding; numbers name dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutboxCall {
+    Pause,
+    Resume,
+    Restart,
+    DeadLetters,
+    Retry(i64),
+    Discard(i64),
 }
 
 /// What happened.
@@ -104,6 +120,16 @@ pub enum Event {
     RejectedLoaded(std::result::Result<Vec<Rejected>, FileError>),
     /// Bytes from another tab.
     Message(Vec<u8>),
+    /// The sender's lock was granted.
+    SenderGranted(LockId),
+    /// The sender's lock, or the request for it, is gone through no doing of ours.
+    SenderLost(LockId),
+    /// What came of [`Effect::Exchange`].
+    Exchanged(u32, Outcome),
+    /// The platform has the token of [`Effect::AskToken`], or the page has none to give.
+    Token(u32, bool),
+    /// The network is back.
+    Online,
     /// The page became hidden or visible.
     Hidden(bool),
     /// The page is about to be frozen or to be left; nothing may be kept.
@@ -160,6 +186,28 @@ pub enum Effect {
     RemoveRejected {
         frame_id: String,
     },
+    /// Ask for the lock of the one handle that forwards.
+    RequestSender {
+        id: LockId,
+    },
+    /// Give that lock up, or take the request back.
+    ReleaseSender {
+        id: LockId,
+    },
+    /// Ask the server, with the last token.
+    Exchange {
+        id: u32,
+        request: Box<Request>,
+    },
+    /// Its answer is not wanted any more, and will not be told.
+    CancelExchange {
+        id: u32,
+    },
+    /// Ask the page for a token; `refresh` says that the server refused the last one.
+    AskToken {
+        id: u32,
+        refresh: bool,
+    },
     /// Send to the other tabs.
     Post(Vec<u8>),
     /// Settle a call.
@@ -215,6 +263,7 @@ pub enum Reply {
     Cursor(CallId),
     Transaction(TxId),
     Status(Box<Status>),
+    DeadLetters(Vec<DeadLetter>),
 }
 
 /// What became of an append; the contract's `AppendReceipt`.
@@ -247,6 +296,7 @@ pub enum Notice {
     Append(Box<Receipt>),
     Queue(QueueCounts),
     Status { lock: LockStatus, holder: Option<Origin> },
+    Forward(forward::Report),
 }
 
 impl Notice {
@@ -257,6 +307,7 @@ impl Notice {
             Notice::Append(_) => "append",
             Notice::Queue(_) => "queue",
             Notice::Status { .. } => "status",
+            Notice::Forward(_) => "forward",
         }
     }
 }
@@ -289,4 +340,6 @@ pub struct Status {
     pub queued: u64,
     pub rejected: u64,
     pub counters: Counters,
+    /// None for a handle that was not told where to.
+    pub forwarding: Option<forward::Status>,
 }

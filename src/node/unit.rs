@@ -33,6 +33,9 @@ impl Node {
         if self.is_others_turn() {
             return false;
         }
+        if self.run_forward(held) {
+            return self.unit_done();
+        }
         let Some(op) = self.ops.front() else {
             return false;
         };
@@ -66,7 +69,7 @@ impl Node {
                 let outcome = self.store.exec(&sql, &params);
                 // Statements before the one that failed are in.
                 let tables = self.store.take_touched();
-                self.announce(tables, vec![]);
+                self.announce(tables, vec![], false);
                 self.settle(call, outcome.map(Reply::Exec));
             }
             Work::Query { ref sql, .. } | Work::QueryArrow { ref sql, .. }
@@ -99,8 +102,16 @@ impl Node {
             Work::Import { bytes } => {
                 let outcome = self.store.import_file(&bytes);
                 let tables = self.store.take_touched();
-                self.announce(tables, vec![]);
+                self.announce(tables, vec![], false);
+                if outcome.is_ok() {
+                    // Another file has another outbox.
+                    self.tell_outbox_changed(false);
+                }
                 self.settle(call, outcome.map(|()| Reply::Nothing));
+            }
+            Work::Outbox(what) => {
+                let outcome = self.run_outbox_call(what);
+                self.settle(call, outcome);
             }
         }
         self.unit_done()
@@ -181,7 +192,7 @@ impl Node {
     fn finish_query(&mut self, call: CallId, outcome: Result<Reply>) {
         let tables = self.store.take_touched();
         if outcome.is_ok() {
-            self.announce(tables, vec![]);
+            self.announce(tables, vec![], false);
         }
         self.settle(call, outcome);
     }

@@ -51,6 +51,8 @@ pub struct AppendRequest {
     pub content: Content,
     /// xxh3-128 of what was sent: the frame's bytes, its table and its options.
     pub digest: [u8; 16],
+    /// Whether its rows go to the outbox, too.
+    pub forward: bool,
 }
 
 /// The rows of a frame.
@@ -298,6 +300,9 @@ impl Store {
         }
         self.write_catalogue(table, &plan, version)?;
         self.insert_rows(request, frame, &plan)?;
+        if request.forward {
+            self.enqueue(&request.table, frame, &plan)?;
+        }
         Ok(Applied { rows: frame.rows, coerced, duplicate: false })
     }
 

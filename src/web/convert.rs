@@ -187,6 +187,13 @@ pub fn post_error(to: &Post, call: u32, error: &Error, attempts: &[Attempt]) {
     post(to, &message, &Array::new());
 }
 
+/// Asks the page for a token; it answers with the same `id`.
+pub fn post_token(to: &Post, id: u32, refresh: bool) {
+    let message =
+        object(&[("kind", "token".into()), ("id", id.into()), ("refresh", refresh.into())]);
+    post(to, &message, &Array::new());
+}
+
 /// Tells the page how far an append is.
 pub fn post_progress(to: &Post, call: u32, rows: u64, total_rows: u64) {
     let message = object(&[
@@ -244,6 +251,7 @@ fn reply_value(reply: Reply, facts: &Facts, transfer: &Array) -> JsValue {
         Reply::Cursor(cursor) => object(&[("cursor", cursor.into())]).into(),
         Reply::Transaction(tx) => object(&[("tx", tx.into())]).into(),
         Reply::Status(status) => status_value(&status, facts),
+        Reply::DeadLetters(letters) => to_js(&letters),
     }
 }
 

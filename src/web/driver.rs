@@ -2,6 +2,7 @@
 //! became of them.
 
 use super::convert::{self, Post};
+use super::forward::Forwarding;
 use super::jobs::Job;
 use super::locks::{self, LockEvent, LockRequest};
 use super::memory::SharedMemory;
@@ -111,10 +112,11 @@ type OnMessage = Closure<dyn FnMut(MessageEvent)>;
 
 /// One open handle in its worker.
 pub struct Driver {
-    name: String,
+    pub(super) name: String,
     node: RefCell<Node>,
     pub(super) storage: Storage,
-    post: Post,
+    pub(super) post: Post,
+    pub(super) forwarding: Forwarding,
     channel: Option<BroadcastChannel>,
     /// Held as long as the handle is open; keeps the database from being deleted.
     presence: Option<LockRequest>,
@@ -144,6 +146,7 @@ impl Driver {
         storage: Storage,
         presence: Option<LockRequest>,
         post: Post,
+        forwarding: Forwarding,
     ) -> Rc<Driver> {
         let in_opfs = matches!(storage, Storage::Opfs { .. });
         let channel = if in_opfs { BroadcastChannel::new(&channel_name(name)).ok() } else { None };
@@ -159,6 +162,7 @@ impl Driver {
             watched,
             storage,
             post,
+            forwarding,
             channel,
             presence,
             locks: RefCell::default(),
@@ -257,6 +261,11 @@ impl Driver {
             Effect::RemoveRejected { frame_id } => {
                 self.queue_job(Job::SettleRejected { frame_id, again: false });
             }
+            Effect::RequestSender { id } => self.request_sender(id),
+            Effect::ReleaseSender { id } => self.release_sender(id),
+            Effect::Exchange { id, request } => self.exchange(id, &request),
+            Effect::CancelExchange { id } => self.cancel_exchange(id),
+            Effect::AskToken { id, refresh } => self.ask_token(id, refresh),
             Effect::Post(bytes) => {
                 if let Some(channel) = &self.channel {
                     // A message that cannot be sent is a message lost: the protocol bears that.
@@ -373,6 +382,7 @@ impl Driver {
     }
 
     fn close(&self) {
+        self.forwarding.close();
         if let Some(channel) = &self.channel {
             channel.set_onmessage(None);
             channel.close();

@@ -22,13 +22,14 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     fn query(this: &LockManager) -> Result<Promise, JsValue>;
 
-    type AbortController;
+    /// Takes back what its signal was given to.
+    pub type AbortController;
     #[wasm_bindgen(constructor, js_class = "AbortController")]
-    fn new() -> AbortController;
+    pub fn new() -> AbortController;
     #[wasm_bindgen(method)]
-    fn abort(this: &AbortController);
+    pub fn abort(this: &AbortController);
     #[wasm_bindgen(method, getter)]
-    fn signal(this: &AbortController) -> JsValue;
+    pub fn signal(this: &AbortController) -> JsValue;
 }
 
 /// What a request became.

@@ -3,6 +3,7 @@
 
 pub mod convert;
 pub mod driver;
+pub mod forward;
 mod jobs;
 pub mod locks;
 pub mod memory;

@@ -1,6 +1,14 @@
 // Never run: what a TypeScript program may say, and what must not compile.
 import { deleteDatabase, FramelockError, listDatabases, live, openDatabase } from 'framelock';
-import type { AppendReceipt, Database, ErrorCode, LiveOptions, OpenOptions, Status } from 'framelock';
+import type {
+  AppendReceipt,
+  Database,
+  ErrorCode,
+  ForwardOptions,
+  LiveOptions,
+  OpenOptions,
+  Status,
+} from 'framelock';
 import { faults, holdWriteLock, withTestDatabase, type FaultPlan } from 'framelock/testing';
 
 const options: OpenOptions = { storage: 'opfs', retry: { attempts: 5 }, fallback: 'queue' };
@@ -15,6 +23,10 @@ const rows: { n: bigint }[] = await db.query<{ n: bigint }>('SELECT n FROM t WHE
 const total: number = await db.transaction(async (tx) => (await tx.exec('DELETE FROM t')).changes);
 const status: Status = await db.status();
 const names: string[] = await listDatabases();
+const forward: ForwardOptions = { url: '/api', getToken: async ({ refresh }) => `${refresh}`, tables: ['t'] };
+const { forwarding } = await (await openDatabase('f', { forward })).status();
+const pending: number | undefined = forwarding?.pending;
+db.on('forward', ({ what, reason, deadLetter }) => console.log(what, reason, deadLetter?.code, pending));
 const off: () => void = db.on('commit', ({ tables, origin }) => console.log(tables.length, origin));
 for await (const bytes of db.stream('SELECT * FROM t', [], { batchRows: 10 })) console.log(bytes.byteLength);
 

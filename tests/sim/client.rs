@@ -27,6 +27,7 @@ pub enum Purpose {
     Status,
     Rejected,
     Retry,
+    Outbox,
     Close,
 }
 
@@ -188,6 +189,7 @@ impl World {
             }
         }
         let packed = self.will.chance(self.plan.packed);
+        let forward = self.plan.forwarding > 0.0 && self.will.chance(self.plan.forwarding);
         if self.will.chance(self.plan.shared_ids) {
             let name = self.will.below(12);
             let content = u64::from(self.will.chance(self.plan.conflicts));
@@ -200,6 +202,7 @@ impl World {
                 rows: 1 + name % 5 + content,
                 kind: Kind::Good,
                 packed: false,
+                forward: self.plan.forwarding > 0.0 && name % 2 == 0,
             };
             return (spec, false);
         }
@@ -215,6 +218,7 @@ impl World {
             rows: *self.will.pick(&[1, 2, 3, 5, 60]),
             kind,
             packed,
+            forward,
         };
         client.ids.push(spec.id.clone());
         (spec, true)

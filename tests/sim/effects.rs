@@ -5,6 +5,7 @@ use crate::file::{SimFile, TabId};
 use crate::folder::{Files, Job};
 use crate::oracle::failure;
 use crate::world::{DATABASE, Happening, JOURNAL, World};
+use framelock::forward::Outcome;
 use framelock::lease::LockId;
 use framelock::node::{Effect, Event};
 use framelock::platform::{File, FileError, FileResult, Handles};
@@ -108,6 +109,13 @@ impl World {
             Effect::RemoveRejected { frame_id } => {
                 self.job(id, Job::SettleRejected { frame_id, again: false });
             }
+            Effect::RequestSender { id: lock } => self.request_sender(id, lock),
+            Effect::ReleaseSender { id: lock } => self.release_sender(id, lock),
+            Effect::Exchange { id: exchange, request } => self.exchange(id, exchange, *request),
+            Effect::CancelExchange { id: exchange } => {
+                self.exchanges.remove(&(id, exchange));
+            }
+            Effect::AskToken { id: asked, .. } => self.ask_token(id, asked),
             Effect::Post(bytes) => self.post(id, &bytes),
             Effect::Reply(call, outcome, _) => self.answered(id, call, outcome),
             Effect::Notify(_) => {}
@@ -283,7 +291,9 @@ impl World {
             }
             drop(tab);
             self.lock.forget(id);
+            self.sender_lock.forget(id);
             self.grant();
+            self.grant_sender();
         }
     }
 }
@@ -307,6 +317,14 @@ fn describe_event(event: &Event) -> String {
         Event::QueueLoaded(Err(error)) => format!("queue: {error}"),
         Event::RejectedLoaded(list) => format!("rejected {:?}", list.as_ref().map(Vec::len)),
         Event::Message(bytes) => format!("message {}", header_of(bytes)),
+        Event::SenderGranted(id) => format!("sender granted {id}"),
+        Event::SenderLost(id) => format!("sender lost {id}"),
+        Event::Exchanged(id, Outcome::Failed) => format!("exchange {id} failed"),
+        Event::Exchanged(id, Outcome::Answered(answer)) => {
+            format!("exchange {id}: {} {}", answer.status, answer.body)
+        }
+        Event::Token(id, came) => format!("token {id}: {came}"),
+        Event::Online => "online".into(),
         Event::Hidden(hidden) => format!("hidden {hidden}"),
         Event::Suspend => "suspend".into(),
         Event::Resume => "resume".into(),
@@ -328,6 +346,13 @@ fn describe_effect(effect: &Effect) -> String {
         Effect::LoadRejected => "load rejected".into(),
         Effect::RequeueRejected { frame_id } => format!("requeue {frame_id}"),
         Effect::RemoveRejected { frame_id } => format!("discard {frame_id}"),
+        Effect::RequestSender { id } => format!("request sender {id}"),
+        Effect::ReleaseSender { id } => format!("release sender {id}"),
+        Effect::Exchange { id, request } => {
+            format!("exchange {id} {} +{}", request.path, request.body.len())
+        }
+        Effect::CancelExchange { id } => format!("cancel exchange {id}"),
+        Effect::AskToken { id, refresh } => format!("ask token {id}, refresh {refresh}"),
         Effect::Post(bytes) => format!("post {}", header_of(bytes)),
         Effect::Reply(call, outcome, _) => match outcome {
             Ok(_) => format!("reply {call}"),

@@ -44,6 +44,8 @@ pub struct Spec {
     pub kind: Kind,
     /// As plain JavaScript values, or typed.
     pub packed: bool,
+    /// Whether it is forwarded to the server, too.
+    pub forward: bool,
 }
 
 impl Spec {
@@ -83,6 +85,7 @@ impl Spec {
             options: AppendOptions::default(),
             content: if self.packed { self.plain() } else { self.typed() },
             digest,
+            forward: self.forward,
         }
     }
 

@@ -137,8 +137,8 @@ export const mutations = [
     name: 'damaged payloads pass',
     what: "an envelope's checksum is not compared",
     file: 'src/envelope.rs',
-    find: 'if checksum(header, content) != *sum {',
-    replace: 'if false && checksum(header, content) != *sum {',
+    find: 'if checksum(forward, header, content) != *sum {',
+    replace: 'if false && checksum(forward, header, content) != *sum {',
   },
   {
     name: 'queued told as committed',
@@ -172,7 +172,7 @@ export const mutations = [
     name: 'kept over suspension',
     what: 'a page that is left keeps its lease',
     file: 'src/node/lock.rs',
-    find: '        self.suspended = true;\n        self.abandon_transaction();\n        if self.lease.held().is_some() {',
+    find: '        self.suspended = true;\n        self.stop_sending();\n        self.abandon_transaction();\n        if self.lease.held().is_some() {',
     replace: '        self.abandon_transaction();\n        if self.lease.held().is_some() && self.closed {',
   },
   {
@@ -216,5 +216,63 @@ export const mutations = [
     file: 'src/node/mod.rs',
     find: 'at.is_finite() && *at > self.now_ms && !self.closed',
     replace: 'at.is_finite() && !self.closed',
+  },
+  {
+    name: 'outbox outside the transaction',
+    what: 'the rows are committed, and the outbox item after them',
+    file: 'src/store/append.rs',
+    find: '            self.enqueue(&request.table, frame, &plan)?;',
+    replace:
+      '            drop(self.release());\n            self.commit()?;\n            self.begin()?;\n            self.savepoint()?;\n            self.enqueue(&request.table, frame, &plan)?;',
+  },
+  {
+    name: 'wish lost on the way',
+    what: 'a frame that is handed over or queued is not forwarded',
+    file: 'src/envelope.rs',
+    find: 'bytes.push(if request.forward { FORWARDED } else { VERSION });',
+    replace: 'bytes.push(VERSION);',
+  },
+  {
+    name: 'acknowledged without an answer',
+    what: 'no answer of the server counts as an acknowledgement',
+    file: 'src/forward/sender.rs',
+    find: 'Outcome::Failed => self.failed("NETWORK".to_owned(), None),',
+    replace:
+      'Outcome::Failed => match asked { Asked::Items { to, count, .. } => self.acknowledge(to, count), Asked::Where => {} },',
+  },
+  {
+    name: 'no digest compared',
+    what: "the server's last item is taken for the own one of that number",
+    file: 'src/forward/answers.rs',
+    find: '(self.outbox.acknowledged, own == remote.digest)',
+    replace: '(self.outbox.acknowledged, own == remote.digest || true)',
+  },
+  {
+    name: 'rewind ignored',
+    what: 'what the server lost is not sent again',
+    file: 'src/forward/answers.rs',
+    find: '        } else if number < acknowledged {\n            self.rewind(number);\n        }',
+    replace: '        }',
+  },
+  {
+    name: 'fork taken for a repeat',
+    what: "somebody else's item under the own number counts as the own one",
+    file: 'src/forward/answers.rs',
+    find: '(Verdict::Forked, Asked::Items { .. }) => self.fork(),',
+    replace: '(Verdict::Forked, Asked::Items { to, count, .. }) => self.acknowledge(to, count),',
+  },
+  {
+    name: 'refused with its neighbours',
+    what: 'items that went together with a refused one are not sent one by one',
+    file: 'src/forward/answers.rs',
+    find: '                self.alone_until = to;\n            }\n            (Verdict::TooLarge',
+    replace: '                let _ = to;\n            }\n            (Verdict::TooLarge',
+  },
+  {
+    name: 'skip not sent',
+    what: 'a dead letter leaves its rows in the outbox instead of a skip',
+    file: 'src/store/outbox.rs',
+    find: '                if moved > 0 {',
+    replace: '                if moved > 1 {',
   },
 ];

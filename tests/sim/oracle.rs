@@ -90,6 +90,8 @@ pub struct Found {
     marks: BTreeMap<usize, u64>,
     rejected: Vec<Rejected>,
     queued: BTreeSet<FrameKey>,
+    /// The last number of the outbox: how many frames ever went in.
+    outboxed: i64,
 }
 
 impl Found {
@@ -110,6 +112,7 @@ impl Found {
             marks: BTreeMap::new(),
             rejected,
             queued: BTreeSet::new(),
+            outboxed: image.0.outbox_state().map_err(unreadable)?.last,
         };
         let tables = image
             .column("SELECT name FROM sqlite_schema WHERE type = 'table'")
@@ -136,6 +139,31 @@ impl Found {
     /// Leaves out the rows that were there before anybody came.
     pub fn forget(&mut self, which: impl Fn(&str) -> bool) {
         self.frames.retain(|(id, _), _| !which(id));
+    }
+
+    /// The frames that are here and to be forwarded, in the order of their rows: table, id, rows.
+    pub fn forwarded(&self, oracle: &Oracle) -> Vec<(usize, String, u64)> {
+        let here = oracle.frames.iter().filter(|(_, fact)| fact.spec.forward);
+        let mut list: Vec<_> = here
+            .filter_map(|(key, fact)| {
+                let (table, rowid, _) = self.frames.get(key)?;
+                Some((*table, *rowid, key.0.clone(), fact.spec.rows))
+            })
+            .collect();
+        list.sort();
+        list.into_iter().map(|(table, _, id, rows)| (table, id, rows)).collect()
+    }
+
+    /// What is in the outbox went in with its rows, and the other way round: its numbers have no gaps.
+    fn check_outbox(&self, oracle: &Oracle) -> Result<(), Failure> {
+        let forwarded = self.forwarded(oracle).len() as i64;
+        match self.outboxed == forwarded {
+            true => Ok(()),
+            false => Err(failure(
+                "F",
+                format!("{forwarded} frames are to be forwarded, {} in the outbox", self.outboxed),
+            )),
+        }
     }
 
     fn row(&mut self, table: usize, line: &str) -> Result<(), Failure> {
@@ -235,6 +263,7 @@ impl Oracle {
                 ));
             }
         }
+        found.check_outbox(self)?;
         self.check_order(found)?;
         self.check_transactions(found)
     }
@@ -262,6 +291,7 @@ impl Oracle {
                 return Err(failure("I1", format!("frame {key:?} was promised and is lost")));
             }
         }
+        found.check_outbox(self)?;
         self.check_order(found)?;
         self.check_transactions(found)
     }

@@ -112,6 +112,24 @@ knobs! {
     /// Share of tabs whose timers are throttled, and to how many milliseconds.
     throttled = |rng| sometimes(rng, 0.2, |rng| rng.unit());
     throttle_ms = |rng| *rng.pick(&[1000.0, 60_000.0]);
+
+    /// Share of frames that are forwarded to a server.
+    forwarding = |rng| sometimes(rng, 0.4, |rng| 0.3 + rng.unit() * 0.7);
+    /// Requests and answers that get lost, and requests that arrive twice, of 1.
+    requests_lost = |rng| sometimes(rng, 0.3, |rng| rng.unit() * 0.6);
+    answers_lost = |rng| sometimes(rng, 0.4, |rng| rng.unit() * 0.6);
+    requests_doubled = |rng| sometimes(rng, 0.3, |rng| rng.unit() * 0.5);
+    /// Answers that put the sender off, of 1.
+    server_busy = |rng| sometimes(rng, 0.3, |rng| rng.unit() * 0.5);
+    /// Of eight frames, so many are refused by the server.
+    server_refuses = |rng| sometimes(rng, 0.3, |rng| count(rng, 1, 3));
+    /// Tokens are needed; some are not to be had, or refused.
+    tokens = |rng| sometimes(rng, 0.3, |rng| rng.unit());
+    /// The server loses what came last; and hardly anything is kept that it had acknowledged.
+    rewinds = |rng| sometimes(rng, 0.3, |rng| count(rng, 1, 3));
+    small_window = |rng| sometimes(rng, 0.1, |_| 1.0);
+    /// Somebody else sends under the stream's id.
+    forks = |rng| sometimes(rng, 0.15, |rng| count(rng, 1, 2));
 }
 
 /// Knobs that shrinking leaves alone: a world needs them, or they are no trouble.

@@ -27,6 +27,7 @@ fn first_frame(table: usize) -> Spec {
         rows: 1,
         kind: Kind::Good,
         packed: false,
+        forward: false,
     }
 }
 
@@ -118,7 +119,8 @@ impl World {
         }
         // The handles of the dead, too, are free after some seconds.
         self.run_until(self.now_us + 4_000_000, |_| false);
-        self.drain();
+        let fresh = self.drain();
+        self.come_through(fresh);
         // What waits for frames that are in by now hears of it.
         self.run_until(self.now_us + 12_000_000, |_| false);
         self.look(true);
@@ -128,7 +130,7 @@ impl World {
     }
 
     /// A fresh tab takes the lock from whoever has it, and empties the queue.
-    fn drain(&mut self) {
+    fn drain(&mut self) -> TabId {
         let waiting = queued_on(&self.disk).len() as f64;
         let id = self.open_tab(9999 + self.next_tab);
         self.ask(id, Purpose::Query, 15_000.0, Call::Export { timeout_ms: 15_000.0 });
@@ -141,8 +143,8 @@ impl World {
         });
         if self.failure.is_none() && !self.lock.holders().any(|tab| tab == id) {
             let waited_ms = (self.now_us - asked_us) / 1000;
-            return self
-                .fail(failure("I7", format!("a fresh tab waits {waited_ms} ms for idle ones")));
+            self.fail(failure("I7", format!("a fresh tab waits {waited_ms} ms for idle ones")));
+            return id;
         }
         for _ in 0..8 {
             let timeout_ms = 15_000.0;
@@ -152,17 +154,20 @@ impl World {
             });
             let Some(drained) = self.tabs.get_mut(&id).and_then(|tab| tab.client.drained.take())
             else {
-                return self.fail(failure("I7", "a fresh tab's drain does not end"));
+                self.fail(failure("I7", "a fresh tab's drain does not end"));
+                return id;
             };
             match drained {
                 Err(error) => {
-                    return self.fail(failure("I7", format!("a fresh tab cannot drain: {error}")));
+                    self.fail(failure("I7", format!("a fresh tab cannot drain: {error}")));
+                    return id;
                 }
-                Ok((0, 0, 0)) => return,
+                Ok((0, 0, 0)) => return id,
                 Ok(_) => {}
             }
         }
         self.fail(failure("I1", "the queue cannot be emptied"));
+        id
     }
 
     /// The oracle looks at a copy of what is on the disk.
@@ -181,6 +186,9 @@ impl World {
         let mut found = Found::read(&mut image, rejected, &queued)?;
         found.forget(|id| id.starts_with("first-"));
         self.oracle.check(&found, drained)?;
+        if drained && self.plan.forwarding > 0.0 {
+            self.check_server(&found, &image)?;
+        }
         self.oracle.check_values(&found, set_up)
     }
 

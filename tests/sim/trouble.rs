@@ -23,6 +23,10 @@ pub enum Mishap {
     PowerCut,
     Theft,
     TheftEnds,
+    /// The server loses what it had last.
+    Rewind,
+    /// A copy of the database sends under the same stream.
+    Fork,
 }
 
 impl World {
@@ -44,6 +48,8 @@ impl World {
             (plan.suspends, Mishap::Suspend),
             (power_cuts, Mishap::PowerCut),
             (plan.thefts, Mishap::Theft),
+            (plan.rewinds, Mishap::Rewind),
+            (plan.forks, Mishap::Fork),
         ];
         for (times, mishap) in faults {
             for _ in 0..times as u64 {
@@ -134,6 +140,16 @@ impl World {
                 self.lock.end(THIEF, 0);
                 self.grant();
             }
+            Mishap::Rewind => {
+                self.count("rewind");
+                let requests = self.luck.between(1, 6) as usize;
+                self.server.rewind(requests);
+            }
+            Mishap::Fork => {
+                self.count("fork");
+                let noise = self.luck.next();
+                self.server.fork(noise);
+            }
         }
     }
 
@@ -187,6 +203,7 @@ impl World {
             self.tabs[id].gate.die();
             self.tabs.remove(id);
             self.lock.forget(*id);
+            self.sender_lock.forget(*id);
         }
         self.handles.borrow_mut().clear();
         self.disk.borrow_mut().power_cut(&mut self.luck);

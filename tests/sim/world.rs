@@ -7,6 +7,7 @@
 //! | `client` | what the pages do with their handles |
 //! | `answers` | what they are told, and what the oracle makes of it |
 //! | `trouble` | the faults of the plan |
+//! | `forward`, `server` | the way to the server, and the server |
 //! | `rest` | lets everything come to rest, and has the oracle look |
 
 use crate::client::Client;
@@ -17,13 +18,15 @@ use crate::locks::Lock;
 use crate::oracle::{Failure, Oracle, failure};
 use crate::plan::Plan;
 use crate::rng::{Rng, Tally};
+use crate::server::Server;
 use crate::trace::Trace;
 use crate::trouble::Mishap;
+use framelock::forward::{Outcome, Request};
 use framelock::lease::LockId;
 use framelock::node::{Config, Event, Node};
 use framelock::store::{Mode, Os};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// Something that is going to happen.
@@ -32,6 +35,10 @@ pub enum Happening {
     Tell(TabId, Event),
     Timer(TabId, u64),
     Granted(TabId, LockId),
+    SenderGranted(TabId, LockId),
+    /// A request reaches the server, whether or not its sender still lives.
+    Request(TabId, u32, Request),
+    Answer(TabId, u32, Outcome),
     OpenDatabase(TabId, LockId, Mode),
     OpenJournal(TabId, LockId, SimFile),
     Query(TabId, bool),
@@ -54,6 +61,8 @@ impl Happening {
             Happening::Tell(tab, _)
             | Happening::Timer(tab, _)
             | Happening::Granted(tab, _)
+            | Happening::SenderGranted(tab, _)
+            | Happening::Answer(tab, ..)
             | Happening::OpenDatabase(tab, ..)
             | Happening::OpenJournal(tab, ..)
             | Happening::Query(tab, _)
@@ -61,6 +70,7 @@ impl Happening {
             | Happening::Act(tab)
             | Happening::GoOn(tab)
             | Happening::TakeBack(tab, _) => Some(*tab),
+            Happening::Request(..) => None,
             Happening::Mishap(_) | Happening::Birth(_) | Happening::Audit => None,
         }
     }
@@ -102,6 +112,13 @@ pub struct World {
     pub disk: Rc<RefCell<Disk>>,
     pub handles: Rc<RefCell<Handles>>,
     pub lock: Lock,
+    /// Who forwards.
+    pub sender_lock: Lock,
+    pub server: Server,
+    /// Requests whose answers are awaited.
+    pub exchanges: BTreeSet<(TabId, u32)>,
+    /// The server was found to have lost what was kept no more.
+    pub rewound: bool,
     pub trace: Trace,
     pub oracle: Oracle,
     pub tally: Tally,
@@ -143,6 +160,7 @@ impl World {
         let mut disk = Disk::default();
         disk.create(DATABASE);
         disk.create(JOURNAL);
+        let server = Server::that_refuses(plan.server_refuses as u64);
         World {
             plan,
             seed,
@@ -154,6 +172,10 @@ impl World {
             disk: Rc::new(RefCell::new(disk)),
             handles: Rc::default(),
             lock: Lock::default(),
+            sender_lock: Lock::default(),
+            server,
+            exchanges: BTreeSet::new(),
+            rewound: false,
             trace,
             oracle: Oracle::default(),
             tally: Tally::new(),
@@ -224,6 +246,9 @@ impl World {
             Happening::Tell(tab, event) => self.dispatch(tab, event),
             Happening::Timer(tab, number) => self.timer(tab, number),
             Happening::Granted(tab, id) => self.granted(tab, id),
+            Happening::SenderGranted(tab, id) => self.sender_granted(tab, id),
+            Happening::Request(tab, id, request) => self.server_hears(tab, id, &request),
+            Happening::Answer(tab, id, outcome) => self.answer_arrives(tab, id, outcome),
             Happening::OpenDatabase(tab, id, mode) => self.open_database(tab, id, mode),
             Happening::OpenJournal(tab, id, database) => self.open_journal(tab, id, database),
             Happening::Query(tab, count_queue) => self.queried(tab, count_queue),
@@ -248,7 +273,9 @@ impl World {
         let waiting = Files { disk: &self.disk, gate: &gate, node_id: "" }.counts();
         let waiting = waiting.map_or(0, |counts| counts.queued);
         let mut rng = Rng::new(self.seed, &node_id);
+        let forward = self.forward_settings();
         let config = Config {
+            forward,
             node_id: node_id.clone(),
             seed: rng.next(),
             shared_reads: self.plan.shared_reads > 0.0,
@@ -277,7 +304,7 @@ impl World {
         };
         self.tabs.insert(id, tab);
         self.trace.line(&format!("t{id} opens on page {page}, {waiting} queued"));
-        if waiting > 0 {
+        if waiting > 0 || forward.is_some() {
             self.dispatch(id, Event::Wake);
         }
         self.after(1000, Happening::Act(id));
@@ -301,7 +328,9 @@ impl World {
         self.handles.borrow_mut().orphan(id, self.now_us + lag_us);
         drop(tab);
         self.lock.forget(id);
+        self.sender_lock.forget(id);
         self.grant();
+        self.grant_sender();
         if !self.calm {
             let page = self.next_tab + 1000;
             let delay_us = self.luck.between(1000, 400_000);

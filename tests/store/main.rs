@@ -1,5 +1,7 @@
 //! The store over files in memory: appends, ids, transactions, plain SQL, the file in and out.
 
+mod outbox;
+
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use framelock::error::Code;
 use framelock::frame::Frame;
@@ -9,12 +11,16 @@ use framelock::store::{
     AppendRequest, Attached, Content, Mode, Os, PackOptions, PackedRows, Params, Store, Value,
 };
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 struct NoOs;
 
+/// No two calls give the same.
+static RANDOM: AtomicU8 = AtomicU8::new(0);
+
 impl Os for NoOs {
     fn random(&self, buffer: &mut [u8]) {
-        buffer.fill(4);
+        buffer.fill(RANDOM.fetch_add(1, Ordering::Relaxed));
     }
     fn epoch_ms(&self) -> i64 {
         0
@@ -49,6 +55,7 @@ fn request(frame_id: &str, frame: Frame) -> AppendRequest {
         table: "t".into(),
         options: AppendOptions::default(),
         digest: [frame.rows as u8; 16],
+        forward: false,
         content: Content::Frame(frame),
     }
 }

@@ -132,14 +132,20 @@ export async function startWorker(
 export class Channel {
   readonly #worker: EnginePort;
   readonly #onEvent: (message: EventMessage) => void;
+  readonly #onToken: (refresh: boolean) => Promise<string | undefined>;
   readonly #pending = new Map<number, Pending>();
   #lastId = 0;
   /** Why no call is taken any more. */
   #ended: FramelockError | undefined;
 
-  constructor(worker: EnginePort, onEvent: (message: EventMessage) => void) {
+  constructor(
+    worker: EnginePort,
+    onEvent: (message: EventMessage) => void,
+    onToken: (refresh: boolean) => Promise<string | undefined>,
+  ) {
     this.#worker = worker;
     this.#onEvent = onEvent;
+    this.#onToken = onToken;
     worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => this.#receive(data);
     worker.onerror = (event) => this.end(failureOf(event));
     worker.onmessageerror = (event) => this.end(failureOf(event));
@@ -199,6 +205,11 @@ export class Channel {
     for (const id of [...this.#pending.keys()]) this.#settle(id)?.reject(error);
   }
 
+  async #answerToken(id: number, refresh: boolean): Promise<void> {
+    const token = await this.#onToken(refresh);
+    if (!this.#ended) this.#post({ kind: 'token', id, token });
+  }
+
   #post(message: PageMessage, transfer: Transferable[] = []): void {
     this.#worker.postMessage(message, transfer);
   }
@@ -230,6 +241,9 @@ export class Channel {
       }
       case 'event':
         this.#onEvent(message);
+        break;
+      case 'token':
+        void this.#answerToken(message.id, message.refresh);
         break;
       case 'failed':
         this.end(fromWire(message.error));

@@ -3,6 +3,8 @@
 import { copyBytes, databaseName, describe, isBytes, text } from './arguments.js';
 import { callSafely, Channel, startWorker } from './channel.js';
 import { FramelockError, fromWire, invalidArgument } from './errors.js';
+import type { Forwarding } from './forward-types.js';
+import { askForToken, forwardingOf, forwardOptions, type GetToken } from './forwarding.js';
 import { watchLifecycle } from './lifecycle.js';
 import { type Defaults, openOptions, signalOptions, streamOptions } from './options.js';
 import { askToPersist, persisted } from './persist.js';
@@ -36,6 +38,7 @@ function frameIdOf(frameId: string): string {
 
 class Handle extends HandleStatements implements Database {
   readonly name: string;
+  readonly forwarding: Forwarding;
   readonly #channel: Channel;
   readonly #host: Host;
   readonly #listeners: Record<keyof DatabaseEvents, Set<{ listener: Listener }>>;
@@ -44,15 +47,29 @@ class Handle extends HandleStatements implements Database {
   readonly #stopWatching: () => void;
   #closing: Promise<void> | undefined;
 
-  constructor(name: string, worker: EnginePort, defaults: Defaults, onWrite: () => void) {
-    const channel = new Channel(worker, ({ event, detail }) => this.#emit(event, detail));
+  constructor(
+    name: string,
+    worker: EnginePort,
+    defaults: Defaults,
+    onWrite: () => void,
+    getToken: GetToken | undefined,
+  ) {
+    const onToken = (refresh: boolean) => askForToken(getToken, refresh);
+    const channel = new Channel(worker, ({ event, detail }) => this.#emit(event, detail), onToken);
     const onReceipt = (receipt: AppendReceipt) => this.#emit('append', receipt);
     const host = { channel, defaults, onReceipt, onWrite };
     super(host);
     this.name = name;
+    this.forwarding = forwardingOf(channel);
     this.#channel = channel;
     this.#host = host;
-    this.#listeners = { commit: new Set(), queue: new Set(), append: new Set(), status: new Set() };
+    this.#listeners = {
+      commit: new Set(),
+      queue: new Set(),
+      append: new Set(),
+      status: new Set(),
+      forward: new Set(),
+    };
     this.#stopWatching = watchLifecycle((state) => channel.lifecycle(state));
   }
 
@@ -198,9 +215,14 @@ export async function openHandle(
   spawn?: Spawn,
 ): Promise<{ db: Database; worker: EnginePort }> {
   const checkedName = databaseName(name);
-  const { storage, durability, persist, retry, fallback, ...assets } = openOptions(options);
-  const start = { kind: 'open', name: checkedName, options: { storage, durability } } as const;
+  const { storage, durability, persist, retry, fallback, forward, ...assets } = openOptions(options);
+  const to = forward === undefined ? undefined : forwardOptions(forward);
+  const start = {
+    kind: 'open',
+    name: checkedName,
+    options: to ? { storage, durability, forward: to.forward } : { storage, durability },
+  } as const;
   const { worker } = await startWorker(start, assets, spawn);
   const onWrite = storage === 'opfs' && persist === 'auto' ? askToPersist : () => {};
-  return { db: new Handle(checkedName, worker, { retry, fallback }, onWrite), worker };
+  return { db: new Handle(checkedName, worker, { retry, fallback }, onWrite, to?.getToken), worker };
 }

@@ -6,6 +6,7 @@ import type { AssetOptions } from './types.js';
 
 export { openDatabase } from './database.js';
 export { FramelockError } from './errors.js';
+export type * from './forward-types.js';
 export type { Attempt, ErrorCode } from './errors.js';
 export { live } from './live.js';
 export type { LiveOptions } from './live.js';

@@ -3,6 +3,7 @@
 //
 // Binary data travels in `buffers` (page → worker) or inside `value` (worker → page), always transferred.
 import type { WireError } from './errors.js';
+import type { DeadLetter } from './forward-types.js';
 import type { AppendReceipt, DatabaseEvents, ExecResult, RetryPolicy, Status } from './types.js';
 
 /** A bound value after the page has checked it: Dates are milliseconds as bigint by now. */
@@ -83,6 +84,14 @@ export interface Operations {
   };
   retryRejected: { args: { frameId: string }; value: undefined };
   discardRejected: { args: { frameId: string }; value: undefined };
+  /** `letter` names the dead letter to retry or discard; the list is the answer to `deadLetters`. */
+  forwarding: {
+    args: {
+      what: 'pause' | 'resume' | 'restart' | 'deadLetters' | 'retry' | 'discard';
+      letter?: number;
+    };
+    value: DeadLetter[] | undefined;
+  };
   close: { args: Record<string, never>; value: undefined };
 }
 
@@ -90,7 +99,7 @@ export interface Operations {
 export type Op = keyof Operations;
 
 /** What the page does with itself, told to the engine so that it never keeps the lock in a page that sleeps. */
-export type LifecycleState = 'visible' | 'hidden' | 'freeze' | 'resume' | 'pagehide';
+export type LifecycleState = 'visible' | 'hidden' | 'freeze' | 'resume' | 'pagehide' | 'online';
 
 /** Where the engine comes from: compiled already, or an address, or the file beside the worker's script. */
 interface Engine {
@@ -104,7 +113,12 @@ export type StartMessage = Engine &
     | {
         kind: 'open';
         name: string;
-        options: { storage: 'opfs' | 'memory'; durability: 'full' | 'relaxed' };
+        options: {
+          storage: 'opfs' | 'memory';
+          durability: 'full' | 'relaxed';
+          /** Where frames are forwarded to; tables whose frames always are; what is kept how long. */
+          forward?: { url: string; hasToken: boolean; tables: string[]; keepMs?: number; keepBytes?: number };
+        };
       }
     | { kind: 'list' }
     | { kind: 'delete'; name: string }
@@ -122,7 +136,9 @@ export type PageMessage =
   | { kind: 'cancel'; id: number }
   | { kind: 'lifecycle'; state: LifecycleState }
   /** From now on somebody listens to this event; before, it is not sent. */
-  | { kind: 'listen'; event: EventMessage['event'] };
+  | { kind: 'listen'; event: EventMessage['event'] }
+  /** The answer to the worker's `token` of this id; without one there is none to be had now. */
+  | { kind: 'token'; id: number; token: string | undefined };
 
 /** An event of the engine. `append` is not among them: the page raises it from the receipts it is given. */
 export type EventMessage = {
@@ -137,4 +153,6 @@ export type WorkerMessage =
   | { kind: 'reply'; id: number; value: unknown }
   | { kind: 'error'; id: number; error: WireError }
   | { kind: 'progress'; id: number; rows: number; totalRows: number }
+  /** Forwarding needs a token; `refresh`: the server refused the last one. */
+  | { kind: 'token'; id: number; refresh: boolean }
   | EventMessage;

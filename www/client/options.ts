@@ -57,6 +57,8 @@ const OPEN: Checks<OpenOptions> = {
   persist: oneOf('auto', 'never'),
   retry: later,
   fallback: FALLBACK,
+  // Its fields are looked at by `forwardOptions`.
+  forward: later,
 };
 const RETRY: Checks<RetryPolicy> = {
   attempts: number(0, true),
@@ -78,6 +80,7 @@ const APPEND: Checks<AppendOptions> = {
   frameId: text(128),
   retry: later,
   fallback: FALLBACK,
+  forward: flag,
   signal,
   onProgress: callback,
 };
@@ -88,7 +91,9 @@ function retryPolicy(given: unknown, under?: RetryPolicy): RetryPolicy {
 }
 
 /** The options of `openDatabase`, complete but for the addresses. */
-export function openOptions(given: unknown): Required<Omit<OpenOptions, keyof AssetOptions>> & AssetOptions {
+export function openOptions(
+  given: unknown,
+): Required<Omit<OpenOptions, keyof AssetOptions | 'forward'>> & AssetOptions & { forward?: unknown } {
   const own = ownOptions<OpenOptions>('options', given, OPEN);
   return {
     __proto__: null,

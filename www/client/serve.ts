@@ -2,6 +2,7 @@
 // nothing. One call of `serve` is one handle, or one errand.
 import init, { delete_database, Handle, list_databases } from './framelock_wasm.js';
 import type { WireError } from './errors.js';
+import { Exchanger, type ExchangeRequest } from './exchange.js';
 import type { PageMessage, WorkerMessage } from './messages.js';
 
 /** Sends a message to the page's side. */
@@ -28,6 +29,8 @@ function toWire(reason: unknown): WireError {
 /** Begins to serve one channel, whose messages to the page's side go through `send`. */
 export function serve(send: Send): Served {
   let handle: Handle | undefined;
+  /** Of a handle that forwards. */
+  let exchanger: Exchanger | undefined;
   const fail = (reason: unknown): void => send({ kind: 'failed', error: toWire(reason) });
 
   async function start(message: Extract<PageMessage, { kind: 'open' | 'list' | 'delete' }>): Promise<void> {
@@ -39,7 +42,12 @@ export function serve(send: Send): Served {
       send({ kind: 'done', value: await delete_database(message.name) });
     } else {
       const post = (answer: unknown, transfer: Transferable[]) => send(answer as WorkerMessage, transfer);
-      handle = await Handle.open(message.name, message.options, post);
+      const { forward } = message.options;
+      const to = forward && new Exchanger(forward.url);
+      exchanger = to;
+      const exchange =
+        to && ((request: ExchangeRequest, signal: AbortSignal) => to.exchange(request, signal));
+      handle = await Handle.open(message.name, message.options, post, exchange);
       send({ kind: 'opened' });
     }
   }
@@ -49,7 +57,13 @@ export function serve(send: Send): Served {
     else if (message.kind === 'cancel') handle?.cancel(message.id);
     else if (message.kind === 'lifecycle') handle?.lifecycle(message.state);
     else if (message.kind === 'listen') handle?.listen(message.event);
+    else if (message.kind === 'token') takeToken(message);
     else start(message).catch(fail);
+  }
+
+  function takeToken({ id, token }: Extract<PageMessage, { kind: 'token' }>): void {
+    if (exchanger) exchanger.token = token;
+    handle?.token(id, token !== undefined);
   }
 
   return {

@@ -1,6 +1,7 @@
 // The public types: what a caller passes and what comes back. Types only, no code; each default and unit is said
 // where the field is declared.
 import type { Attempt, FramelockError } from './errors.js';
+import type { ForwardEvent, Forwarding, ForwardingStatus, ForwardOptions } from './forward-types.js';
 import type { ColumnName, TypedFrame } from './typed.js';
 
 /** A value that can be bound to a SQL parameter. A `Date` is bound as milliseconds since the epoch. */
@@ -72,6 +73,8 @@ export interface OpenOptions extends AssetOptions {
   retry?: RetryPolicy;
   /** The default fallback of this handle's appends. Default `handoff`. */
   fallback?: Fallback;
+  /** Where committed frames are forwarded to. Default: this handle forwards nothing. */
+  forward?: ForwardOptions;
 }
 
 /** Options of `appendFrame`. An option that is `undefined` counts as not given. `Row` names the frame's columns. */
@@ -99,6 +102,11 @@ export interface AppendOptions<Row = Record<string, unknown>> {
   retry?: RetryPolicy;
   /** What follows when the lock stays taken. Default: the handle's. */
   fallback?: Fallback;
+  /**
+   * Whether the frame is forwarded, too: it is put into the outbox in the transaction of its rows. Default: whether
+   * the handle's `forward.tables` name the table. Only for the modes that only add rows.
+   */
+  forward?: boolean;
   /** Gives up when it fires, unless a rung has already taken the frame. */
   signal?: AbortSignal;
   /** Called at most about ten times a second while rows are written. */
@@ -186,6 +194,8 @@ export interface Status {
   /** How this handle's appends went since it was opened. */
   counters: { direct: number; handoff: number; queued: number; duplicate: number; busy: number };
   versions: { framelock: string; sqlite: string; arrow: string };
+  /** How forwarding goes; null for a handle that was opened without `forward`. */
+  forwarding: ForwardingStatus | null;
 }
 
 /** The events of a handle and what each one carries. */
@@ -198,6 +208,8 @@ export interface DatabaseEvents {
   append: AppendReceipt;
   /** This handle took the write lock, waits for it, or gave it up. */
   status: Pick<Status, 'lock' | 'holder'>;
+  /** Something happened to what is forwarded. Only for handles that were opened with `forward`. */
+  forward: ForwardEvent;
 }
 
 /** What a listener of any event may be given. */
@@ -276,6 +288,13 @@ export interface TransactionOptions {
 export interface Database extends Statements {
   /** The name it was opened by. */
   readonly name: string;
+  /**
+   * What may be done about forwarding.
+   *
+   * @example
+   * for (const { id, code, column } of await db.forwarding.deadLetters()) console.warn(id, code, column);
+   */
+  readonly forwarding: Forwarding;
   /**
    * The rows of a SELECT in batches, each an Arrow IPC stream of its own. Leaving the loop early ends the read.
    *

@@ -1,0 +1,431 @@
+//! The sender: one for all tabs, strictly in order, for ever.
+//!
+//! ```text
+//! Off ──granted──► look at the outbox ──► ask the server where it stands ──► compare
+//!                       ▲                                                      │
+//!                       │  stale (told of a change, after a record)            ▼
+//!                       └───────────── send, acknowledged, send … ◄── agreed, rewound, forked
+//! ```
+//!
+//! One thing is under way at a time: a look, a record that must be in, a token, an exchange. Waiting
+//! and pausing only keep the next exchange from being begun. What the server has is recorded lazily:
+//! who takes over asks it anyway, and what is sent twice it answers as a duplicate.
+
+use super::item::{Digest, Item};
+use super::looks::Purpose;
+use super::outbox::{DeadLetter, Look, OutboxState, Record};
+use super::report::{Happened, Report, Status};
+use super::window::Window;
+use super::wire::{self, Outcome, Request};
+use std::collections::VecDeque;
+
+/// What may go in one body: as much as an item may have.
+pub(super) const BODY_BYTES: usize = 4 << 20;
+const BODY_ROWS: u64 = 250_000;
+/// Timeouts halve what goes in one body, down to this.
+pub(super) const LEAST_BODY_BYTES: usize = 64 << 10;
+/// Backoff: random between 0 and 0.5, 1, 2 … 60 s.
+const FIRST_WAIT_MS: f64 = 500.0;
+const LONGEST_WAIT_MS: f64 = 60_000.0;
+/// What a server may impose with `Retry-After`.
+const LONGEST_IMPOSED_MS: f64 = 3_600_000.0;
+/// An exchange that takes longer has failed.
+const EXCHANGE_MS: f64 = 120_000.0;
+const TOKEN_MS: f64 = 60_000.0;
+
+/// What the user set.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// How long acknowledged items are kept,
+    pub keep_ms: f64,
+    /// and how many bytes of them.
+    pub keep_bytes: u64,
+    /// Whether there is somebody to ask for a token.
+    pub has_token: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { keep_ms: 900_000.0, keep_bytes: 64 << 20, has_token: false }
+    }
+}
+
+/// What to do. Answers come back by [`Sender::looked`], [`Sender::recorded`], [`Sender::answered`]
+/// and [`Sender::token`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    Look(Look),
+    Record(Record),
+    Exchange {
+        id: u32,
+        request: Request,
+    },
+    /// The answer is not wanted any more.
+    Cancel {
+        id: u32,
+    },
+    /// Ask the page for a token; `refresh` says that the last one was refused.
+    Token {
+        id: u32,
+        refresh: bool,
+    },
+    Tell(Report),
+}
+
+/// What an exchange is about.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Asked {
+    Where,
+    Items { to: i64, count: usize, digest: Digest, gzip: bool },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum State {
+    /// Another tab sends, or none.
+    Off,
+    Idle,
+    Looking(Purpose),
+    Recording,
+    Token {
+        id: u32,
+        until_ms: f64,
+    },
+    Exchanging {
+        id: u32,
+        asked: Asked,
+        until_ms: f64,
+    },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Sender {
+    pub(super) settings: Settings,
+    pub(super) state: State,
+    pub(super) now_ms: f64,
+    random: u64,
+    last_id: u32,
+    pub(super) steps: Vec<Step>,
+    /// The outbox as it was last seen; `acknowledged` is ahead of what is recorded.
+    pub(super) outbox: OutboxState,
+    pub(super) recorded: i64,
+    /// Items after the acknowledged ones, without gaps.
+    pub(super) items: VecDeque<Item>,
+    /// The outbox has to be looked at as a whole.
+    pub(super) stale: bool,
+    /// The server has to be asked where it stands.
+    pub(super) doubt: bool,
+    /// Its numbers may have grown.
+    pub(super) fresh: bool,
+    pub(super) look_at_ms: f64,
+    pub(super) record_at_ms: Option<f64>,
+    pub(super) expire_at_ms: f64,
+    pub(super) window: Window,
+    wait: Option<Wait>,
+    pub(super) attempts: u32,
+    /// Nothing is sent until somebody says so; the reason. One that is not in the database.
+    stopped: Option<String>,
+    /// Why the last exchange failed.
+    pub(super) reason: Option<String>,
+    told: Option<String>,
+    /// To be told once the outbox was looked at again.
+    pub(super) news: Option<(Happened, Option<DeadLetter>)>,
+    token_known: bool,
+    /// A token was refused, and a fresh one was asked for since.
+    pub(super) refreshed: bool,
+    /// Items up to this number go one by one: one of them was refused.
+    pub(super) alone_until: i64,
+    pub(super) body_bytes: usize,
+    pub(super) gzip: bool,
+    /// The body was damaged on its way, and is sent once more.
+    pub(super) resent: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    until_ms: f64,
+    /// The server said so; nothing shortens it.
+    imposed: bool,
+}
+
+impl Sender {
+    /// A sender that is not the one who sends yet. `seed` is for the jitter.
+    pub fn new(settings: Settings, seed: u64) -> Sender {
+        Sender {
+            settings,
+            state: State::Off,
+            now_ms: 0.0,
+            random: seed,
+            last_id: 0,
+            steps: Vec::new(),
+            outbox: OutboxState::default(),
+            recorded: 0,
+            items: VecDeque::new(),
+            stale: true,
+            doubt: true,
+            fresh: true,
+            look_at_ms: 0.0,
+            record_at_ms: None,
+            expire_at_ms: 0.0,
+            window: Window::default(),
+            wait: None,
+            attempts: 0,
+            stopped: None,
+            reason: None,
+            told: None,
+            news: None,
+            token_known: false,
+            refreshed: false,
+            alone_until: 0,
+            body_bytes: BODY_BYTES,
+            gzip: true,
+            resent: false,
+        }
+    }
+
+    /// Whether this is the one who sends.
+    pub fn is_on(&self) -> bool {
+        self.state != State::Off
+    }
+
+    /// Forwarding, as this sender knows it.
+    pub fn status(&self) -> Status {
+        let mut status = Status::of(&self.outbox);
+        if let Some(reason) = &self.stopped {
+            (status.paused, status.reason) = (true, Some(reason.clone()));
+        }
+        status.reason = status.reason.or_else(|| self.reason.clone());
+        status
+    }
+
+    /// Somebody looked at the outbox for another reason.
+    pub fn saw(&mut self, state: &OutboxState) {
+        if self.is_on() && state.stream == self.outbox.stream && state.base == self.outbox.base {
+            self.outbox.dead_letters = state.dead_letters;
+            if state.last > self.outbox.last {
+                (self.outbox.last, self.fresh) = (state.last, true);
+            }
+        }
+    }
+
+    /// It is this one's turn.
+    pub fn begin(&mut self, now_ms: f64) -> Vec<Step> {
+        let (random, last_id) = (self.random, self.last_id);
+        *self = Sender { random, last_id, state: State::Idle, ..Sender::new(self.settings, 0) };
+        self.advance(now_ms)
+    }
+
+    /// It is another one's turn.
+    pub fn end(&mut self) -> Vec<Step> {
+        if let State::Exchanging { id, .. } = self.state {
+            self.steps.push(Step::Cancel { id });
+        }
+        (self.state, self.stopped) = (State::Off, None);
+        std::mem::take(&mut self.steps)
+    }
+
+    /// Frames were put into the outbox.
+    pub fn frames_came(&mut self, now_ms: f64) -> Vec<Step> {
+        self.fresh = true;
+        self.advance(now_ms)
+    }
+
+    /// The network, or the page, is back: what waits, tries now.
+    pub fn woken(&mut self, now_ms: f64) -> Vec<Step> {
+        self.wait = self.wait.filter(|wait| wait.imposed);
+        self.advance(now_ms)
+    }
+
+    /// The outbox was changed by somebody else: settled dead letters, a pause, another file.
+    pub fn outbox_changed(&mut self, now_ms: f64) -> Vec<Step> {
+        self.stale = true;
+        self.advance(now_ms)
+    }
+
+    /// `resume()` was called: whatever stopped the sender is forgotten.
+    pub fn resume(&mut self, now_ms: f64) -> Vec<Step> {
+        (self.wait, self.attempts, self.refreshed) = (None, 0, false);
+        if self.stopped.take().is_some() {
+            self.token_known = false;
+            self.reason = None;
+            self.tell(Happened::Resumed);
+        }
+        (self.stale, self.doubt) = (true, true);
+        self.advance(now_ms)
+    }
+
+    /// The answer to [`Step::Token`].
+    pub fn token(&mut self, now_ms: f64, of: u32, came: bool) -> Vec<Step> {
+        self.now_ms = now_ms;
+        if matches!(self.state, State::Token { id, .. } if id == of) {
+            self.state = State::Idle;
+            self.token_known = came;
+            if !came {
+                self.failed("TOKEN".to_owned(), None);
+            }
+        }
+        self.advance(now_ms)
+    }
+
+    /// The answer to [`Step::Exchange`].
+    pub fn answered(&mut self, now_ms: f64, of: u32, outcome: Outcome) -> Vec<Step> {
+        self.now_ms = now_ms;
+        if let State::Exchanging { id, asked, .. } = &self.state
+            && *id == of
+        {
+            let asked = asked.clone();
+            self.state = State::Idle;
+            match outcome {
+                Outcome::Failed => self.failed("NETWORK".to_owned(), None),
+                Outcome::Answered(answer) => self.judge(asked, answer.verdict()),
+            }
+        }
+        self.advance(now_ms)
+    }
+
+    /// Moves on as far as it goes.
+    pub fn advance(&mut self, now_ms: f64) -> Vec<Step> {
+        self.now_ms = now_ms;
+        if self.is_on() {
+            self.wait = self.wait.filter(|wait| now_ms < wait.until_ms);
+            self.fresh |= now_ms >= self.look_again_at_ms();
+            self.time_out();
+            self.write_down();
+            while self.state == State::Idle && self.begin_next() {}
+        }
+        std::mem::take(&mut self.steps)
+    }
+
+    fn time_out(&mut self) {
+        match self.state {
+            State::Exchanging { id, until_ms, .. } if self.now_ms >= until_ms => {
+                self.steps.push(Step::Cancel { id });
+                self.state = State::Idle;
+                // A slow line: less at a time gets through more often.
+                self.body_bytes = (self.body_bytes / 2).max(LEAST_BODY_BYTES);
+                self.failed("TIMEOUT".to_owned(), None);
+            }
+            State::Token { until_ms, .. } if self.now_ms >= until_ms => {
+                self.state = State::Idle;
+                self.failed("TOKEN".to_owned(), None);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether an exchange may be begun.
+    pub(super) fn may_exchange(&self) -> bool {
+        self.wait.is_none() && self.stopped.is_none() && self.outbox.paused.is_none()
+    }
+
+    /// Begins what comes next, if anything does.
+    fn begin_next(&mut self) -> bool {
+        if let Some(purpose) = self.next_look()
+            && self.now_ms >= self.look_at_ms
+        {
+            return self.look(purpose);
+        }
+        let exchanges = self.may_exchange() && !self.stale;
+        let wants = exchanges && (self.doubt || !self.items.is_empty());
+        if wants && self.settings.has_token && !self.token_known {
+            self.last_id += 1;
+            let (id, refresh) = (self.last_id, self.refreshed);
+            self.state = State::Token { id, until_ms: self.now_ms + TOKEN_MS };
+            self.steps.push(Step::Token { id, refresh });
+            return true;
+        }
+        wants && self.exchange()
+    }
+
+    fn exchange(&mut self) -> bool {
+        let Some(stream) = &self.outbox.stream else {
+            return false;
+        };
+        let (request, asked) = if self.doubt {
+            (wire::ask(stream), Asked::Where)
+        } else {
+            let items: Vec<&Item> = self.items.iter().take(self.count_together()).collect();
+            let put = wire::put(stream, self.outbox.base, &items, self.gzip);
+            let (Some((request, digest)), Some(last)) = (put, items.last()) else {
+                return false;
+            };
+            let (count, gzip) = (items.len(), request.gzip);
+            (request, Asked::Items { to: last.number, count, digest, gzip })
+        };
+        self.last_id += 1;
+        let id = self.last_id;
+        self.state = State::Exchanging { id, asked, until_ms: self.now_ms + EXCHANGE_MS };
+        self.steps.push(Step::Exchange { id, request });
+        true
+    }
+
+    /// How many of the items go in one body.
+    fn count_together(&self) -> usize {
+        let Some(first) = self.items.front() else {
+            return 0;
+        };
+        let (mut bytes, mut rows) = (0, 0);
+        let together = self.items.iter().take_while(|item| {
+            bytes += item.bytes();
+            rows += item.rows;
+            let fits = bytes <= self.body_bytes && rows <= BODY_ROWS;
+            fits && item.number > self.alone_until && first.joins(item)
+        });
+        together.count().max(1)
+    }
+
+    /// An exchange failed: the next one is made after a while.
+    pub(super) fn failed(&mut self, reason: String, after_ms: Option<f64>) {
+        let grown_ms = FIRST_WAIT_MS * f64::from(1u32 << self.attempts.min(16));
+        self.attempts += 1;
+        let wait_ms = grown_ms.min(LONGEST_WAIT_MS) * self.jitter();
+        let imposed_ms = after_ms.map_or(0.0, |ms| ms.clamp(0.0, LONGEST_IMPOSED_MS));
+        let until_ms = self.now_ms + wait_ms.max(imposed_ms);
+        self.wait = Some(Wait { until_ms, imposed: imposed_ms > 0.0 });
+        self.reason = Some(reason);
+        if self.told != self.reason {
+            self.tell(Happened::Waiting);
+        }
+    }
+
+    /// Nothing is sent until somebody says so, or another tab takes over.
+    pub(super) fn stop(&mut self, reason: String) {
+        self.stopped = Some(reason);
+        self.tell(Happened::Paused);
+    }
+
+    /// The token was refused: the next exchange has a new one.
+    pub(super) fn forget_token(&mut self) {
+        self.token_known = false;
+    }
+
+    pub(super) fn tell(&mut self, what: Happened) {
+        let status = self.status();
+        self.told = status.reason.clone();
+        self.steps.push(Step::Tell(Report { what, status, dead_letter: None }));
+    }
+
+    /// When there is something to do by time alone.
+    pub fn wake_at_ms(&self) -> Option<f64> {
+        let timeout = match self.state {
+            State::Off => return None,
+            State::Exchanging { until_ms, .. } | State::Token { until_ms, .. } => Some(until_ms),
+            _ => None,
+        };
+        let looks = self.state == State::Idle && self.next_look().is_some();
+        let times = [
+            timeout,
+            self.wait.map(|wait| wait.until_ms),
+            looks.then_some(self.look_at_ms),
+            (self.state == State::Idle).then(|| self.look_again_at_ms()),
+            self.record_at_ms,
+            self.expires_at_ms(),
+        ];
+        times.into_iter().flatten().min_by(f64::total_cmp)
+    }
+
+    /// A uniform number in `[0, 1)`.
+    fn jitter(&mut self) -> f64 {
+        crate::policy::next_random(&mut self.random)
+    }
+}

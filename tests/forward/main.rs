@@ -1,0 +1,461 @@
+//! The sender: in order, once, for ever; what it makes of every answer.
+
+mod desk;
+
+use desk::Desk;
+use framelock::error::Code;
+use framelock::forward::{Answer, Digest, Happened, Outcome, PauseReason, Settings};
+
+fn other() -> Digest {
+    Digest::of(b"something else")
+}
+
+#[test]
+fn it_asks_where_the_server_stands_and_sends_what_comes_next_together() {
+    let mut desk = Desk::new(Settings::default());
+    for number in 1..=3 {
+        desk.append("t", &[number, -number]);
+    }
+    desk.begin();
+    assert_eq!(desk.path(), "");
+    desk.stands(200, 0, None);
+    assert_eq!((desk.path(), desk.numbers()), ("/frames/1-3?table=t", vec![1, -1, 2, -2, 3, -3]));
+    let (_, request) = desk.asked.as_ref().unwrap();
+    assert_eq!(request.item_digest, desk.digest(3).text());
+    desk.takes();
+    assert!(desk.asked.is_none());
+    let status = desk.status();
+    assert_eq!((status.pending, status.last_acknowledged, status.reason), (0, Some(3), None));
+    desk.append("t", &[9]);
+    desk.frames();
+    assert_eq!((desk.path(), desk.numbers()), ("/frames/4?table=t", vec![9]));
+    desk.takes();
+    desk.wait(1500.0);
+    assert_eq!(desk.store.outbox_state().unwrap().acknowledged, 4, "recorded after a while");
+    assert_eq!(desk.what_was_told(), [Happened::Acknowledged; 2]);
+}
+
+#[test]
+fn nothing_is_asked_before_anything_was_forwarded() {
+    let mut desk = Desk::new(Settings::default());
+    desk.begin();
+    desk.wait(300_000.0);
+    assert!(desk.asked.is_none());
+    desk.append("t", &[1]);
+    desk.frames();
+    assert_eq!(desk.path(), "");
+}
+
+#[test]
+fn tables_are_not_mixed_and_their_order_is_kept() {
+    let mut desk = Desk::new(Settings::default());
+    for (table, number) in [("a", 1), ("a", 2), ("b", 3), ("a", 4), ("a", 5)] {
+        desk.append(table, &[number]);
+    }
+    desk.begin();
+    desk.stands(200, 0, None);
+    let mut paths = Vec::new();
+    while desk.asked.is_some() {
+        paths.push(desk.path().to_owned());
+        desk.takes();
+    }
+    assert_eq!(paths, ["/frames/1-2?table=a", "/frames/3?table=b", "/frames/4-5?table=a"]);
+}
+
+#[test]
+fn no_answer_is_tried_again_for_ever_with_growing_waits() {
+    let mut desk = Desk::begun(1);
+    let mut waits = Vec::new();
+    for _ in 0..40 {
+        desk.outcome(Outcome::Failed);
+        let since_ms = desk.now_ms;
+        while desk.asked.is_none() {
+            desk.wait(10.0);
+            assert!(desk.now_ms - since_ms < 60_100.0, "a minute at most");
+        }
+        waits.push(desk.now_ms - since_ms);
+        assert_eq!(desk.path(), "/frames/1?table=t", "the same again");
+    }
+    assert!(waits[0] <= 510.0 && waits[1] <= 1010.0, "{waits:?}");
+    assert!(waits.iter().any(|ms| *ms > 30_000.0) && waits.iter().any(|ms| *ms < 30_000.0));
+    assert_eq!(desk.status().reason.as_deref(), Some("NETWORK"));
+    assert_eq!(desk.what_was_told(), [Happened::Waiting], "told once");
+    desk.takes();
+    assert_eq!(desk.status().reason, None);
+}
+
+#[test]
+fn the_network_back_ends_a_wait_but_not_one_that_the_server_imposed() {
+    let mut desk = Desk::begun(1);
+    for _ in 0..12 {
+        desk.outcome(Outcome::Failed);
+        let steps = desk.sender.woken(desk.now_ms);
+        desk.work(steps);
+        assert!(desk.asked.is_some(), "at once");
+    }
+    let body = String::new();
+    let retry_after_ms = Some(20_000.0);
+    desk.outcome(Outcome::Answered(Answer { status: 503, retry_after_ms, body }));
+    let steps = desk.sender.woken(desk.now_ms);
+    desk.work(steps);
+    desk.wait(19_900.0);
+    assert!(desk.asked.is_none(), "not before its time");
+    assert_eq!(desk.status().reason.as_deref(), Some("HTTP_503"));
+    desk.wait(61_000.0);
+    assert!(desk.asked.is_some());
+}
+
+#[test]
+fn frames_that_come_while_it_waits_are_counted_and_hasten_nothing() {
+    let mut desk = Desk::begun(1);
+    for _ in 0..10 {
+        desk.outcome(Outcome::Failed);
+        desk.wait(61_000.0);
+    }
+    let retry_after_ms = Some(60_000.0);
+    desk.outcome(Outcome::Answered(Answer { status: 429, retry_after_ms, body: String::new() }));
+    desk.append("t", &[2]);
+    desk.frames();
+    assert!(desk.asked.is_none());
+    assert_eq!(desk.status().pending, 2);
+    desk.wait(61_000.0);
+    assert_eq!(desk.numbers(), [1, 2], "it is not forgotten that they were counted");
+}
+
+#[test]
+fn frames_that_come_while_it_compares_are_sent_too() {
+    let mut desk = Desk::begun(1);
+    desk.takes();
+    let steps = desk.sender.end();
+    desk.work(steps);
+    desk.begin();
+    desk.append("t", &[2]);
+    desk.stands(200, 1, Some(desk.digest(1)));
+    desk.wait(200.0);
+    assert_eq!(desk.numbers(), [2]);
+}
+
+#[test]
+fn an_exchange_that_hangs_is_given_up_and_less_is_sent_at_a_time() {
+    let mut desk = Desk::begun(1);
+    desk.wait(120_001.0);
+    assert_eq!(desk.cancelled.len(), 1);
+    assert_eq!(desk.status().reason.as_deref(), Some("TIMEOUT"));
+    desk.wait(60_000.0);
+    assert!(desk.asked.is_some());
+}
+
+#[test]
+fn an_answer_that_was_lost_is_no_second_frame() {
+    let mut desk = Desk::begun(2);
+    desk.outcome(Outcome::Failed);
+    desk.wait(1000.0);
+    desk.stands(200, 2, Some(desk.digest(2)));
+    assert_eq!((desk.status().pending, desk.asked.is_none()), (0, true));
+}
+
+#[test]
+fn who_takes_over_finds_out_what_was_not_recorded() {
+    let mut desk = Desk::begun(3);
+    desk.takes();
+    // Its record is lost with it.
+    let steps = desk.sender.end();
+    desk.work(steps);
+    desk.append("t", &[4]);
+    desk.begin();
+    desk.stands(200, 3, Some(desk.digest(3)));
+    assert_eq!(desk.path(), "/frames/4?table=t");
+}
+
+#[test]
+fn a_rewound_server_is_sent_again_what_it_lost() {
+    let mut desk = Desk::begun(5);
+    desk.takes();
+    desk.append("t", &[6]);
+    desk.frames();
+    desk.stands(409, 2, Some(desk.digest(2)));
+    desk.wait(200.0);
+    assert_eq!((desk.path(), desk.numbers()), ("/frames/3-6?table=t", vec![3, 4, 5, 6]));
+    desk.takes();
+    assert_eq!(desk.status().pending, 0);
+    use Happened::{Acknowledged, Rewound};
+    assert_eq!(desk.what_was_told(), [Acknowledged, Rewound, Acknowledged]);
+}
+
+#[test]
+fn a_server_that_lost_everything_is_sent_everything() {
+    let mut desk = Desk::begun(3);
+    desk.takes();
+    desk.append("t", &[4]);
+    desk.frames();
+    desk.stands(409, 0, None);
+    desk.wait(200.0);
+    assert_eq!(desk.path(), "/frames/1-4?table=t");
+}
+
+#[test]
+fn a_server_that_lost_what_is_kept_no_more_stops_it_loudly() {
+    let settings = Settings { keep_ms: 1000.0, ..Settings::default() };
+    let mut desk = Desk::new(settings);
+    for number in 1..=3 {
+        desk.append("t", &[number]);
+    }
+    desk.begin();
+    desk.stands(200, 0, None);
+    desk.takes();
+    desk.wait(130_000.0);
+    assert_eq!(desk.store.outbox_state().unwrap().first, 3, "the last one stays");
+    desk.append("t", &[4]);
+    desk.frames();
+    let first = other();
+    desk.stands(409, 1, Some(first));
+    desk.wait(200.0);
+    assert!(desk.asked.is_none());
+    let status = desk.status();
+    assert_eq!((status.paused, status.reason.as_deref()), (true, Some("REMOTE_REWOUND")));
+    assert_eq!(*desk.what_was_told().last().unwrap(), Happened::Paused);
+    let remote = PauseReason::RemoteRewound { remote: 1 };
+    assert_eq!(desk.store.outbox_state().unwrap().paused, Some(remote), "for every tab");
+    desk.store.restart_outbox().unwrap();
+    let steps = desk.sender.resume(desk.now_ms);
+    desk.work(steps);
+    desk.wait(200.0);
+    desk.stands(200, 0, None);
+    assert_eq!((desk.path(), desk.numbers()), ("/frames/1-2?table=t", vec![3, 4]));
+}
+
+#[test]
+fn what_the_server_has_in_the_place_of_an_acknowledged_item_must_be_that_item() {
+    let mut desk = Desk::begun(4);
+    desk.takes();
+    desk.append("t", &[5]);
+    desk.frames();
+    desk.stands(409, 2, Some(other()));
+    desk.wait(200.0);
+    assert_eq!(desk.status().reason.as_deref(), Some("REMOTE_REWOUND"));
+}
+
+#[test]
+fn a_forked_stream_is_left_and_what_is_not_acknowledged_goes_under_a_new_one() {
+    let mut desk = Desk::begun(2);
+    desk.takes();
+    let stream = desk.status().stream;
+    desk.append("t", &[3]);
+    desk.append("t", &[4]);
+    desk.frames();
+    assert_eq!(desk.path(), "/frames/3-4?table=t");
+    desk.answer(409, r#"{"code":"STREAM_FORKED"}"#);
+    desk.wait(200.0);
+    assert_ne!(desk.status().stream, stream);
+    desk.stands(200, 0, None);
+    assert_eq!((desk.path(), desk.numbers()), ("/frames/1-2?table=t", vec![3, 4]));
+    assert!(desk.what_was_told().contains(&Happened::Forked));
+}
+
+#[test]
+fn a_server_that_is_ahead_with_something_else_is_a_fork() {
+    for (last_seq, status) in [(3, 200), (9, 200), (3, 201)] {
+        let mut desk = Desk::begun(2);
+        desk.takes();
+        let stream = desk.status().stream;
+        desk.append("t", &[3]);
+        desk.frames();
+        // "Duplicate", or "applied": but not what was sent.
+        desk.stands(status, last_seq, Some(other()));
+        desk.stands(200, last_seq, Some(other()));
+        desk.wait(200.0);
+        assert_ne!(desk.status().stream, stream, "{last_seq} {status}");
+        desk.stands(200, 0, None);
+        assert_eq!(desk.numbers(), [3]);
+    }
+}
+
+#[test]
+fn a_refused_item_is_found_among_its_neighbours_and_skipped() {
+    let mut desk = Desk::begun(3);
+    let refusal = r#"{"code":"REJECTED","reason":"CONSTRAINT","column":"n","row":0}"#;
+    desk.answer(422, refusal);
+    assert_eq!(desk.path(), "/frames/1?table=t");
+    desk.takes();
+    assert_eq!(desk.path(), "/frames/2?table=t");
+    let digest = desk.digest(2);
+    desk.answer(422, refusal);
+    desk.wait(200.0);
+    assert_eq!(desk.path(), "/frames/2?table=t&skip=1");
+    let (_, request) = desk.asked.as_ref().unwrap();
+    let body = String::from_utf8(request.body.clone()).unwrap();
+    assert!(body.contains(&digest.text()) && body.contains("CONSTRAINT"), "{body}");
+    let letters = desk.store.dead_letters().unwrap();
+    assert_eq!((letters.len(), letters[0].seq, &*letters[0].refused.code), (1, 2, "CONSTRAINT"));
+    desk.stands(201, 2, Some(digest));
+    assert_eq!((desk.path(), desk.numbers()), ("/frames/3?table=t", vec![3]));
+    desk.takes();
+    assert_eq!((desk.status().pending, desk.status().dead_letters), (0, 1));
+    let told = std::mem::take(&mut desk.told);
+    let letter = told.iter().find(|report| report.what == Happened::DeadLetter).unwrap();
+    assert_eq!(letter.dead_letter.as_ref().unwrap(), &letters[0]);
+}
+
+#[test]
+fn a_skip_that_is_refused_waits_and_is_told_again() {
+    let mut desk = Desk::begun(1);
+    desk.answer(422, "{}");
+    desk.wait(200.0);
+    desk.answer(422, r#"{"code":"BROKEN"}"#);
+    assert_eq!(desk.status().reason.as_deref(), Some("BROKEN"));
+    desk.wait(1000.0);
+    assert_eq!(desk.path(), "/frames/1?table=t&skip=1");
+}
+
+#[test]
+fn what_is_too_large_is_sent_in_smaller_parts() {
+    let mut desk = Desk::begun(40);
+    let mut most = usize::MAX;
+    for _ in 0..20 {
+        let numbers = desk.numbers().len();
+        assert!(numbers <= most);
+        most = numbers;
+        if numbers == 1 {
+            break;
+        }
+        desk.answer(413, "{}");
+    }
+    assert_eq!(desk.path(), "/frames/1?table=t");
+    desk.answer(413, "{}");
+    desk.wait(200.0);
+    assert_eq!(desk.store.dead_letters().unwrap()[0].refused.code, "TOO_LARGE");
+    assert_eq!(desk.path(), "/frames/1?table=t&skip=1");
+}
+
+#[test]
+fn a_damaged_body_is_sent_once_more_and_then_it_is_the_item() {
+    let mut desk = Desk::begun(1);
+    desk.answer(400, r#"{"code":"DIGEST_MISMATCH"}"#);
+    assert_eq!(desk.path(), "/frames/1?table=t");
+    desk.answer(400, r#"{"code":"DIGEST_MISMATCH"}"#);
+    desk.wait(200.0);
+    assert_eq!(desk.path(), "/frames/1?table=t&skip=1");
+}
+
+#[test]
+fn a_token_is_asked_for_first_refreshed_once_and_then_it_stops() {
+    let mut desk = Desk::new(Settings { has_token: true, ..Settings::default() });
+    desk.append("t", &[1]);
+    desk.begin();
+    assert!(desk.asked.is_none());
+    assert!(!desk.token_asked.unwrap().1);
+    desk.token(true);
+    desk.stands(200, 0, None);
+    desk.answer(401, r#"{"code":"UNAUTHENTICATED"}"#);
+    assert!(desk.token_asked.unwrap().1, "a fresh one");
+    desk.token(true);
+    assert_eq!(desk.path(), "/frames/1?table=t");
+    desk.answer(403, r#"{"code":"FORBIDDEN"}"#);
+    desk.wait(600_000.0);
+    assert!(desk.asked.is_none() && desk.token_asked.is_none());
+    assert_eq!((desk.status().paused, desk.status().pending), (true, 1));
+    assert_eq!(desk.status().reason.as_deref(), Some("FORBIDDEN"));
+    let steps = desk.sender.resume(desk.now_ms);
+    desk.work(steps);
+    desk.wait(200.0);
+    desk.token(true);
+    desk.stands(200, 0, None);
+    desk.takes();
+    assert_eq!(desk.status().pending, 0);
+    use Happened::{Acknowledged, Paused, Resumed};
+    assert_eq!(desk.what_was_told(), [Paused, Resumed, Acknowledged]);
+}
+
+#[test]
+fn a_token_that_does_not_come_is_asked_for_again() {
+    let mut desk = Desk::new(Settings { has_token: true, ..Settings::default() });
+    desk.append("t", &[1]);
+    desk.begin();
+    desk.token(false);
+    assert_eq!(desk.status().reason.as_deref(), Some("TOKEN"));
+    desk.wait(501.0);
+    // And one that never comes at all.
+    assert!(desk.token_asked.take().is_some());
+    desk.wait(62_001.0);
+    assert!(desk.token_asked.is_some());
+}
+
+#[test]
+fn without_anybody_to_ask_a_refused_request_stops_it() {
+    let mut desk = Desk::begun(1);
+    desk.answer(401, "");
+    assert_eq!(desk.status().reason.as_deref(), Some("UNAUTHENTICATED"));
+    assert!(desk.status().paused && desk.token_asked.is_none());
+}
+
+#[test]
+fn a_pause_by_anybody_holds_and_a_resume_ends_it() {
+    let mut desk = Desk::begun(1);
+    desk.takes();
+    desk.store.pause_outbox().unwrap();
+    let steps = desk.sender.outbox_changed(desk.now_ms);
+    desk.work(steps);
+    desk.wait(200.0);
+    desk.append("t", &[2]);
+    desk.frames();
+    assert!(desk.asked.is_none());
+    let status = desk.status();
+    assert_eq!((status.pending, status.reason.as_deref()), (1, Some("PAUSED")));
+    desk.store.resume_outbox().unwrap();
+    let steps = desk.sender.resume(desk.now_ms);
+    desk.work(steps);
+    desk.wait(200.0);
+    desk.stands(200, 1, Some(desk.digest(1)));
+    desk.takes();
+    assert_eq!(desk.status().pending, 0);
+    use Happened::{Acknowledged, Paused, Resumed};
+    assert_eq!(desk.what_was_told(), [Acknowledged, Paused, Resumed, Acknowledged]);
+}
+
+#[test]
+fn answers_that_make_no_sense_are_waited_out() {
+    let nonsense = [
+        (200, "<html>"),
+        (201, r#"{"last_seq":0,"last_digest":null}"#),
+        (404, ""),
+        (302, ""),
+        (409, r#"{"code":"SEQ_GAP","last_seq":0,"last_digest":null}"#),
+    ];
+    for (status, body) in nonsense {
+        let mut desk = Desk::begun(1);
+        desk.answer(status, body);
+        assert!(desk.asked.is_none(), "{status} {body}");
+        assert!(desk.status().reason.is_some(), "{status} {body}");
+        assert_eq!(desk.status().pending, 1);
+        desk.wait(600.0);
+        assert!(desk.asked.is_some(), "{status} {body}");
+    }
+}
+
+#[test]
+fn compression_that_the_server_does_not_know_is_left_out() {
+    let mut desk = Desk::begun(1);
+    assert!(desk.asked.as_ref().unwrap().1.gzip);
+    desk.answer(415, "");
+    assert!(!desk.asked.as_ref().unwrap().1.gzip);
+}
+
+#[test]
+fn a_storage_that_fails_is_looked_at_again_and_nothing_is_lost() {
+    let mut desk = Desk::begun(2);
+    desk.storage_fails = true;
+    desk.answer(409, r#"{"code":"STREAM_FORKED"}"#);
+    desk.wait(1000.0);
+    assert!(desk.asked.is_none());
+    desk.storage_fails = false;
+    desk.wait(2000.0);
+    assert_eq!(desk.path(), "", "it asks where the server stands");
+    desk.stands(200, 0, None);
+    assert_eq!(desk.numbers(), [1, 2]);
+}
+
+#[test]
+fn dead_letters_are_named_by_what_exists() {
+    let mut desk = Desk::begun(1);
+    assert_eq!(desk.store.retry_dead_letter(1).unwrap_err().code, Code::InvalidArgument);
+}
