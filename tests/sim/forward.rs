@@ -11,9 +11,8 @@ use framelock::lease::LockId;
 use framelock::node::{Call, Event, OutboxCall};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How often the world is looked at while the outbox empties, and how often at most.
-const LOOK_US: u64 = 20_000_000;
-const LOOKS: u32 = 20;
+/// How often the world is looked at while the outbox empties.
+const LOOK_US: u64 = 5_000_000;
 
 impl World {
     /// How a new handle forwards; some do not.
@@ -110,7 +109,9 @@ impl World {
             return;
         }
         self.outbox_call(fresh, OutboxCall::Resume);
-        for look in 0..LOOKS {
+        // Nothing fails now, so nothing waits for longer than it takes.
+        let mut end_us = self.now_us + 15_000_000 + (self.plan.slowness * 10_000_000.0) as u64;
+        while self.now_us < end_us {
             self.run_until(self.now_us + LOOK_US, |_| false);
             if self.failure.is_some() {
                 return;
@@ -123,7 +124,8 @@ impl World {
                 self.rewound = true;
                 self.count("remote rewound");
                 self.outbox_call(fresh, OutboxCall::Restart);
-            } else if state.acknowledged == state.last && look > 0 {
+                end_us += LOOK_US;
+            } else if state.acknowledged == state.last {
                 return;
             }
         }

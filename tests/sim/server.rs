@@ -35,6 +35,9 @@ pub struct Server {
     streams: Vec<(String, Stream)>,
     /// Somebody else sent under a stream's id.
     pub forked: bool,
+    /// It lost something. Not both in one world: what a copy put in the place of what was lost, and
+    /// what came late behind that, nobody could tell without a chain of digests.
+    rewound: bool,
     /// Frames that were here and were lost.
     pub lost: BTreeSet<String>,
     /// Of eight frames, so many are refused.
@@ -135,9 +138,10 @@ impl Server {
 
     /// Loses the last requests of the newest stream: a replica takes over that never had them.
     pub fn rewind(&mut self, requests: usize) {
-        let Some((_, stream)) = self.streams.last_mut() else {
+        let Some((_, stream)) = self.streams.last_mut().filter(|_| !self.forked) else {
             return;
         };
+        self.rewound = true;
         for _ in 0..requests {
             stream.log.pop();
         }
@@ -149,7 +153,7 @@ impl Server {
 
     /// A copy of the database sends its own next item.
     pub fn fork(&mut self, noise: u64) {
-        let Some((_, stream)) = self.streams.last_mut() else {
+        let Some((_, stream)) = self.streams.last_mut().filter(|_| !self.rewound) else {
             return;
         };
         self.forked = true;
