@@ -85,7 +85,7 @@ impl Node {
 
     fn report(&mut self, report: Report) {
         self.send(&Message::Forwarding { from: self.me(), report: report.clone() }, &[]);
-        self.effects.push(Effect::Notify(Notice::Forward(report)));
+        self.effects.push(Effect::Notify(Notice::Forward(Box::new(report))));
     }
 
     /// The one who sends, in another tab, says how it goes.
@@ -94,7 +94,7 @@ impl Node {
             && !forward.sender.is_on()
         {
             forward.heard = report.status.clone();
-            self.effects.push(Effect::Notify(Notice::Forward(report)));
+            self.effects.push(Effect::Notify(Notice::Forward(Box::new(report))));
         }
     }
 

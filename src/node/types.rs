@@ -296,7 +296,7 @@ pub enum Notice {
     Append(Box<Receipt>),
     Queue(QueueCounts),
     Status { lock: LockStatus, holder: Option<Origin> },
-    Forward(forward::Report),
+    Forward(Box<forward::Report>),
 }
 
 impl Notice {
