@@ -43,6 +43,7 @@ fn request(frame_id: &str, table: &str, frame: &Frame) -> AppendRequest {
         options: AppendOptions::default(),
         digest: [7; 16],
         content: Content::Frame(frame.clone()),
+        forward: false,
     }
 }
 

@@ -202,7 +202,7 @@ impl World {
                 rows: 1 + name % 5 + content,
                 kind: Kind::Good,
                 packed: false,
-                forward: self.plan.forwarding > 0.0 && name % 2 == 0,
+                forward: self.plan.forwarding > 0.0 && name.is_multiple_of(2),
             };
             return (spec, false);
         }

@@ -195,7 +195,7 @@ fn a_dead_letter_leaves_a_skip_and_may_be_sent_again_or_discarded() {
     let record =
         Record::DeadLetter { stream: stream.clone(), number: 1, digest, refused: refused() };
     for _ in 0..2 {
-        store.record_in_outbox(&[record.clone()]).unwrap();
+        store.record_in_outbox(std::slice::from_ref(&record)).unwrap();
     }
     let letters = store.dead_letters().unwrap();
     assert_eq!(letters.len(), 1);
@@ -225,7 +225,7 @@ fn a_fork_renumbers_what_is_not_acknowledged_by_moving_the_base() {
     }
     let stream = state(&store).stream.unwrap();
     let forked = Record::Forked { stream: stream.clone(), base: 2 };
-    store.record_in_outbox(&[forked.clone()]).unwrap();
+    store.record_in_outbox(std::slice::from_ref(&forked)).unwrap();
     let found = state(&store);
     assert_eq!((found.base, found.acknowledged, found.last), (2, 2, 4));
     assert_ne!(found.stream, Some(stream));
