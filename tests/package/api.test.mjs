@@ -48,8 +48,8 @@ const gzipped = (names) =>
 
 // What was there when the budget was set, and a twentieth more. Raising one is a decision, and is made here.
 const BUDGETS = [
-  { what: 'the page: framelock and all that it imports', names: () => graph('index.js'), bytes: 35_500 },
-  { what: 'the worker and its glue', names: () => graph('worker.js'), bytes: 10_000 },
+  { what: 'the page: framelock and all that it imports', names: () => graph('index.js'), bytes: 36_000 },
+  { what: 'the worker and its glue', names: () => graph('worker.js'), bytes: 11_800 },
   { what: 'the engine', names: () => ['framelock_wasm_bg.wasm'], bytes: 1_330_000 },
 ];
 
