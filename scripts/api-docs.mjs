@@ -13,6 +13,7 @@ const ENTRIES = {
   framelock: 'index.d.ts',
   'framelock/testing': 'testing/index.d.ts',
   'framelock/here': 'here.d.ts',
+  'framelock/server': 'server/index.d.ts',
 };
 
 /** A comment, if there is one, and the statement that it stands over; each statement begins at the start of a line. */

@@ -1,6 +1,7 @@
-// The build: Rust to wasm, wasm-bindgen's glue, TypeScript to ESM, into dist/. With --dev it compiles faster
-// (no link-time optimisation, debug assertions on) and says no sizes. SQLITE_WASM_RS_FLAGS says other SQLite options.
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+// The build: Rust to wasm twice (the engine with wasm-bindgen's glue, the server's encoder), TypeScript to ESM, into
+// dist/. With --dev it compiles faster (no link-time optimisation, debug assertions on) and says no sizes.
+// SQLITE_WASM_RS_FLAGS says other SQLite options.
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -40,6 +41,22 @@ function nameless(env) {
   return { ...env, [name]: [env[name], ...flags].join(' ') };
 }
 
+/** Compiles one of the crate's two libraries to wasm and gives its path; each has a profile, so a folder, of its own. */
+async function compile(feature, profile, dev) {
+  const args = [
+    '--lib',
+    '--target',
+    WASM_TARGET,
+    '--profile',
+    profile,
+    '--no-default-features',
+    '--features',
+    feature,
+  ];
+  await run('cargo', ['build', ...LOCKED, ...args], { env: dev ? cargoEnv() : nameless(cargoEnv()) });
+  return join(root, 'target', WASM_TARGET, profile === 'dev' ? 'debug' : profile, 'framelock.wasm');
+}
+
 /**
  * Builds the package. It is put together beside dist/ and moved there whole, so that a failed build leaves the
  * last good one.
@@ -49,15 +66,17 @@ export async function build({ dev = false, sizes = !dev } = {}) {
   const last = join(root, '.cache', 'dist-last');
   rmSync(next, { recursive: true, force: true });
   mkdirSync(next, { recursive: true });
-  const profile = dev ? [] : ['--release'];
-  await run('cargo', ['build', ...LOCKED, '--lib', '--target', WASM_TARGET, ...profile], {
-    env: dev ? cargoEnv() : nameless(cargoEnv()),
-  });
-  const wasm = join(root, 'target', WASM_TARGET, dev ? 'debug' : 'release', 'framelock.wasm');
+  const encoder = await compile('server', 'server', dev);
+  const wasm = await compile('browser', dev ? 'dev' : 'release', dev);
   const names = dev ? [] : ['--remove-name-section', '--remove-producers-section'];
   const bindgen = ['--target', 'web', '--no-typescript', '--out-dir', next, '--out-name', 'framelock_wasm'];
   await run(join(wasmBindgenFolder(), 'wasm-bindgen'), [...bindgen, ...names, wasm]);
-  await run(join(root, 'node_modules', '.bin', 'tsc'), ['-p', 'tsconfig.build.json', '--outDir', next]);
+  const tsc = (...args) => run(join(root, 'node_modules', '.bin', 'tsc'), ['-p', ...args]);
+  await tsc('tsconfig.build.json', '--outDir', next);
+  const server = join(next, 'server');
+  const emit = ['--noEmit', 'false', '--declaration', '--sourceMap', '--inlineSources'];
+  await tsc('tsconfig.server.json', ...emit, '--outDir', server);
+  copyFileSync(encoder, join(server, 'framelock_server.wasm'));
   // At no moment is there half of a dist/: others may be reading it.
   rmSync(last, { recursive: true, force: true });
   if (existsSync(dist)) renameSync(dist, last);

@@ -1,11 +1,13 @@
 // Set-up: everything that build and tests need beyond rustup, Node 20, npm and Python 3, on Debian 12.
 // It says what it installs, skips what is there, and where it may not install says what to install and fails.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
   cacheCargo,
+  CHDB_PYTHON,
+  CHDB_VERSION,
   DEBIAN_PACKAGES,
   lockedVersion,
   pinnedRust,
@@ -22,7 +24,7 @@ const say = (text) => console.log(`set-up: ${text}`);
 /** Something that set-up cannot do here; the message says what to do by hand. */
 class CannotSetUp extends Error {}
 
-/** Debian's packages: compilers for wasm, both browsers, and the sqlite3 that checks our files. */
+/** Debian's packages: compilers for wasm, both browsers, the sqlite3 that checks our files, the PostgreSQL that is forwarded to. */
 async function debianPackages() {
   const packages = Object.keys(DEBIAN_PACKAGES).filter((name) => !which(DEBIAN_PACKAGES[name]));
   if (packages.length === 0) return;
@@ -96,11 +98,30 @@ async function wasmBindgen() {
   });
 }
 
+/**
+ * chdb for the tests of forwarding to ClickHouse, from PyPI into .cache. The only thing here that may be missing: there
+ * is none for every platform, and its tests then say that they are skipped.
+ */
+async function chdb() {
+  const has = spawnSync(CHDB_PYTHON, ['-m', 'pip', 'show', 'chdb'], { encoding: 'utf8' }).stdout ?? '';
+  if (has.includes(`Version: ${CHDB_VERSION}\n`)) return;
+  say(`installing chdb ${CHDB_VERSION} into .cache/chdb (900 MB)`);
+  const folder = dirname(dirname(CHDB_PYTHON));
+  const quiet = ['install', '--quiet', '--disable-pip-version-check'];
+  try {
+    await run('python3', ['-m', 'venv', folder]);
+    await run(CHDB_PYTHON, ['-m', 'pip', ...quiet, `chdb==${CHDB_VERSION}`]);
+  } catch (error) {
+    rmSync(folder, { recursive: true, force: true });
+    say(`no chdb here, so the tests of ClickHouse are skipped: ${error.message}`);
+  }
+}
+
 /** Does all of it; rejects with what to do by hand where it may not. */
 export async function setUp() {
   const start = performance.now();
-  // None of the three needs another: fetching, unpacking and compiling go on side by side.
-  await Promise.all([debianPackages(), nodeModules(), rust().then(wasmBindgen)]);
+  // None of the four needs another: fetching, unpacking and compiling go on side by side.
+  await Promise.all([debianPackages(), nodeModules(), rust().then(wasmBindgen), chdb()]);
   say(`ready (${((performance.now() - start) / 1000).toFixed(1)} s)`);
 }
 

@@ -49,11 +49,15 @@ const STAGES = {
     const strict = ['--', '-D', 'warnings'];
     await run(bin('prettier'), ['--check', '--log-level', 'warn', '.']);
     await run(bin('tsc'), ['-p', 'tsconfig.json']);
+    await run(bin('tsc'), ['-p', 'tsconfig.server.json']);
     // Types that must compile, and types that must not.
     await run(bin('tsc'), ['-p', 'tests/types']);
     await cargo(['fmt', '--check']);
     await cargo(['clippy', ...LOCKED, '--all-targets', '--quiet', ...strict]);
-    await cargo(['clippy', ...LOCKED, '--lib', '--target', WASM_TARGET, '--quiet', ...strict]);
+    for (const feature of ['browser', 'server']) {
+      const alone = ['--no-default-features', '--features', feature];
+      await cargo(['clippy', ...LOCKED, '--lib', '--target', WASM_TARGET, ...alone, '--quiet', ...strict]);
+    }
   },
   // Optimised, with assertions and overflow checks: the simulator's 2,000 worlds take minutes so, hours otherwise. They
   // take one processor; the wasm build, which comes next, has the other.
@@ -64,6 +68,7 @@ const STAGES = {
   },
   build: () => built(),
   client: () => nodeTests(testFiles('client', 'frame')),
+  server: () => nodeTests(testFiles('server')),
   async web() {
     if (!existsSync(WEB_TESTS)) return console.log('there is no tests/web/main.rs yet');
     const { chromium, chromedriver } = browserPaths();
@@ -80,7 +85,7 @@ const STAGES = {
 };
 
 /** The stages in the order in which they run; the last one closes the output with its counts. */
-const ORDER = ['lint', 'rust', 'build', 'client', 'web', 'package', 'contract'];
+const ORDER = ['lint', 'rust', 'build', 'client', 'server', 'web', 'package', 'contract'];
 
 async function main(wanted) {
   const unknown = wanted.filter((name) => !ORDER.includes(name));

@@ -12,6 +12,10 @@ export const dist = join(root, 'dist');
 /** Tools that set-up installs for this project alone. */
 export const cacheCargo = join(root, '.cache', 'cargo');
 
+/** The Python that has chdb, ClickHouse as a library, for the tests of the server. */
+export const CHDB_PYTHON = join(root, '.cache', 'chdb', 'bin', 'python');
+export const CHDB_VERSION = '4.4.0';
+
 export const WASM_TARGET = 'wasm32-unknown-unknown';
 
 /** In CI the lock file must be up to date; at a desk cargo may bring it up to date. */
@@ -51,6 +55,8 @@ export const DEBIAN_PACKAGES = {
   'chromium-driver': 'chromedriver',
   'firefox-esr': 'firefox-esr',
   sqlite3: 'sqlite3',
+  // Its programs are in a folder for each version, off the PATH.
+  postgresql: '/usr/lib/postgresql',
   'fonts-dejavu-core': '/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf',
 };
 

@@ -36,8 +36,12 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 const MAGIC: &[u8; 6] = b"ARROW1";
 
 /// Reads a stream or a file; see [`Frame::decode`].
-pub fn decode(bytes: Buffer) -> Result<Frame> {
-    if bytes.starts_with(MAGIC) { decode_file(&bytes) } else { decode_stream(&bytes) }
+pub fn decode(bytes: Buffer, ledger: Ledger) -> Result<Frame> {
+    if bytes.starts_with(MAGIC) {
+        decode_file(&bytes, ledger)
+    } else {
+        decode_stream(&bytes, ledger)
+    }
 }
 
 /// Writes a stream; see [`Frame::encode`].
@@ -61,7 +65,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(schema: arrow::ipc::Schema<'_>, input_bytes: usize) -> Result<Self> {
+    fn new(schema: arrow::ipc::Schema<'_>, ledger: Ledger) -> Result<Self> {
         check_flatbuffer(schema)?;
         let schema = try_fb_to_schema(schema).map_err(invalid)?;
         check_columns(&schema)?;
@@ -75,7 +79,7 @@ impl Reader {
             types,
             dictionaries: HashMap::new(),
             batches: Vec::new(),
-            ledger: Ledger::new(input_bytes),
+            ledger,
         })
     }
 
@@ -128,24 +132,25 @@ impl Reader {
     }
 }
 
-fn decode_stream(bytes: &Buffer) -> Result<Frame> {
+fn decode_stream(bytes: &Buffer, ledger: Ledger) -> Result<Frame> {
+    let mut ledger = Some(ledger);
     let mut reader = None;
     let mut at = 0;
     while let Some((metadata, body_at)) = metadata_at(bytes, at)? {
         let message = message(&metadata)?;
         let body = body_of(bytes, body_at, &message)?;
         at = body_at + body.len();
-        match (&mut reader, message.header_as_schema()) {
-            (None, Some(schema)) => reader = Some(Reader::new(schema, bytes.len())?),
-            (Some(reader), None) => reader.read(message, &body)?,
-            (Some(_), Some(_)) => return Err(malformed("a second schema")),
-            (None, None) => return Err(malformed("the first message is not a schema")),
+        match (&mut reader, message.header_as_schema(), ledger.take()) {
+            (None, Some(schema), Some(ledger)) => reader = Some(Reader::new(schema, ledger)?),
+            (Some(reader), None, _) => reader.read(message, &body)?,
+            (Some(_), Some(_), _) => return Err(malformed("a second schema")),
+            (None, ..) => return Err(malformed("the first message is not a schema")),
         }
     }
     reader.map(Reader::finish).ok_or_else(|| malformed("no schema"))
 }
 
-fn decode_file(bytes: &Buffer) -> Result<Frame> {
+fn decode_file(bytes: &Buffer, ledger: Ledger) -> Result<Frame> {
     let tail = bytes.len().checked_sub(10).filter(|tail| *tail >= 8);
     let tail = tail.ok_or_else(|| malformed("the file ends before its footer"))?;
     if &bytes[tail + 4..] != MAGIC {
@@ -158,7 +163,7 @@ fn decode_file(bytes: &Buffer) -> Result<Frame> {
     let footer =
         root_as_footer(&footer).map_err(|e| malformed(format!("the footer is damaged: {e}")))?;
     let schema = footer.schema().ok_or_else(|| malformed("the footer has no schema"))?;
-    let mut reader = Reader::new(schema, bytes.len())?;
+    let mut reader = Reader::new(schema, ledger)?;
     let blocks = [
         (footer.dictionaries(), MessageHeader::DictionaryBatch),
         (footer.recordBatches(), MessageHeader::RecordBatch),

@@ -31,3 +31,17 @@ pub fn part(array: &dyn Array, start: usize, rows: usize) -> Result<ArrayRef, Ar
     some.try_extend(0, start, start + rows)?;
     Ok(make_array(some.freeze()))
 }
+
+/// An array of one row, so many times.
+///
+/// # Errors
+/// When together they are more than the type's offsets can count.
+#[cfg(feature = "server")]
+pub fn repeat(one: &dyn Array, times: usize) -> Result<ArrayRef, ArrowError> {
+    let data = one.to_data();
+    let mut all = MutableArrayData::new(vec![&data], false, times);
+    for _ in 0..times {
+        all.try_extend(0, 0, 1)?;
+    }
+    Ok(make_array(all.freeze()))
+}

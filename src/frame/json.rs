@@ -30,8 +30,13 @@ use crate::error::{Code, Error, Result};
 pub const MAX_SAFE: u64 = (1 << 53) - 1;
 
 /// The longest text of one value. Views and dictionaries inside each other can repeat their items
-/// without end; what is longer is not written at all.
-const MAX_BYTES: usize = if cfg!(test) { 1 << 20 } else { 256 << 20 };
+/// without end; what is longer is not written at all. A server has many senders at once, and less
+/// for each.
+const MAX_BYTES: usize = match (cfg!(test), cfg!(feature = "browser")) {
+    (true, _) => 1 << 20,
+    (false, true) => 256 << 20,
+    (false, false) => 16 << 20,
+};
 
 /// Writes the values of one array.
 #[derive(Debug)]
@@ -51,12 +56,18 @@ enum Node<'a> {
     Struct(Vec<(String, Writer<'a>)>),
 }
 
+/// Which items each row of a list has.
 #[derive(Debug)]
-enum Ranges {
+pub enum Ranges {
+    /// The row's items end where the next row's begin.
     Offsets(OffsetBuffer<i32>),
+    /// The same with 64 bits.
     LargeOffsets(OffsetBuffer<i64>),
+    /// Where the row's items begin, and how many there are.
     Views(ScalarBuffer<i32>, ScalarBuffer<i32>),
+    /// The same with 64 bits.
     LargeViews(ScalarBuffer<i64>, ScalarBuffer<i64>),
+    /// Every row has so many.
     Fixed(usize),
 }
 
@@ -129,39 +140,10 @@ impl<'a> Node<'a> {
         use DataType::*;
         let boxed = |child: &'a ArrayRef| Writer::new(child.as_ref()).map(Box::new);
         let node = match array.data_type() {
-            List(_) => match array.as_list_opt::<i32>() {
-                Some(list) => {
-                    Node::List(Ranges::Offsets(list.offsets().clone()), boxed(list.values())?)
-                }
-                None => return Err(broken(array)),
-            },
-            LargeList(_) => match array.as_list_opt::<i64>() {
-                Some(list) => {
-                    Node::List(Ranges::LargeOffsets(list.offsets().clone()), boxed(list.values())?)
-                }
-                None => return Err(broken(array)),
-            },
-            ListView(_) => match array.as_list_view_opt::<i32>() {
-                Some(list) => Node::List(
-                    Ranges::Views(list.offsets().clone(), list.sizes().clone()),
-                    boxed(list.values())?,
-                ),
-                None => return Err(broken(array)),
-            },
-            LargeListView(_) => match array.as_list_view_opt::<i64>() {
-                Some(list) => Node::List(
-                    Ranges::LargeViews(list.offsets().clone(), list.sizes().clone()),
-                    boxed(list.values())?,
-                ),
-                None => return Err(broken(array)),
-            },
-            FixedSizeList(_, size) => match array.as_fixed_size_list_opt() {
-                Some(list) => Node::List(
-                    Ranges::Fixed(usize::try_from(*size).unwrap_or(0)),
-                    boxed(list.values())?,
-                ),
-                None => return Err(broken(array)),
-            },
+            List(_) | LargeList(_) | ListView(_) | LargeListView(_) | FixedSizeList(..) => {
+                let (ranges, items) = Ranges::of_list(array).ok_or_else(|| broken(array))?;
+                Node::List(ranges, boxed(items)?)
+            }
             Map(..) => match array.as_map_opt() {
                 Some(map) => {
                     Node::Map(map.offsets().clone(), boxed(map.keys())?, boxed(map.values())?)
@@ -187,8 +169,36 @@ impl<'a> Node<'a> {
 }
 
 impl Ranges {
-    /// Offsets and sizes are within the child: Arrow's validation has seen to it.
-    fn of(&self, row: usize) -> Range<usize> {
+    /// The ranges and the items of a list of any kind; `None` for another array.
+    pub fn of_list(array: &dyn Array) -> Option<(Self, &ArrayRef)> {
+        use DataType::*;
+        Some(match array.data_type() {
+            List(_) => {
+                let list = array.as_list_opt::<i32>()?;
+                (Ranges::Offsets(list.offsets().clone()), list.values())
+            }
+            LargeList(_) => {
+                let list = array.as_list_opt::<i64>()?;
+                (Ranges::LargeOffsets(list.offsets().clone()), list.values())
+            }
+            ListView(_) => {
+                let list = array.as_list_view_opt::<i32>()?;
+                (Ranges::Views(list.offsets().clone(), list.sizes().clone()), list.values())
+            }
+            LargeListView(_) => {
+                let list = array.as_list_view_opt::<i64>()?;
+                (Ranges::LargeViews(list.offsets().clone(), list.sizes().clone()), list.values())
+            }
+            FixedSizeList(_, size) => {
+                let list = array.as_fixed_size_list_opt()?;
+                (Ranges::Fixed(usize::try_from(*size).ok()?), list.values())
+            }
+            _ => return None,
+        })
+    }
+
+    /// The row's items. Offsets and sizes are within the child: Arrow's validation has seen to it.
+    pub fn of(&self, row: usize) -> Range<usize> {
         match self {
             Ranges::Offsets(offsets) => offsets[row] as usize..offsets[row + 1] as usize,
             Ranges::LargeOffsets(offsets) => offsets[row] as usize..offsets[row + 1] as usize,

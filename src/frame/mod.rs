@@ -17,8 +17,8 @@ pub mod ident;
 mod interval;
 mod ipc;
 pub mod iso;
-mod join;
-mod json;
+pub(crate) mod join;
+pub mod json;
 mod json_read;
 mod keys;
 pub mod options;
@@ -74,7 +74,17 @@ impl Frame {
     /// `INVALID_FRAME` for bytes that are not well-formed Arrow IPC, `UNSUPPORTED_TYPE` for
     /// well-formed bytes with something that is not stored (a union, big-endian data).
     pub fn decode(bytes: Buffer) -> Result<Frame> {
-        ipc::decode(bytes)
+        let ledger = verify::Ledger::new(bytes.len());
+        ipc::decode(bytes, ledger)
+    }
+
+    /// As [`Frame::decode`], with so many bytes at most for what is decompressed or copied.
+    ///
+    /// # Errors
+    /// As [`Frame::decode`].
+    pub fn decode_within(bytes: Buffer, limit_bytes: u64) -> Result<Frame> {
+        let ledger = verify::Ledger::within(bytes.len(), limit_bytes);
+        ipc::decode(bytes, ledger)
     }
 
     /// Writes the frame as an Arrow IPC stream, uncompressed.

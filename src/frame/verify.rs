@@ -26,6 +26,7 @@ const LARGE_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Ledger {
     input_bytes: u64,
+    limit_bytes: u64,
     allocated_bytes: u64,
     rows: u64,
 }
@@ -33,7 +34,12 @@ pub struct Ledger {
 impl Ledger {
     /// For a frame of so many bytes.
     pub fn new(input_bytes: usize) -> Self {
-        Ledger { input_bytes: input_bytes as u64, allocated_bytes: 0, rows: 0 }
+        Ledger::within(input_bytes, FREE_BYTES + BYTES_PER_BYTE * input_bytes as u64)
+    }
+
+    /// For a frame of so many bytes that may ask for at most `limit_bytes`.
+    pub fn within(input_bytes: usize, limit_bytes: u64) -> Self {
+        Ledger { input_bytes: input_bytes as u64, limit_bytes, allocated_bytes: 0, rows: 0 }
     }
 
     /// Counts bytes that are about to be allocated.
@@ -42,10 +48,10 @@ impl Ledger {
     /// `INVALID_FRAME` when they are more than the frame may ask for, or than there are.
     pub fn allocate(&mut self, bytes: u64) -> Result<()> {
         self.allocated_bytes = self.allocated_bytes.saturating_add(bytes);
-        let limit = FREE_BYTES + BYTES_PER_BYTE * self.input_bytes;
-        if self.allocated_bytes > limit {
+        if self.allocated_bytes > self.limit_bytes {
             return Err(malformed(format!(
-                "it asks for more than {limit} bytes of memory when decompressed"
+                "it asks for more than {} bytes of memory when decompressed",
+                self.limit_bytes
             )));
         }
         if bytes >= LARGE_BYTES {

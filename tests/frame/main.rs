@@ -2,6 +2,7 @@
 //! `docs/types.md`, malformed bytes.
 
 mod arrow_files;
+mod copy;
 mod edges;
 mod harness;
 mod hostile;

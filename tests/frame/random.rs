@@ -72,7 +72,7 @@ fn flat_type() -> impl Strategy<Value = DataType> {
     ]
 }
 
-fn any_type() -> impl Strategy<Value = DataType> {
+pub fn any_type() -> impl Strategy<Value = DataType> {
     flat_type().prop_recursive(3, 12, 3, |inner| {
         use DataType::*;
         let item = |name: &str, t| Arc::new(Field::new(name, t, true));
@@ -105,7 +105,7 @@ pub fn column_type() -> impl Strategy<Value = DataType> {
     ]
 }
 
-struct Rng(u64);
+pub struct Rng(pub u64);
 
 impl Rng {
     fn next(&mut self) -> u64 {
@@ -159,7 +159,7 @@ impl Rng {
 }
 
 /// An array of a type; `null` says whether its own rows may be null.
-fn array(data_type: &DataType, rows: usize, null: bool, rng: &mut Rng) -> ArrayRef {
+pub fn array(data_type: &DataType, rows: usize, null: bool, rng: &mut Rng) -> ArrayRef {
     use DataType::*;
     let nulls = if null { rng.nulls(rows) } else { None };
     let fixed = |width: usize, bytes: Vec<u8>| {

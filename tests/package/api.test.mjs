@@ -15,6 +15,7 @@ test('the public types are those of api.txt', () => {
   const report = apiReport({
     framelock: join(dist, 'index.d.ts'),
     'framelock/here': join(dist, 'here.d.ts'),
+    'framelock/server': join(dist, 'server', 'index.d.ts'),
     'framelock/testing': join(dist, 'testing', 'index.d.ts'),
   });
   if (process.env.UPDATE_API) writeFileSync(LISTING, report);
@@ -50,6 +51,9 @@ const gzipped = (names) =>
 const BUDGETS = [
   { what: 'the page: framelock and all that it imports', names: () => graph('index.js'), bytes: 36_000 },
   { what: 'the worker and its glue', names: () => graph('worker.js'), bytes: 11_800 },
+  // Nobody downloads these two, but somebody may have to upload them to an edge.
+  { what: 'the server', names: () => graph('server/index.js'), bytes: 25_500 },
+  { what: "the server's encoder", names: () => ['server/framelock_server.wasm'], bytes: 535_000 },
   { what: 'the engine', names: () => ['framelock_wasm_bg.wasm'], bytes: 1_330_000 },
 ];
 
@@ -60,9 +64,9 @@ for (const { what, names, bytes } of BUDGETS) {
   });
 }
 
-test('an app that uses framelock does not load framelock/testing, nor a page the engine', () => {
+test('an app that uses framelock does not load framelock/testing or framelock/server, nor a page the engine', () => {
   const loads = (entry, pattern) => [...graph(entry)].filter((name) => pattern.test(name));
-  for (const entry of ['index.js', 'worker.js']) assert.deepEqual(loads(entry, /^testing/), []);
+  for (const entry of ['index.js', 'worker.js']) assert.deepEqual(loads(entry, /^(testing|server)\//), []);
   for (const entry of ['index.js', 'testing/index.js']) {
     assert.deepEqual(loads(entry, /^(serve|here|framelock_wasm)\b/), []);
   }

@@ -2,15 +2,21 @@
 // examples by their own runners.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { after, before, test } from 'node:test';
 import { serve } from '../../scripts/serve.mjs';
 import { browserPaths, root } from '../../scripts/toolchain.mjs';
 import { launch } from '../contract/harness.mjs';
+import { arrow, frameOf } from '../server/frames.mjs';
+import { folderFor, freePort } from '../server/postgres.mjs';
+import { frameRequest, read } from '../server/wire.mjs';
 import { freshFolder, installTools, pack, tool, toolCommand } from './install.mjs';
 
 const { chromium } = browserPaths();
+
+const STREAM = '00000000-0000-4000-8000-000000000001';
 
 let browser, folder;
 before(async () => {
@@ -18,6 +24,7 @@ before(async () => {
   folder = freshFolder('examples', pack().tarball, {
     todo: 'examples/todo',
     'react-ticks': 'examples/react-ticks',
+    forwarding: 'examples/forwarding',
     vitest: 'examples/vitest',
     playwright: 'examples/playwright',
     'node-test': 'examples/node-test',
@@ -127,3 +134,50 @@ test('playwright: the tests pass', async () => {
     await server.close();
   }
 });
+
+for (const [engine, name] of [
+  ['', 'PostgreSQL'],
+  ['pglite', 'PGlite'],
+]) {
+  test(`forwarding: the server takes frames, with ${name} behind it`, async () => {
+    const data = folderFor('example');
+    const child = spawn('node', ['server.js'], {
+      cwd: join(folder, 'forwarding'),
+      env: {
+        DATA: data,
+        ...process.env,
+        PORT: '0',
+        PGPORT: String(await freePort()),
+        ENGINE: engine,
+        DATABASE_URL: '',
+      },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    try {
+      const address = await new Promise((resolve, reject) => {
+        child.stdout.on('data', (line) => resolve(String(line).match(/^(http:\S+)\/ with (\w+)/)));
+        child.on('exit', (code) => reject(new Error(`the server ended with ${code}`)));
+      });
+      const [, origin, behind] = address;
+      assert.equal(behind, name);
+      for (const path of ['/', '/page.js', '/framelock/index.js', '/framelock/framelock_wasm_bg.wasm']) {
+        assert.equal((await fetch(origin + path)).status, 200, path);
+      }
+      const summary = async () => (await fetch(`${origin}/summary`)).json();
+      assert.deepEqual(await summary(), { rows: 0, qty: 0 });
+      const frame = frameOf({ qty: [new arrow.Int32(), [1, 2, 39]] });
+      const put = (token) =>
+        fetch(frameRequest(STREAM, 1, 'ticks', frame, { base: `${origin}/sync`, token })).then(read);
+      assert.equal((await put('nobody')).status, 401);
+      assert.equal((await put('token-of-ann')).status, 201);
+      assert.equal((await put('token-of-ann')).status, 200);
+      assert.deepEqual(await summary(), { rows: 3, qty: 42 });
+    } finally {
+      const ended = once(child, 'exit');
+      child.kill();
+      await ended;
+      // PostgreSQL is told to end and takes a moment.
+      rmSync(data, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+    }
+  });
+}

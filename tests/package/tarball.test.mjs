@@ -18,7 +18,8 @@ const read = (name) => readFileSync(join(installed, name), 'utf8');
 
 test('there is nothing in it but the package', () => {
   const others = ['CHANGELOG.md', 'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'package.json'];
-  const inDist = /^dist\/(arrow\/|frames\/|testing\/)?[a-z_-]+(\.js|\.js\.map|\.d\.ts|_bg\.wasm)$/;
+  const inDist =
+    /^dist\/(arrow\/|frames\/|server\/|testing\/)?[a-z_-]+(\.js|\.js\.map|\.d\.ts|_bg\.wasm|_server\.wasm)$/;
   assert.deepEqual(
     files.filter((name) => !inDist.test(name) && !others.includes(name)),
     [],
@@ -83,7 +84,7 @@ test('publint has nothing to say', async () => {
 
 test('are the types wrong? no', () => {
   // The wasm file is an asset, not a module; the package is ESM only.
-  const args = ['--profile', 'esm-only', '--exclude-entrypoints', 'wasm', '--format', 'ascii'];
+  const args = ['--profile', 'esm-only', '--exclude-entrypoints', 'wasm', 'server/wasm', '--format', 'ascii'];
   const { status, stdout } = spawnSync(toolCommand('attw'), [tarball, ...args], { encoding: 'utf8' });
   assert.equal(status, 0, stdout);
 });

@@ -9,6 +9,7 @@ import type {
   OpenOptions,
   Status,
 } from 'framelock';
+import { createFrameHandler, clickhouse, toNodeListener, type Authorize } from 'framelock/server';
 import { faults, holdWriteLock, withTestDatabase, type FaultPlan } from 'framelock/testing';
 
 const options: OpenOptions = { storage: 'opfs', retry: { attempts: 5 }, fallback: 'queue' };
@@ -75,3 +76,19 @@ const wrong: 'committed' = path;
 await faults(db, { disk: {} });
 
 console.log(rows, total, status.versions.sqlite, names, off, stop, counted, wrong);
+
+const authorize: Authorize = (request, { stream, table }) =>
+  request.headers.has('Authorization') && table !== 'secret' ? { tenant: stream } : 'FORBIDDEN';
+const handler = createFrameHandler({
+  engine: clickhouse({ url: 'http://localhost:8123/' }),
+  authorize,
+  tables: { ticks: {}, trades: { into: 'raw', schema: 'addColumns' } },
+  limits: { maxRows: 1000 },
+});
+const response: Response = await handler(new Request('http://x/'));
+toNodeListener(handler);
+// @ts-expect-error: a tenant is text
+createFrameHandler({ engine: clickhouse({ url: 'x' }), authorize: () => ({ tenant: 1 }), tables: {} });
+// @ts-expect-error: an engine is made by one of the three
+createFrameHandler({ engine: {}, authorize, tables: {} });
+console.log(response.status);

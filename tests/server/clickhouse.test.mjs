@@ -1,0 +1,183 @@
+// ClickHouse, the real engine: chdb, which is ClickHouse as a library, behind a small HTTP front. What is shown is what
+// has no transaction to lean on: that replays, twins, other cuts and a server that dies half-way add nothing.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { clickhouse, createFrameHandler } from '../../dist/server/index.js';
+import { CHDB_PYTHON } from '../../scripts/toolchain.mjs';
+import { arrow, frameOf, ticks } from './frames.mjs';
+import { authorize, digestOf, frameRequest, read, skipRequest, stateRequest } from './wire.mjs';
+
+const why = existsSync(CHDB_PYTHON) ? false : 'no chdb in .cache: npm run setup says why';
+
+describe('ClickHouse', { skip: why }, () => {
+  let folder, front, url, handler;
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'framelock-chdb-'));
+    const script = fileURLToPath(new URL('chdb_front.py', import.meta.url));
+    front = spawn(CHDB_PYTHON, [script, folder], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const port = await new Promise((resolve, reject) => {
+      front.stdout.once('data', (line) => resolve(Number(line)));
+      front.once('exit', (code) => reject(new Error(`the front ended with ${code}`)));
+    });
+    url = `http://127.0.0.1:${port}/`;
+    await query('CREATE DATABASE IF NOT EXISTS sync');
+    handler = serve();
+  });
+  after(() => {
+    front?.stdin.end();
+    front?.kill();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const serve = (fetch = globalThis.fetch) =>
+    createFrameHandler({
+      engine: clickhouse({ url, database: 'sync', fetch }),
+      authorize,
+      tables: { ticks: {}, strict: { schema: 'strict' }, typed: {} },
+      schema: 'create',
+      onError: () => undefined,
+    });
+  const query = async (text) => {
+    const address = new URL(url);
+    if (!text.startsWith('CREATE DATABASE')) address.searchParams.set('database', 'sync');
+    const response = await fetch(address, { method: 'POST', body: text });
+    const said = await response.text();
+    assert.equal(response.status, 200, said);
+    return said.trim();
+  };
+  const put = async (...args) => read(await handler(frameRequest(...args)));
+  const rowsOf = async (item) => Number(await query(`SELECT count() FROM ticks WHERE item = ${item}`));
+  const state = async (stream) => read(await handler(stateRequest(stream)));
+
+  test('a frame is written once: replays, gaps, forks, skips', async () => {
+    const stream = randomUUID();
+    const frames = [1, 2, 3].map((seq) => ticks(1, 100 + seq));
+    assert.deepEqual(await state(stream), { status: 200, last_seq: 0, last_digest: null });
+    assert.equal((await put(stream, 2, 'ticks', frames[1])).code, 'SEQ_GAP');
+    for (const status of [201, 200, 200]) {
+      const answer = await put(stream, 1, 'ticks', frames[0]);
+      assert.deepEqual(
+        [answer.status, answer.last_digest],
+        [status, digestOf(frames[0])],
+        JSON.stringify(answer),
+      );
+    }
+    assert.equal((await put(stream, 1, 'ticks', frames[1])).code, 'STREAM_FORKED');
+    assert.equal((await put(stream, 2, 'ticks', frames[1], { token: 'bob' })).code, 'FORBIDDEN');
+    const digest = digestOf('given up');
+    assert.equal(
+      (await handler(skipRequest(stream, 2, 'ticks', { digest, code: 'CONSTRAINT' }))).status,
+      201,
+    );
+    assert.equal((await put(stream, 3, 'ticks', frames[2])).status, 201);
+    assert.deepEqual([await rowsOf(101), await rowsOf(102), await rowsOf(103)], [100, 0, 100]);
+  });
+
+  test('twins at once add nothing', async () => {
+    const stream = randomUUID();
+    const frame = ticks(2, 200);
+    const answers = await Promise.all(Array.from({ length: 4 }, () => put(stream, 1, 'ticks', frame)));
+    assert.ok(
+      answers.every(({ status }) => status === 200 || status === 201),
+      JSON.stringify(answers),
+    );
+    assert.equal(await rowsOf(200), 100);
+  });
+
+  /** A fetch that fails when a test says so; `after`: what was asked is done, and nobody hears of it. */
+  const breaking = (match, after) => async (address, init) => {
+    const hit = match(address.searchParams.get('query') ?? String(init.body));
+    if (hit && !after) throw new Error('the server died');
+    const response = await fetch(address, init);
+    if (hit) throw new Error('the server died');
+    return response;
+  };
+  const isInsert = (text) => text.includes('FORMAT ArrowStream');
+  const isRecord = (text) => text.startsWith('INSERT INTO framelock_frames');
+
+  test('a server that dies between the rows and the record: whoever comes next finds the rows', async () => {
+    for (const [match, after] of [
+      [isInsert, true],
+      [isRecord, false],
+      [isRecord, true],
+    ]) {
+      const stream = randomUUID();
+      const item = Math.floor(1000 + Math.random() * 1e6);
+      const frame = ticks(3, item);
+      const dying = serve(breaking(match, after));
+      assert.equal((await dying(frameRequest(stream, 1, 'ticks', frame))).status, 503);
+      assert.equal(await rowsOf(item), 100);
+      assert.equal((await put(stream, 1, 'ticks', frame)).status, 200);
+      assert.deepEqual([await rowsOf(item), (await state(stream)).last_seq], [100, 1]);
+    }
+  });
+
+  test('cut anew after such a death: nothing is written twice, and nothing is lost', async () => {
+    const stream = randomUUID();
+    const [one, two] = [ticks(4, 401), ticks(4, 402)];
+    const item = { headers: { 'Framelock-Item-Digest': digestOf(two) } };
+    const tables = [one, two].map((bytes) => arrow.tableFromIPC(bytes));
+    const both = arrow.tableToIPC(tables[0].concat(tables[1]), 'stream');
+    const dying = serve(breaking(isInsert, true));
+    assert.equal((await dying(frameRequest(stream, '1-2', 'ticks', both, item))).status, 503);
+    // The first alone: it is there, with the second.
+    const answer = await put(stream, 1, 'ticks', one);
+    assert.deepEqual([answer.status, answer.last_seq, answer.last_digest], [200, 2, digestOf(two)]);
+    assert.equal((await put(stream, 2, 'ticks', two)).status, 200);
+    assert.deepEqual([await rowsOf(401), await rowsOf(402)], [100, 100]);
+  });
+
+  test('two servers race with two cuts: the table takes one of them, and both say which', async () => {
+    const stream = randomUUID();
+    const [one, two] = [ticks(5, 501), ticks(5, 502)];
+    const item = { headers: { 'Framelock-Item-Digest': digestOf(two) } };
+    const tables = [one, two].map((bytes) => arrow.tableFromIPC(bytes));
+    const both = arrow.tableToIPC(tables[0].concat(tables[1]), 'stream');
+    // The slow one has looked and found nothing when the other writes.
+    let go;
+    const written = new Promise((resolve) => (go = resolve));
+    const slow = serve(async (address, init) => {
+      if (isInsert(address.searchParams.get('query') ?? '')) await written;
+      return fetch(address, init);
+    });
+    const late = slow(frameRequest(stream, 1, 'ticks', one)).then(read);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const first = await put(stream, '1-2', 'ticks', both, item);
+    go();
+    assert.deepEqual([first.status, (await late).status, (await late).last_seq], [201, 200, 2]);
+    assert.deepEqual([await rowsOf(501), await rowsOf(502)], [100, 100]);
+  });
+
+  test('types, and what is refused before ClickHouse would bend it', async () => {
+    const { Field, Float64, Int32, Int64, List, TimestampMillisecond, Utf8 } = arrow;
+    const stream = randomUUID();
+    const frame = frameOf({
+      big: [new Int64(), [2n ** 53n + 1n, null]],
+      real: [new Float64(), [0.1, -Infinity]],
+      text: [new Utf8(), ['a\0b', '']],
+      at: [new TimestampMillisecond('UTC'), [new Date('2026-01-02T03:04:05.678Z'), null]],
+      list: [new List(new Field('item', new Int32(), true)), [[1, 2], []]],
+    });
+    const answer = await put(stream, 1, 'typed', frame);
+    assert.equal(answer.status, 201, JSON.stringify(answer));
+    assert.equal(
+      await query('SELECT big, real, hex(text), at, list FROM typed ORDER BY big NULLS LAST FORMAT TSV'),
+      '9007199254740993\t0.1\t610062\t2026-01-02 03:04:05.678\t[1,2]\n\\N\t-inf\t\t\\N\t[]',
+    );
+    const moment = frameOf({ at: [new TimestampMillisecond('UTC'), [new Date('1899-12-31T23:59:59Z')]] });
+    const early = await put(stream, 2, 'typed', moment);
+    assert.deepEqual([early.status, early.reason, early.row], [422, 'VALUE_OUT_OF_RANGE', 0]);
+    await query('CREATE TABLE strict (n Int32, _framelock String) ENGINE = MergeTree ORDER BY n');
+    const wide = await put(stream, 2, 'strict', frameOf({ n: [new Int64(), [2n ** 32n + 1n]] }));
+    assert.deepEqual([wide.status, wide.reason, wide.column], [422, 'SCHEMA_MISMATCH', 'n']);
+    const nothing = await put(stream, 2, 'strict', frameOf({ n: [new Int32(), [1, null]] }));
+    assert.deepEqual([nothing.status, nothing.code], [422, 'REJECTED'], JSON.stringify(nothing));
+    assert.equal(await query('SELECT count() FROM strict'), '0');
+  });
+});

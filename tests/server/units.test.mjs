@@ -1,0 +1,215 @@
+// The parts of the handler that need no database: addresses, decisions, digests, the gate, what a failure means.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createFrameHandler } from '../../dist/server/index.js';
+import { Gate } from '../../dist/server/gate.js';
+import { parseRoute } from '../../dist/server/route.js';
+import { decide } from '../../dist/server/sequence.js';
+import { problemOf } from '../../dist/server/sqlstate.js';
+import { listen } from './listen.mjs';
+import { authorize, frameRequest, read, stateRequest } from './wire.mjs';
+
+const STREAM = '00000000-0000-4000-8000-000000000001';
+const at = (path) => new URL(`http://x/any/base${path}`);
+
+test('addresses: below any base, and nothing that is nearly one', () => {
+  const frames = `/v1/streams/${STREAM}/frames`;
+  assert.deepEqual(parseRoute(at(`${frames}/7?table=a%20b`), 'PUT'), {
+    stream: STREAM,
+    frames: { from: 7, to: 7, table: 'a b', skip: false },
+  });
+  assert.deepEqual(parseRoute(at(`${frames}/7-9?table=t`), 'PUT').frames, {
+    from: 7,
+    to: 9,
+    table: 't',
+    skip: false,
+  });
+  assert.equal(parseRoute(at(`/v1/streams/${STREAM}`), 'GET').frames, null);
+  const refused = (path, method = 'PUT') => {
+    try {
+      parseRoute(at(path), method);
+    } catch (error) {
+      return error.code;
+    }
+    return 'taken';
+  };
+  for (const seq of ['0', '-1', '01', '1-1', '2-1', '1-', '1.5', '9007199254740993', 'x', '']) {
+    assert.equal(refused(`${frames}/${seq}?table=t`), 'BAD_REQUEST', seq);
+  }
+  assert.equal(refused(`${frames}/1`), 'BAD_REQUEST');
+  assert.equal(refused(`${frames}/1?table=a&table=b`), 'BAD_REQUEST');
+  assert.equal(refused(`${frames}/1-2?table=a&skip=1`), 'BAD_REQUEST');
+  assert.equal(
+    refused(`/v1/streams/${STREAM.toUpperCase().replace('8', 'A')}/frames/1?table=a`),
+    'BAD_REQUEST',
+  );
+  assert.equal(refused(`${frames}/1?table=t`, 'POST'), 'METHOD_NOT_ALLOWED');
+  for (const path of ['/', '/v1/streams', `/v2/streams/${STREAM}`, `${frames}/1/2`]) {
+    assert.equal(refused(path), 'NOT_FOUND', path);
+  }
+});
+
+test('decisions', () => {
+  const state = { lastSeq: 5, lastDigest: 'e' };
+  const on = (from, to, digest, recorded = null) => decide(state, recorded, { from, to, digest });
+  assert.equal(on(6, 6, 'f'), 'apply');
+  assert.equal(on(6, 9, 'f'), 'apply');
+  assert.equal(on(7, 7, 'f'), 'gap');
+  assert.equal(on(5, 6, 'f'), 'gap');
+  assert.equal(on(5, 5, 'e'), 'duplicate');
+  assert.equal(on(5, 5, 'x'), 'forked');
+  assert.equal(on(4, 4, 'd', 'd'), 'duplicate');
+  assert.equal(on(4, 4, 'x', 'd'), 'forked');
+  // Not in the log, or inside what was sent as one.
+  assert.equal(on(4, 4, 'x'), 'duplicate');
+});
+
+test('what a failure means: only what is wrong with the rows is a rejection', () => {
+  const meaning = (code, phase = 'rows', routine = undefined) => {
+    const {
+      code: said,
+      details,
+      retryAfter,
+    } = problemOf(Object.assign(new Error('x'), { code, routine }), phase);
+    return said === 'REJECTED' ? details.reason : retryAfter > 0 && said;
+  };
+  for (const code of [
+    '08006',
+    '08P01',
+    '40001',
+    '40P01',
+    '53100',
+    '53300',
+    '57014',
+    '57P01',
+    '57P03',
+    '55P03',
+    '25006',
+  ]) {
+    assert.equal(meaning(code), 'UNAVAILABLE', code);
+  }
+  for (const code of [
+    '42501',
+    '42P01',
+    '42703',
+    '0A000',
+    '22P03',
+    'XX000',
+    '58030',
+    'ECONNREFUSED',
+    undefined,
+  ]) {
+    assert.equal(meaning(code), 'UNAVAILABLE', code);
+  }
+  for (const code of ['22003', '22001', '22P02', '22007'])
+    assert.equal(meaning(code), 'VALUE_OUT_OF_RANGE', code);
+  for (const code of ['23505', '23502', '23514', '23503', '44000', 'P0001'])
+    assert.equal(meaning(code), 'CONSTRAINT', code);
+  assert.equal(meaning('42501', 'rows', 'ExecWithCheckOptions'), 'CONSTRAINT');
+  // Two CREATE TABLEs that collide in the catalogue.
+  assert.equal(meaning('23505', 'schema'), 'UNAVAILABLE');
+});
+
+test('the gate counts what is inside, and what comes in a second', () => {
+  let now = 0;
+  const limits = { maxConcurrent: 3, maxConcurrentPerTenant: 2, requestsPerSecond: 4 };
+  const gate = new Gate(limits, () => now);
+  const refused = (tenant) => {
+    try {
+      gate.enter(tenant)();
+      return null;
+    } catch ({ code, retryAfter }) {
+      return [code, retryAfter > 0];
+    }
+  };
+  const leave = [gate.enter('a'), gate.enter('a')];
+  assert.deepEqual(refused('a'), ['RATE_LIMITED', true]);
+  leave.push(gate.enter('b'));
+  assert.deepEqual(refused('c'), ['UNAVAILABLE', true]);
+  leave.forEach((out) => (out(), out()));
+  assert.equal(refused('a'), null);
+  assert.equal(refused('a'), null);
+  assert.deepEqual(refused('a'), ['RATE_LIMITED', true]);
+  now += 250;
+  assert.equal(refused('a'), null);
+  assert.deepEqual(refused('a'), ['RATE_LIMITED', true]);
+});
+
+const engine = {
+  state: async () => ({ lastSeq: 0, lastDigest: null }),
+  apply: async () => assert.fail('nothing is to be written'),
+};
+
+test('before the engine is asked: types, codings, digests, frames', async () => {
+  const handler = createFrameHandler({ engine, authorize, tables: { t: {} }, onError: () => undefined });
+  const code = async (headers, bytes = Buffer.from('x'), options = {}) => {
+    const answer = await read(await handler(frameRequest(STREAM, 1, 't', bytes, { headers, ...options })));
+    return answer.reason ?? answer.code;
+  };
+  assert.equal(await code({ 'Content-Type': 'application/json' }), 'UNSUPPORTED_MEDIA');
+  assert.equal(await code({ 'Content-Encoding': 'br' }), 'UNSUPPORTED_MEDIA');
+  assert.equal(await code({ 'Content-Length': String(1 << 30) }), 'TOO_LARGE');
+  assert.equal(await code({ 'Content-Encoding': 'gzip' }), 'DIGEST_MISMATCH');
+  assert.equal(await code({ 'Content-Digest': 'sha-512=:AAAA:' }), 'DIGEST_MISMATCH');
+  assert.equal(await code({}), 'INVALID_FRAME');
+  assert.equal(await code({}, Buffer.from('x'), { gzip: true }), 'INVALID_FRAME');
+  assert.equal(await code({}, Buffer.alloc(0)), 'INVALID_FRAME');
+});
+
+test('an authorize that fails is not a refusal, and one that names no tenant is our mistake', async () => {
+  const errors = [];
+  const answer = async (authorize) => {
+    const onError = (error) => errors.push(error.message);
+    const handler = createFrameHandler({ engine, authorize, tables: { t: {} }, onError });
+    return (await read(await handler(stateRequest(STREAM)))).code ?? 'taken';
+  };
+  const failing = async () => {
+    throw new Error('the directory is down');
+  };
+  assert.equal(await answer(failing), 'UNAVAILABLE');
+  for (const authorized of [{}, { tenant: '' }, { tenant: undefined }]) {
+    assert.equal(await answer(() => authorized), 'INTERNAL');
+  }
+  for (const nobody of [null, undefined, false, 'UNAUTHENTICATED']) {
+    assert.equal(await answer(() => nobody), 'UNAUTHENTICATED');
+  }
+  assert.equal(await answer(() => 'FORBIDDEN'), 'FORBIDDEN');
+  assert.equal(await answer(() => ({ tenant: 'a' })), 'taken');
+  assert.equal(errors[0], 'the directory is down');
+});
+
+test('CORS: any origin unless some are named', async () => {
+  const ask = async (origins, origin) => {
+    const handler = createFrameHandler({ engine, authorize, tables: { t: {} }, ...(origins && { origins }) });
+    const headers = { Origin: origin, 'Access-Control-Request-Method': 'PUT' };
+    const path = `http://server/v1/streams/${STREAM}/frames/1?table=t`;
+    const response = await handler(new Request(path, { method: 'OPTIONS', headers }));
+    assert.equal(response.status, 204);
+    assert.match(response.headers.get('Access-Control-Allow-Headers'), /Framelock-Item-Digest/);
+    return response.headers.get('Access-Control-Allow-Origin');
+  };
+  assert.equal(await ask(undefined, 'https://a.example'), '*');
+  assert.equal(await ask(['https://a.example'], 'https://a.example'), 'https://a.example');
+  assert.equal(await ask(['https://a.example'], 'https://b.example'), null);
+});
+
+test("node's listener: any path, any header, and a connection that is used again", async () => {
+  const handler = createFrameHandler({ engine, authorize, tables: { t: {} } });
+  const web = await listen(handler);
+  try {
+    const state = await read(await fetch(stateRequest(STREAM, { base: web.base })));
+    assert.deepEqual(state, { status: 200, last_seq: 0, last_digest: null });
+    for (const [path, status] of [
+      ['//', 404],
+      ['/%', 404],
+      ['/v1/streams/%ff', 400],
+      ['/?x', 404],
+    ]) {
+      assert.equal((await fetch(new URL(web.base).origin + path)).status, status, path);
+    }
+    const post = await fetch(web.base, { method: 'POST', body: 'x'.repeat(100_000) });
+    assert.equal(post.status, 404);
+  } finally {
+    await web.close();
+  }
+});

@@ -1,0 +1,207 @@
+// createFrameHandler: one request from its address to its answer. It checks everything that costs nothing before it
+// reads a byte of the body, and everything that costs no database before it asks the engine.
+import { readBody } from './body.js';
+import { allowed, preflight } from './cors.js';
+import { checkDigest, digestOf, isDigest } from './digest.js';
+import { Gate } from './gate.js';
+import { Problem, unavailable } from './problem.js';
+import { parseRoute, type Route } from './route.js';
+import type {
+  Authorized,
+  FrameHandler,
+  FrameHandlerOptions,
+  Limits,
+  Outcome,
+  Run,
+  StreamState,
+  Table,
+  Write,
+} from './types.js';
+import { Encoders, type OpenFrame } from './wasm.js';
+
+const DEFAULT_LIMITS: Limits = {
+  maxBodyBytes: 8 << 20,
+  maxRows: 1_000_000,
+  maxWrittenBytes: 128 << 20,
+  bodyTimeoutMs: 30_000,
+  applyTimeoutMs: 30_000,
+  maxConcurrent: 16,
+  maxConcurrentPerTenant: 8,
+  requestsPerSecond: 200,
+};
+
+const ARROW = 'application/vnd.apache.arrow.stream';
+/** A skip says a digest and a code. */
+const MAX_SKIP_BYTES = 4096;
+
+/** Makes the handler that takes forwarded frames: `(Request) => Promise<Response>`. */
+export function createFrameHandler(options: FrameHandlerOptions): FrameHandler {
+  const handler = new Handler(options);
+  return (request) => handler.handle(request);
+}
+
+class Handler {
+  readonly #limits: Limits;
+  readonly #tables: ReadonlyMap<string, Table>;
+  readonly #gate: Gate;
+  readonly #encoders: Encoders;
+
+  constructor(private readonly options: FrameHandlerOptions) {
+    const { limits, tables, schema = 'strict', wasm } = options;
+    this.#limits = { ...DEFAULT_LIMITS, ...limits };
+    // A map: an object would also have what it inherits.
+    this.#tables = new Map(
+      Object.entries(tables).map(([name, settings]) => [
+        name,
+        {
+          name: settings.into ?? name,
+          namespace: settings.namespace ?? null,
+          policy: settings.schema ?? schema,
+        },
+      ]),
+    );
+    this.#gate = new Gate(this.#limits);
+    this.#encoders = new Encoders(wasm);
+  }
+
+  async handle(request: Request): Promise<Response> {
+    if (request.method === 'OPTIONS') return preflight(request, this.options.origins);
+    const about = { stream: '', table: null as string | null };
+    let response: Response;
+    try {
+      const route = parseRoute(new URL(request.url), request.method);
+      about.stream = route.stream;
+      about.table = route.frames?.table ?? null;
+      response = await this.#route(request, route);
+    } catch (error) {
+      const problem = error instanceof Problem ? error : new Problem('INTERNAL', {}, 5, { cause: error });
+      if (problem.cause !== undefined && problem.status >= 500) this.#tell(problem.cause, about);
+      response = problem.response();
+    }
+    return allowed(response, request, this.options.origins);
+  }
+
+  #tell(error: unknown, about: { stream: string; table: string | null }): void {
+    if (this.options.onError) this.options.onError(error, about);
+    else console.error(`framelock/server: stream ${about.stream}:`, error);
+  }
+
+  async #route(request: Request, route: Route): Promise<Response> {
+    const { stream, frames } = route;
+    const authorized = await this.#authorize(request, stream, frames?.table ?? null);
+    const leave = this.#gate.enter(authorized.tenant);
+    try {
+      if (!frames) {
+        const key = { stream, tenant: authorized.tenant };
+        const state = await this.#run((run) => this.options.engine.state(key, run));
+        return json(200, stateOf(state));
+      }
+      const table = this.#tables.get(frames.table);
+      if (!table) throw new Problem('FORBIDDEN', { detail: 'this table is not written from outside' });
+      return answer(await this.#write(request, stream, frames, table, authorized));
+    } finally {
+      leave();
+    }
+  }
+
+  async #authorize(request: Request, stream: string, table: string | null): Promise<Authorized> {
+    let found: unknown;
+    try {
+      found = await this.options.authorize(request, { stream, table });
+    } catch (error) {
+      throw unavailable(error, 5);
+    }
+    if (found === 'FORBIDDEN') throw new Problem('FORBIDDEN');
+    if (typeof found !== 'object' || found === null) throw new Problem('UNAUTHENTICATED');
+    const { tenant } = found as Authorized;
+    // An `undefined` tenant would be one that all such callers share.
+    if (typeof tenant !== 'string' || tenant === '') {
+      throw new Problem('INTERNAL', {}, 60, { cause: new TypeError('authorize gave no tenant') });
+    }
+    return found as Authorized;
+  }
+
+  async #write(
+    request: Request,
+    stream: string,
+    frames: NonNullable<Route['frames']>,
+    table: Table,
+    { tenant, constants = {} }: Authorized,
+  ): Promise<Outcome> {
+    const { maxBodyBytes, maxRows, maxWrittenBytes, bodyTimeoutMs } = this.#limits;
+    const { from, to, skip } = frames;
+    const type = request.headers.get('Content-Type')?.split(';')[0]?.trim().toLowerCase();
+    if (type !== (skip ? 'application/json' : ARROW)) throw new Problem('UNSUPPORTED_MEDIA');
+    const maxBytes = skip ? MAX_SKIP_BYTES : maxBodyBytes;
+    const body = await readBody(request, { maxBytes, timeoutMs: bodyTimeoutMs });
+    const found = await checkDigest(body, request.headers.get('Content-Digest'));
+    const key = { stream, tenant, from, to, table };
+    if (skip) {
+      const { digest, code } = skipOf(body);
+      return this.#apply({ ...key, digest, content: { skipped: code } });
+    }
+    const digest = itemDigest(request, from === to, found);
+    const limits = { maxRows, maxBytes: maxWrittenBytes };
+    const frame: OpenFrame = await this.#encoders.open(body, { constants, limits });
+    try {
+      return await this.#apply({ ...key, digest, content: { frame } });
+    } finally {
+      frame.close();
+    }
+  }
+
+  #apply(write: Write): Promise<Outcome> {
+    return this.#run((run) => this.options.engine.apply(write, run));
+  }
+
+  /** Lets the engine work, and tells it when its time is over. */
+  async #run<T>(work: (run: Run) => Promise<T>): Promise<T> {
+    const timeoutMs = this.#limits.applyTimeoutMs;
+    const controller = new AbortController();
+    const late = new Error(`the database took more than ${timeoutMs} ms`);
+    const timer = setTimeout(() => controller.abort(late), timeoutMs);
+    try {
+      return await work({ timeoutMs, signal: controller.signal });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** The digest under which the last item is recorded. */
+function itemDigest(request: Request, single: boolean, body: string): string {
+  const header = request.headers.get('Framelock-Item-Digest');
+  if (header === null) return body;
+  const said = digestOf(header);
+  if (said === null || (single && said !== body)) {
+    throw new Problem('DIGEST_MISMATCH', { detail: 'Framelock-Item-Digest is not the digest of the item' });
+  }
+  return said;
+}
+
+function skipOf(body: Uint8Array): { digest: string; code: string } {
+  let skip: unknown;
+  try {
+    skip = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+  } catch {
+    // Not JSON: refused below as every other thing that is no skip.
+  }
+  const { digest, code } = (typeof skip === 'object' && skip ? skip : {}) as Record<string, unknown>;
+  if (!isDigest(digest) || typeof code !== 'string' || !/^[A-Z0-9_]{1,64}$/.test(code)) {
+    throw new Problem('BAD_REQUEST', { detail: 'a skip has a digest and a code' });
+  }
+  return { digest, code };
+}
+
+function answer({ kind, state, rows }: Outcome): Response {
+  if (kind === 'gap') throw new Problem('SEQ_GAP', stateOf(state));
+  if (kind === 'forked') throw new Problem('STREAM_FORKED', stateOf(state));
+  return json(kind === 'applied' ? 201 : 200, { ...stateOf(state), rows });
+}
+
+const stateOf = ({ lastSeq, lastDigest }: StreamState) => ({ last_seq: lastSeq, last_digest: lastDigest });
+
+function json(status: number, body: object): Response {
+  const headers = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
+  return new Response(JSON.stringify(body), { status, headers });
+}

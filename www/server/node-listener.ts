@@ -1,0 +1,103 @@
+// toNodeListener(handler): the handler for node:http, Express and everything else that calls `(req, res)`.
+import type { FrameHandler } from './types.js';
+
+/** What is used of node's `IncomingMessage`. */
+export interface NodeRequest {
+  method?: string | undefined;
+  url?: string | undefined;
+  rawHeaders: string[];
+  complete: boolean;
+  on(event: string, listener: (...args: never[]) => void): unknown;
+  off(event: string, listener: (...args: never[]) => void): unknown;
+  pause(): unknown;
+  resume(): unknown;
+  destroy(): unknown;
+}
+
+/** What is used of node's `ServerResponse`. */
+export interface NodeResponse {
+  writeHead(status: number, headers: Record<string, string>): unknown;
+  end(body?: Uint8Array, done?: () => void): unknown;
+}
+
+/** How long, and for how many bytes, a sender that was refused is listened to, so that it sees the answer. */
+const LINGER_MS = 1_000;
+const LINGER_BYTES = 1 << 20;
+
+/** Makes the listener. A `url` that something before it has shortened (Express's routers) is no matter. */
+export function toNodeListener(
+  handler: FrameHandler,
+): (request: NodeRequest, response: NodeResponse) => void {
+  return (request, response) => {
+    // A socket that breaks is told by the body's stream; without a listener it would end the process.
+    request.on('error', () => undefined);
+    respond(handler, request, response).catch(() => request.destroy());
+  };
+}
+
+async function respond(handler: FrameHandler, request: NodeRequest, response: NodeResponse): Promise<void> {
+  const answer = await handler(requestOf(request));
+  const body = new Uint8Array(await answer.arrayBuffer());
+  const headers = { ...Object.fromEntries(answer.headers), 'content-length': String(body.byteLength) };
+  if (request.complete) {
+    response.writeHead(answer.status, headers);
+    response.end(body);
+    return;
+  }
+  // Answered before the body was read: the connection ends, but not before the answer could be read.
+  response.writeHead(answer.status, { ...headers, connection: 'close' });
+  response.end(body);
+  let bytes = 0;
+  request.on('data', (chunk: Uint8Array) => {
+    bytes += chunk.byteLength;
+    if (bytes > LINGER_BYTES) request.destroy();
+  });
+  request.resume();
+  const timer = setTimeout(() => request.destroy(), LINGER_MS);
+  request.on('close', () => clearTimeout(timer));
+}
+
+function requestOf(request: NodeRequest): Request {
+  const method = request.method ?? 'GET';
+  const headers = new Headers();
+  for (let i = 0; i + 1 < request.rawHeaders.length; i += 2) {
+    headers.append(request.rawHeaders[i]!, request.rawHeaders[i + 1]!);
+  }
+  // The host is the sender's word and is used for nothing.
+  const url = new URL(`http://localhost${(request.url ?? '/').replace(/^[^/]*/, '')}`);
+  const hasBody = method !== 'GET' && method !== 'HEAD';
+  const init = { method, headers, ...(hasBody && { body: bodyOf(request), duplex: 'half' }) };
+  return new Request(url, init as RequestInit);
+}
+
+/** The body as a web stream that holds no more than what is asked for. */
+function bodyOf(request: NodeRequest): ReadableStream<Uint8Array> {
+  let onData: (chunk: Uint8Array) => void;
+  return new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        let open = true;
+        const end = (close: () => void): void => {
+          if (open) close();
+          open = false;
+        };
+        onData = (chunk) => {
+          if (!open) return;
+          controller.enqueue(new Uint8Array(chunk));
+          if ((controller.desiredSize ?? 0) <= 0) request.pause();
+        };
+        request.on('data', onData);
+        request.on('end', () => end(() => controller.close()));
+        // `close` without `end`: the sender broke off.
+        request.on('close', () => end(() => controller.error(new Error('the request was broken off'))));
+        request.pause();
+      },
+      pull: () => void request.resume(),
+      cancel() {
+        request.off('data', onData);
+        request.pause();
+      },
+    },
+    { highWaterMark: 4 },
+  );
+}

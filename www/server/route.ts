@@ -1,0 +1,39 @@
+// The addresses of the wire, below any base:
+//
+//   {base}/v1/streams/{stream}                     GET: how far the stream is
+//   {base}/v1/streams/{stream}/frames/{seq}        PUT: one item;    ?table= names its table, &skip=1 gives it up
+//   {base}/v1/streams/{stream}/frames/{from}-{to}  PUT: consecutive items of one table
+import { Problem } from './problem.js';
+
+export interface Route {
+  stream: string;
+  /** Null when the stream's state is asked for. */
+  frames: { from: number; to: number; table: string; skip: boolean } | null;
+}
+
+const PATH = /\/v1\/streams\/([^/]*)(?:\/frames\/([^/]*))?$/;
+const STREAM = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const SEQ = /^([1-9]\d{0,15})(?:-([1-9]\d{0,15}))?$/;
+/** A table's name is checked against the allow-list; this only keeps what is looked up short. */
+const MAX_TABLE_CHARS = 512;
+
+/** Reads an address; throws a problem when it is none of ours. */
+export function parseRoute(url: URL, method: string): Route {
+  const [, stream, frames] = PATH.exec(url.pathname) ?? [];
+  if (stream === undefined) throw new Problem('NOT_FOUND');
+  if (method !== (frames === undefined ? 'GET' : 'PUT')) throw new Problem('METHOD_NOT_ALLOWED');
+  if (!STREAM.test(stream)) throw bad('a stream is a UUID in lower case');
+  if (frames === undefined) return { stream, frames: null };
+  const [, first, last = first] = SEQ.exec(frames) ?? [];
+  const [from, to] = [Number(first), Number(last)];
+  if (!Number.isSafeInteger(from) || !Number.isSafeInteger(to)) throw bad('a seq is a number from 1');
+  if (from > to || (from === to && frames.includes('-'))) throw bad('a range goes upwards');
+  const tables = url.searchParams.getAll('table');
+  const [table = ''] = tables;
+  if (tables.length !== 1 || table === '' || table.length > MAX_TABLE_CHARS) throw bad('one table is named');
+  const skip = url.searchParams.get('skip') === '1';
+  if (skip && from !== to) throw bad('one item at a time is given up');
+  return { stream, frames: { from, to, table, skip } };
+}
+
+const bad = (detail: string) => new Problem('BAD_REQUEST', { detail });

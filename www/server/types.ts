@@ -1,0 +1,147 @@
+// What users of framelock/server name.
+import type { WasmSource } from './wasm.js';
+
+/** What a frame may do to the schema. `create` adds columns too. */
+export type SchemaPolicy = 'strict' | 'addColumns' | 'create';
+
+export interface TableSettings {
+  /** The table on the server; the name that the browser says, unless given. */
+  into?: string;
+  /** The schema (PostgreSQL) or database (ClickHouse) of that table. */
+  namespace?: string;
+  /** In place of the handler's policy. */
+  schema?: SchemaPolicy;
+}
+
+/** A column that the server gives every row. */
+export type Constant = string | number | boolean | null;
+
+export interface Authorized {
+  /** Whose stream this is. A stream belongs to the tenant that wrote its first frame, for ever. */
+  tenant: string;
+  /** Columns that the server adds to every row; a frame that has one of them itself is rejected. */
+  constants?: Readonly<Record<string, Constant>>;
+}
+
+/** `UNAUTHENTICATED` has the browser fetch a new token once; after `FORBIDDEN` it pauses. */
+export type Refusal = 'UNAUTHENTICATED' | 'FORBIDDEN';
+
+export type Authorize = (
+  request: Request,
+  /** `table` is null when only the stream's state is asked for. */
+  target: { stream: string; table: string | null },
+) => Authorized | Refusal | Promise<Authorized | Refusal>;
+
+export interface Limits {
+  /** The most bytes of a request's body, after gzip is undone. Default 8 MiB. */
+  maxBodyBytes: number;
+  /** The most rows of a request. Default 1,000,000. */
+  maxRows: number;
+  /** The most bytes that a frame may decompress to, and be written as. Default 128 MiB. */
+  maxWrittenBytes: number;
+  /** How long a body may take to arrive. Default 30,000. */
+  bodyTimeoutMs: number;
+  /** How long the database may take. Default 30,000. */
+  applyTimeoutMs: number;
+  /** Requests at once, of all tenants. Default 16. */
+  maxConcurrent: number;
+  /** Requests at once of one tenant. Default 8. */
+  maxConcurrentPerTenant: number;
+  /** Requests a second of one tenant, of which a second's worth may come at once. Default 200. */
+  requestsPerSecond: number;
+}
+
+export interface FrameHandlerOptions {
+  /** Where rows go: `postgres(pool)`, `pglite(db)` or `clickhouse({ url })`. */
+  engine: Engine;
+  authorize: Authorize;
+  /** The tables that may be written, by the names that browsers say. */
+  tables: Readonly<Record<string, TableSettings>>;
+  /** Default `strict`. */
+  schema?: SchemaPolicy;
+  limits?: Partial<Limits>;
+  /** The origins whose pages may call. Default `*`: a bearer token is needed anyway, and cookies are not used. */
+  origins?: '*' | readonly string[];
+  /** Told of every failure that is not the sender's. Default: `console.error`. */
+  onError?: (error: unknown, about: { stream: string; table: string | null }) => void;
+  /** The encoder's wasm, where it cannot be read from beside the script (some edge runtimes). */
+  wasm?: WasmSource;
+}
+
+export type FrameHandler = (request: Request) => Promise<Response>;
+
+/** A place for rows, made by `postgres`, `pglite` or `clickhouse`. What is in it is not public. */
+export interface Engine {
+  /** @internal */
+  readonly state: (key: StreamKey, run: Run) => Promise<StreamState>;
+  /** @internal */
+  readonly apply: (write: Write, run: Run) => Promise<Outcome>;
+}
+
+/** @internal */
+export interface StreamKey {
+  stream: string;
+  tenant: string;
+}
+
+/** How far a stream is: its last seq, and the digest of that item as the browser keeps it. @internal */
+export interface StreamState {
+  lastSeq: number;
+  lastDigest: string | null;
+}
+
+/** How long an engine has. @internal */
+export interface Run {
+  timeoutMs: number;
+  signal: AbortSignal;
+}
+
+/** A table that the allow-list names. @internal */
+export interface Table {
+  name: string;
+  namespace: string | null;
+  policy: SchemaPolicy;
+}
+
+/** One request, understood and checked. @internal */
+export interface Write extends StreamKey {
+  from: number;
+  to: number;
+  /** Of item `to`. */
+  digest: string;
+  table: Table;
+  /** The rows, or why there are none: the browser gave an item up that was rejected. */
+  content: { frame: Frame } | { skipped: string };
+}
+
+/** A decoded frame. @internal */
+export interface Frame {
+  readonly rows: number;
+  plan(target: object): Plan;
+  planInsert(target: object): InsertPlan;
+  /** The rows as an Arrow IPC stream, with a column of one tag. */
+  stream(tag: { tag: string; value: string }): Uint8Array<ArrayBuffer>;
+  /** The next piece of the planned COPY; null after the last. */
+  next(bytes: number): Uint8Array<ArrayBuffer> | null;
+}
+
+/** What src/copy/plan.rs answers. @internal */
+export interface Plan {
+  schema: string[];
+  before: string[];
+  copy: string;
+  after: string[];
+}
+
+/** What src/copy/clickhouse.rs answers. @internal */
+export interface InsertPlan {
+  schema: string[];
+  insert: string;
+}
+
+/** @internal */
+export interface Outcome {
+  kind: 'applied' | 'duplicate' | 'gap' | 'forked';
+  state: StreamState;
+  rows: number;
+}
