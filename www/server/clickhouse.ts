@@ -18,6 +18,7 @@ import { Problem, unavailable } from './problem.js';
 import { decide } from './sequence.js';
 import type { Engine, Frame, Outcome, Run, StreamKey, StreamState, Table, Write } from './types.js';
 
+/** Where ClickHouse is. */
 export interface ClickHouseOptions {
   /** The HTTP interface, such as `http://localhost:8123/`. */
   url: string | URL;
@@ -55,7 +56,12 @@ const REJECTIONS: Record<string, string> = {
 
 const MAX_ROUNDS = 4;
 
-/** Makes the engine. */
+/**
+ * The engine on ClickHouse's HTTP interface.
+ *
+ * @example
+ * const engine = clickhouse({ url: 'http://localhost:8123/', database: 'sync' });
+ */
 export function clickhouse(options: ClickHouseOptions): Engine {
   const server = new Server(options);
   let made: Promise<void> | undefined;

@@ -34,7 +34,19 @@ const ARROW = 'application/vnd.apache.arrow.stream';
 /** A skip says a digest and a code. */
 const MAX_SKIP_BYTES = 4096;
 
-/** Makes the handler that takes forwarded frames: `(Request) => Promise<Response>`. */
+/**
+ * Makes the handler that takes forwarded frames: a web-standard request in, a response out.
+ *
+ * @example
+ * const handler = createFrameHandler({
+ *   engine: postgres(pool),
+ *   tables: { ticks: {} },
+ *   authorize: async (request) => {
+ *     const user = await verify(request.headers.get('Authorization'));
+ *     return user ? { tenant: user.org, constants: { org: user.org } } : 'UNAUTHENTICATED';
+ *   },
+ * });
+ */
 export function createFrameHandler(options: FrameHandlerOptions): FrameHandler {
   const handler = new Handler(options);
   return (request) => handler.handle(request);

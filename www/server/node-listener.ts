@@ -24,7 +24,13 @@ export interface NodeResponse {
 const LINGER_MS = 1_000;
 const LINGER_BYTES = 1 << 20;
 
-/** Makes the listener. A `url` that something before it has shortened (Express's routers) is no matter. */
+/**
+ * The handler for `node:http`, Express and everything else that calls `(request, response)`. An address that something
+ * before it has shortened (Express's routers) is no matter.
+ *
+ * @example
+ * createServer(toNodeListener(handler)).listen(8787);
+ */
 export function toNodeListener(
   handler: FrameHandler,
 ): (request: NodeRequest, response: NodeResponse) => void {

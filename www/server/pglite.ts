@@ -10,11 +10,17 @@ export interface PGliteLike {
   transaction<T>(work: (tx: PGliteTransaction) => Promise<T>): Promise<T | undefined>;
 }
 
+/** What is used of its transactions. */
 export interface PGliteTransaction {
   query(text: string, parameters?: unknown[], options?: { blob?: Blob | File }): Promise<{ rows: Row[] }>;
 }
 
-/** Makes the engine. */
+/**
+ * The engine on PGlite.
+ *
+ * @example
+ * const engine = pglite(await PGlite.create('./data'));
+ */
 export function pglite(db: PGliteLike, options: BooksOptions = {}): Engine {
   return sqlEngine({ transaction: (run, work) => transaction(db, run, work) }, options);
 }

@@ -18,7 +18,12 @@ export interface PgClient {
   removeListener(event: 'error', listener: (error: Error) => void): unknown;
 }
 
-/** Makes the engine. */
+/**
+ * The engine on a pool of `pg`, which stays yours.
+ *
+ * @example
+ * const engine = postgres(new pg.Pool({ connectionString: process.env.DATABASE_URL }));
+ */
 export function postgres(pool: PgPool, options: BooksOptions = {}): Engine {
   // An idle connection that ends makes the pool emit an error, which nobody else may be listening for: that would end
   // the process. The pool itself drops the connection.

@@ -22,6 +22,9 @@ export const TRIM_EVERY = 128;
 /**
  * The statements that make the books. `postgres()` and `pglite()` run them when the tables are not there; a role that
  * may not create tables needs them run by one that may.
+ *
+ * @example
+ * await admin.query(booksSql());
  */
 export function booksSql(namespace?: string): string {
   const { streams, frames } = booksIn(namespace);

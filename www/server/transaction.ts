@@ -23,6 +23,7 @@ import {
 import { problemOf, type Phase } from './sqlstate.js';
 import type { Engine, Frame, Outcome, Plan, Run, StreamKey, StreamState, Table, Write } from './types.js';
 
+/** A row of a driver's result. */
 export type Row = Record<string, unknown>;
 
 /** A connection inside a transaction. */
@@ -37,6 +38,7 @@ export interface SqlDatabase {
   transaction<T>(run: Run, work: (session: Session) => Promise<T>): Promise<T>;
 }
 
+/** Where the server keeps its books. */
 export interface BooksOptions {
   /** The schema of `framelock_streams` and `framelock_frames`. Default: the first of the search path. */
   namespace?: string;

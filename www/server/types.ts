@@ -4,6 +4,7 @@ import type { WasmSource } from './wasm.js';
 /** What a frame may do to the schema. `create` adds columns too. */
 export type SchemaPolicy = 'strict' | 'addColumns' | 'create';
 
+/** What a table of the allow-list is on the server. */
 export interface TableSettings {
   /** The table on the server; the name that the browser says, unless given. */
   into?: string;
@@ -16,6 +17,7 @@ export interface TableSettings {
 /** A column that the server gives every row. */
 export type Constant = string | number | boolean | null;
 
+/** Whoever may write. */
 export interface Authorized {
   /** Whose stream this is. A stream belongs to the tenant that wrote its first frame, for ever. */
   tenant: string;
@@ -26,12 +28,14 @@ export interface Authorized {
 /** `UNAUTHENTICATED` has the browser fetch a new token once; after `FORBIDDEN` it pauses. */
 export type Refusal = 'UNAUTHENTICATED' | 'FORBIDDEN';
 
+/** Looks at a request's token, before its body is read. When it throws, that is 503 and not a refusal. */
 export type Authorize = (
   request: Request,
   /** `table` is null when only the stream's state is asked for. */
   target: { stream: string; table: string | null },
 ) => Authorized | Refusal | Promise<Authorized | Refusal>;
 
+/** What a request may cost; counted in one process. */
 export interface Limits {
   /** The most bytes of a request's body, after gzip is undone. Default 8 MiB. */
   maxBodyBytes: number;
@@ -51,6 +55,7 @@ export interface Limits {
   requestsPerSecond: number;
 }
 
+/** What a handler is made of. */
 export interface FrameHandlerOptions {
   /** Where rows go: `postgres(pool)`, `pglite(db)` or `clickhouse({ url })`. */
   engine: Engine;
@@ -68,6 +73,7 @@ export interface FrameHandlerOptions {
   wasm?: WasmSource;
 }
 
+/** Takes every request below its base; never rejects. */
 export type FrameHandler = (request: Request) => Promise<Response>;
 
 /** A place for rows, made by `postgres`, `pglite` or `clickhouse`. What is in it is not public. */

@@ -3,6 +3,7 @@
 import { Problem } from './problem.js';
 import type { Constant, Frame, InsertPlan, Plan } from './types.js';
 
+/** The bytes of `framelock/server/wasm`, or the module that they are compiled to. */
 export type WasmSource = BufferSource | WebAssembly.Module | Promise<BufferSource | WebAssembly.Module>;
 
 interface Exports {
