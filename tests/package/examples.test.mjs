@@ -172,6 +172,19 @@ for (const [engine, name] of [
       assert.equal((await put('token-of-ann')).status, 201);
       assert.equal((await put('token-of-ann')).status, 200);
       assert.deepEqual(await summary(), { rows: 3, qty: 42 });
+      // And the page: what is appended while nothing is sent is there afterwards, once.
+      const { page, errors } = await visit(`${origin}/`);
+      await page.waitForSelector('#append:enabled');
+      await page.click('#reachable');
+      await page.click('#append');
+      await page.waitForFunction("document.querySelector('#local-rows').textContent === '100'");
+      assert.deepEqual(await summary(), { rows: 3, qty: 42 });
+      await page.click('#reachable');
+      await page.waitForFunction("document.querySelector('#remote-rows').textContent === '103'");
+      await page.waitForFunction("document.querySelector('#pending').textContent === '0'");
+      assert.deepEqual(await summary(), { rows: 103, qty: 42 + 4950 });
+      assert.deepEqual(errors, []);
+      await page.close();
     } finally {
       const ended = once(child, 'exit');
       child.kill();
