@@ -47,6 +47,7 @@ async function measure(url, paused, { rows, frames, turns }) {
 
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 const server = await new ForwardServer().start();
+server.reads = false;
 const browser = await launch('chromium');
 try {
   console.log('| rows | frames | sender | without, ms | with, ms | ratio |\n|---|---|---|---|---|---|');
