@@ -117,16 +117,18 @@ async function chdb() {
   }
 }
 
-/** Does all of it; rejects with what to do by hand where it may not. */
-export async function setUp() {
+/** Does all of it; rejects with what to do by hand where it may not. `forTests` adds what only `npm test` needs. */
+export async function setUp({ forTests = false } = {}) {
   const start = performance.now();
-  // None of the four needs another: fetching, unpacking and compiling go on side by side.
-  await Promise.all([debianPackages(), nodeModules(), rust().then(wasmBindgen), chdb()]);
+  // None of these needs another: fetching, unpacking and compiling go on side by side.
+  const parts = [debianPackages(), nodeModules(), rust().then(wasmBindgen)];
+  if (forTests) parts.push(chdb());
+  await Promise.all(parts);
   say(`ready (${((performance.now() - start) / 1000).toFixed(1)} s)`);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  setUp().catch((error) => {
+  setUp({ forTests: true }).catch((error) => {
     console.error(error instanceof CannotSetUp ? `set-up: ${error.message}` : error);
     process.exit(1);
   });

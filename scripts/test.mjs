@@ -90,7 +90,7 @@ const ORDER = ['lint', 'rust', 'build', 'client', 'server', 'web', 'package', 'c
 async function main(wanted) {
   const unknown = wanted.filter((name) => !ORDER.includes(name));
   if (unknown.length) throw new Error(`no stage ${unknown.join(', ')}; there are ${ORDER.join(', ')}`);
-  await setUp();
+  await setUp({ forTests: true });
   for (const name of ORDER.filter((stage) => wanted.length === 0 || wanted.includes(stage))) {
     const start = performance.now();
     const seconds = () => `${((performance.now() - start) / 1000).toFixed(1)} s`;
