@@ -50,7 +50,7 @@ async function file(path, response) {
     if (name.startsWith('..')) throw new Error('outside');
     const bytes = await readFile(join(folder, name));
     const type = TYPES[extname(name)] ?? 'application/octet-stream';
-    const policy = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'";
+    const policy = "default-src 'self'; img-src data:; script-src 'self' 'wasm-unsafe-eval'";
     response.writeHead(200, { 'Content-Type': type, 'Content-Security-Policy': policy }).end(bytes);
   } catch {
     response.writeHead(404).end();
