@@ -112,6 +112,9 @@ export class Cluster {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { PATH: process.env.PATH, LC_ALL: 'C.UTF-8' },
     });
+    // Whatever becomes of the test, no server outlives it.
+    const child = this.#child;
+    process.once('exit', () => child.kill('SIGINT'));
     let said = '';
     this.#child.stderr.on('data', (part) => (said = (said + part).slice(-4000)));
     const deadline = Date.now() + 30_000;
