@@ -20,9 +20,12 @@ export interface NodeResponse {
   end(body?: Uint8Array, done?: () => void): unknown;
 }
 
-/** How long, and for how many bytes, a sender that was refused is listened to, so that it sees the answer. */
+/**
+ * How long, and for how many bytes, a sender that was refused is listened to, so that it sees the answer: one that is
+ * cut off while it writes may never read it. Nothing of it is kept.
+ */
 const LINGER_MS = 1_000;
-const LINGER_BYTES = 1 << 20;
+const LINGER_BYTES = 16 << 20;
 
 /**
  * The handler for `node:http`, Express and everything else that calls `(request, response)`. An address that something
