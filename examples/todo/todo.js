@@ -37,6 +37,9 @@ document.querySelector('#add').onsubmit = async (event) => {
   }
 };
 
+// Not before: what is added while the database is being opened would be lost.
+document.querySelector('#add button').disabled = false;
+
 function tell(error) {
   note.value = `${error.code}: ${error.message}`;
 }
