@@ -53,8 +53,9 @@ async function respond(handler: FrameHandler, request: NodeRequest, response: No
     response.end(body);
     return;
   }
-  // Answered before the body was read: the connection ends, but not before the answer could be read.
-  response.writeHead(answer.status, { ...headers, connection: 'close' });
+  // Answered before the body was read. Without `connection: close`, at which node cuts the connection at once: a sender
+  // that is cut off while it writes may never read the answer.
+  response.writeHead(answer.status, headers);
   response.end(body);
   let bytes = 0;
   request.on('data', (chunk: Uint8Array) => {
