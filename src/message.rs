@@ -64,9 +64,21 @@ pub enum Message {
     /// To whoever holds the lease: please apply the frame in the payload, an envelope, once the
     /// frames `after` are all in (frames of one handle and table keep their order; the last of them
     /// alone would not do, since another tab may have sent the same one).
-    Offer { from: String, call: u32, frame_id: String, after: Vec<String> },
+    /// With an invitation, to whoever gave it and to nobody else.
+    Offer {
+        from: String,
+        call: u32,
+        frame_id: String,
+        after: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        invitation: Option<Invitation>,
+    },
     /// To the sender of an offer; `call` tells which, since an id may be offered more than once.
     Answer { from: String, to: String, call: u32, frame_id: String, answer: Answer },
+    /// From a holder that is writing: offer small frames instead of waiting for the lease.
+    Invite { invitation: Invitation },
+    /// No frame that names this invitation is taken any more.
+    Over { invitation: Invitation },
     /// From the one who forwards: how it goes.
     Forwarding { from: String, report: Report },
     /// To the one who forwards: the outbox was changed by hand; `resume` forgets what stopped it.
@@ -83,6 +95,13 @@ pub struct FrameName {
     pub digest: [u8; 16],
 }
 
+/// The handle that invites, and which of its invitations it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitation {
+    pub by: String,
+    pub number: u32,
+}
+
 /// What became of an offer. No answer is one too: the sender then queues the frame.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "camelCase")]
@@ -91,6 +110,9 @@ pub enum Answer {
     Applied { rows: u64, coerced: BTreeMap<String, u64>, duplicate: bool },
     /// The database refuses it; nothing was written.
     Refused { error: Refusal },
+    /// It came on the invitation of this number, which is over: it was not taken, and no copy of it
+    /// that names that invitation will be.
+    Declined { number: u32 },
 }
 
 /// An [`Error`] on its way to another tab.

@@ -9,7 +9,7 @@ use super::{Node, Work, name_of};
 use crate::envelope;
 use crate::error::{Code, Error, Result};
 use crate::ladder::Path;
-use crate::message::{Answer, FrameName, Message};
+use crate::message::{Answer, FrameName, Invitation, Message};
 use crate::store::{AppendRequest, Applied, Mode, is_verdict};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,8 +18,10 @@ pub(super) struct Offer {
     from: String,
     call: CallId,
     after: Vec<String>,
-    request: AppendRequest,
+    pub request: AppendRequest,
     bytes: usize,
+    /// It came on an invitation.
+    pub early: bool,
 }
 
 /// Offers beyond this are not taken; their senders queue them.
@@ -34,6 +36,7 @@ impl Node {
         call: CallId,
         frame_id: &str,
         after: Vec<String>,
+        invitation: Option<Invitation>,
         payload: &[u8],
     ) {
         let waiting: usize = self.inbox.iter().map(|offer| offer.bytes).sum();
@@ -46,12 +49,17 @@ impl Node {
         if let Ok(request) = envelope::decode(payload)
             && request.frame_id == frame_id
         {
-            self.inbox.push_back(Offer { from, call, after, request, bytes: payload.len() });
+            let early = invitation.is_some();
+            let offer = Offer { from, call, after, request, bytes: payload.len(), early };
+            match invitation {
+                Some(invitation) => self.early_offer_received(invitation, offer),
+                None => self.inbox.push_back(offer),
+            }
         }
     }
 
-    /// Applies what was offered, in one transaction, and answers. Gives whether anything ran.
-    pub(super) fn run_inbox(&mut self) -> bool {
+    /// Takes what was offered, as much as may share a transaction.
+    pub(super) fn take_offers(&mut self) -> Vec<Offer> {
         let count = self.inbox.len().min(GROUP_OFFERS);
         let mut group: Vec<Offer> = Vec::new();
         for offer in self.inbox.drain(..count).collect::<Vec<_>>() {
@@ -59,31 +67,31 @@ impl Node {
                 group.push(offer);
             }
         }
-        if group.is_empty() {
-            return false;
-        }
-        let requests: Vec<&AppendRequest> = group.iter().map(|offer| &offer.request).collect();
-        let outcomes = self.append_each(&requests);
-        self.announce_applied(&requests, &outcomes);
-        for (offer, outcome) in group.iter().zip(outcomes) {
-            let answer = match outcome {
-                Ok(Applied { rows, coerced, duplicate }) => {
-                    Answer::Applied { rows, coerced, duplicate }
-                }
-                Err(error) if is_verdict(&error) => Answer::Refused { error: (&error).into() },
-                // The disk is full, or worse: that is no verdict on the frame. Silence queues it.
-                Err(_) => continue,
-            };
-            let message = Message::Answer {
-                from: self.me(),
-                to: offer.from.clone(),
-                call: offer.call,
-                frame_id: offer.request.frame_id.clone(),
-                answer,
-            };
-            self.send(&message, &[]);
-        }
-        true
+        group
+    }
+
+    /// Answers what became of an offer, once that is committed.
+    pub(super) fn answer_outcome(&mut self, offer: &Offer, outcome: Result<Applied>) {
+        let answer = match outcome {
+            Ok(Applied { rows, coerced, duplicate }) => {
+                Answer::Applied { rows, coerced, duplicate }
+            }
+            Err(error) if is_verdict(&error) => Answer::Refused { error: (&error).into() },
+            // The disk is full, or worse: that is no verdict on the frame. Silence queues it.
+            Err(_) => return,
+        };
+        self.answer(offer, answer);
+    }
+
+    pub(super) fn answer(&mut self, offer: &Offer, answer: Answer) {
+        let message = Message::Answer {
+            from: self.me(),
+            to: offer.from.clone(),
+            call: offer.call,
+            frame_id: offer.request.frame_id.clone(),
+            answer,
+        };
+        self.send(&message, &[]);
     }
 
     /// Whether the frames that must go before this one are in, or go in just before it.
@@ -145,25 +153,29 @@ impl Node {
     }
 
     /// The holder answered an offer of ours.
-    pub(super) fn answered(&mut self, call: CallId, frame_id: &str, answer: Answer) {
+    pub(super) fn answered(&mut self, from: &str, call: CallId, frame_id: &str, answer: Answer) {
         let Some(at) = self.ops.iter().position(|op| op.call == call) else {
             return;
         };
         let Some(append) = self.ops[at].append_mut() else {
             return;
         };
-        if !append.offered || append.request.frame_id != frame_id {
+        if !append.may_be_elsewhere() || append.request.frame_id != frame_id {
             return;
         }
         match answer {
+            Answer::Declined { number } => self.declined(at, from, number),
             Answer::Applied { coerced, duplicate, .. } => {
-                append.ladder.committed(Path::Handoff, self.now_ms);
+                append.note_handoff(self.now_ms);
                 let path = if duplicate { Path::Duplicate } else { Path::Handoff };
                 let mut receipt = append.receipt(self.now_ms, path, true);
                 receipt.coerced = coerced;
                 let call = self.ops[at].call;
                 self.ops.remove(at);
                 self.give_receipt(call, receipt);
+                self.taken_along(from);
+                // A caller in a loop calls again after this answer too.
+                self.ran = true;
             }
             // Once it is queued, the drain will come to the same verdict and list it.
             Answer::Refused { .. } if append.enqueued => {}
