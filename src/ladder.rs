@@ -251,16 +251,6 @@ impl Ladder {
         self.note(path, Outcome::Committed, now_ms - since_ms, None);
     }
 
-    /// The frame is in, by a holder that was asked at `asked_ms` instead of waiting for the lock.
-    pub fn taken_along(&mut self, asked_ms: f64, now_ms: f64) {
-        if let Rung::Direct { since_ms } = self.rung
-            && asked_ms >= since_ms
-        {
-            self.note(Path::Direct, Outcome::Busy, asked_ms - since_ms, None);
-        }
-        self.note(Path::Handoff, Outcome::Committed, now_ms - asked_ms, None);
-    }
-
     fn note(&mut self, path: Path, outcome: Outcome, waited_ms: f64, error: Option<String>) {
         self.attempts.push(Attempt { path, outcome, waited_ms, error });
     }

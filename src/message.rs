@@ -46,8 +46,12 @@ pub fn channel_name(database: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Message {
-    /// The sender waits for the lease.
-    Want { from: String },
+    /// The sender waits for the lease; or it has but frames that it would rather hand over.
+    Want {
+        from: String,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        hands_over: bool,
+    },
     /// The sender committed: these tables changed, these frames are in, and some of them are to be
     /// forwarded.
     Committed {
@@ -64,21 +68,13 @@ pub enum Message {
     /// To whoever holds the lease: please apply the frame in the payload, an envelope, once the
     /// frames `after` are all in (frames of one handle and table keep their order; the last of them
     /// alone would not do, since another tab may have sent the same one).
-    /// With an invitation, to whoever gave it and to nobody else.
-    Offer {
-        from: String,
-        call: u32,
-        frame_id: String,
-        after: Vec<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        invitation: Option<Invitation>,
-    },
+    Offer { from: String, call: u32, frame_id: String, after: Vec<String> },
     /// To the sender of an offer; `call` tells which, since an id may be offered more than once.
     Answer { from: String, to: String, call: u32, frame_id: String, answer: Answer },
-    /// From a holder that is writing: offer small frames instead of waiting for the lease.
-    Invite { invitation: Invitation },
-    /// No frame that names this invitation is taken any more.
-    Over { invitation: Invitation },
+    /// The sender holds the lease, is writing, and takes frames along: no need to wait for the lease.
+    Invite { from: String },
+    /// It does not any more.
+    Over { from: String },
     /// From the one who forwards: how it goes.
     Forwarding { from: String, report: Report },
     /// To the one who forwards: the outbox was changed by hand; `resume` forgets what stopped it.
@@ -95,13 +91,6 @@ pub struct FrameName {
     pub digest: [u8; 16],
 }
 
-/// The handle that invites, and which of its invitations it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Invitation {
-    pub by: String,
-    pub number: u32,
-}
-
 /// What became of an offer. No answer is one too: the sender then queues the frame.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "camelCase")]
@@ -110,9 +99,6 @@ pub enum Answer {
     Applied { rows: u64, coerced: BTreeMap<String, u64>, duplicate: bool },
     /// The database refuses it; nothing was written.
     Refused { error: Refusal },
-    /// It came on the invitation of this number, which is over: it was not taken, and no copy of it
-    /// that names that invitation will be.
-    Declined { number: u32 },
 }
 
 /// An [`Error`] on its way to another tab.
@@ -207,7 +193,7 @@ mod tests {
 
     #[test]
     fn hostile_bytes_are_ignored() {
-        let bytes = Message::Want { from: "a".into() }.encode(b"");
+        let bytes = Message::Want { from: "a".into(), hands_over: true }.encode(b"");
         for end in 0..bytes.len() {
             assert_eq!(Message::decode(&bytes[..end]), None);
         }

@@ -9,7 +9,7 @@ use super::{Append, Node, Op, Work};
 use crate::envelope;
 use crate::error::{Code, Error};
 use crate::ladder::{Next, Outcome, Rung};
-use crate::message::{Invitation, Message};
+use crate::message::Message;
 use crate::policy::next_random;
 use std::collections::BTreeSet;
 
@@ -63,7 +63,7 @@ impl Node {
                     // was offered may be in by now, and is never blocked.
                     Rung::Queue if !append.enqueued => {
                         op.until_ms = append.ladder.deadline_ms();
-                        if now_ms >= op.until_ms && !append.may_be_elsewhere() {
+                        if now_ms >= op.until_ms && !append.offered {
                             failed = Some(append.ladder.timed_out(now_ms));
                         }
                     }
@@ -93,41 +93,39 @@ impl Node {
                 Rung::Direct { .. } | Rung::Backoff { .. } => {
                     blocked.insert(table);
                 }
-                Rung::Handoff { .. } if append.offered || append.enqueued => {}
-                Rung::Handoff { .. } if blocked.contains(&table) => {}
-                Rung::Handoff { .. } => {
-                    if !self.offer(at, None)
-                        && let Some(append) = self.ops[at].append_mut()
-                    {
-                        append.ladder.force_queue();
-                    }
-                }
+                Rung::Handoff { .. } if append.enqueued || blocked.contains(&table) => {}
+                // Once, and again to whoever invites.
+                Rung::Handoff { .. }
+                    if append.offered
+                        && (self.inviter().is_none()
+                            || self.inviter() == append.guest_of.as_deref()) => {}
+                Rung::Handoff { .. } => self.offer(at),
                 Rung::Queue => {}
             }
         }
     }
 
-    /// Offers a frame to the holder, or to one that invited this node. Gives whether it could be put
-    /// into a message.
-    pub(super) fn offer(&mut self, at: usize, invitation: Option<Invitation>) -> bool {
+    fn offer(&mut self, at: usize) {
         let after = self.previous(at);
-        let (from, call, since_ms) = (self.me(), self.ops[at].call, self.now_ms);
+        let (from, call) = (self.me(), self.ops[at].call);
         let Some(append) = self.ops[at].append_mut() else {
-            return false;
+            return;
         };
-        if append.request.content.bytes_estimate() > MAX_OFFER_BYTES {
-            return false;
+        match append.request.content.bytes_estimate() {
+            bytes if bytes > MAX_OFFER_BYTES => {
+                append.ladder.force_queue();
+            }
+            _ => match envelope::encode(&append.request) {
+                Ok(payload) => {
+                    append.offered = true;
+                    let frame_id = append.request.frame_id.clone();
+                    let message = Message::Offer { from, call, frame_id, after };
+                    self.send(&message, &payload);
+                    self.note_guest(at);
+                }
+                Err(_) => append.ladder.force_queue(),
+            },
         }
-        let Ok(payload) = envelope::encode(&append.request) else {
-            return false;
-        };
-        match &invitation {
-            None => append.offered = true,
-            Some(invitation) => append.note_early(invitation, since_ms),
-        }
-        let frame_id = append.request.frame_id.clone();
-        self.send(&Message::Offer { from, call, frame_id, after, invitation }, &payload);
-        true
     }
 
     /// The frames of the same table that must be in before this one: those that were queued, and

@@ -9,7 +9,7 @@ use super::{Node, Work, name_of};
 use crate::envelope;
 use crate::error::{Code, Error, Result};
 use crate::ladder::Path;
-use crate::message::{Answer, FrameName, Invitation, Message};
+use crate::message::{Answer, FrameName, Message};
 use crate::store::{AppendRequest, Applied, Mode, is_verdict};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,8 +20,6 @@ pub(super) struct Offer {
     after: Vec<String>,
     pub request: AppendRequest,
     bytes: usize,
-    /// It came on an invitation.
-    pub early: bool,
 }
 
 /// Offers beyond this are not taken; their senders queue them.
@@ -36,7 +34,6 @@ impl Node {
         call: CallId,
         frame_id: &str,
         after: Vec<String>,
-        invitation: Option<Invitation>,
         payload: &[u8],
     ) {
         let waiting: usize = self.inbox.iter().map(|offer| offer.bytes).sum();
@@ -49,12 +46,8 @@ impl Node {
         if let Ok(request) = envelope::decode(payload)
             && request.frame_id == frame_id
         {
-            let early = invitation.is_some();
-            let offer = Offer { from, call, after, request, bytes: payload.len(), early };
-            match invitation {
-                Some(invitation) => self.early_offer_received(invitation, offer),
-                None => self.inbox.push_back(offer),
-            }
+            self.inbox.push_back(Offer { from, call, after, request, bytes: payload.len() });
+            self.check_invitation();
         }
     }
 
@@ -160,13 +153,12 @@ impl Node {
         let Some(append) = self.ops[at].append_mut() else {
             return;
         };
-        if !append.may_be_elsewhere() || append.request.frame_id != frame_id {
+        if !append.offered || append.request.frame_id != frame_id {
             return;
         }
         match answer {
-            Answer::Declined { number } => self.declined(at, from, number),
             Answer::Applied { coerced, duplicate, .. } => {
-                append.note_handoff(self.now_ms);
+                append.ladder.committed(Path::Handoff, self.now_ms);
                 let path = if duplicate { Path::Duplicate } else { Path::Handoff };
                 let mut receipt = append.receipt(self.now_ms, path, true);
                 receipt.coerced = coerced;

@@ -105,7 +105,8 @@ impl Node {
                 Step::Open { id, mode } => Effect::OpenHandles { id, mode },
                 Step::Release { id } => Effect::ReleaseLock { id },
                 Step::AskOthers => {
-                    let want = Message::Want { from: self.me() };
+                    let hands_over = self.would_hand_over();
+                    let want = Message::Want { from: self.me(), hands_over };
                     Effect::Post(want.encode(&[]))
                 }
             };
@@ -217,7 +218,7 @@ impl Node {
             ));
         }
         if others_wait {
-            self.wish_heard();
+            self.wish_heard(false);
         } else {
             self.nobody_waits();
         }

@@ -33,13 +33,13 @@ pub use types::*;
 
 use crate::error::{Code, Error};
 use crate::forward::Settings;
-use crate::ladder::{Attempt, Ladder, Rung};
+use crate::ladder::{Attempt, Ladder};
 use crate::lease::Lease;
 use crate::message::{FrameName, Message};
 use crate::store::{AppendRequest, Mode, Os, PackOptions, Params, Store};
 use forward::Forwarder;
 use handoff::Offer;
-use invite::{Early, Invitations};
+use invite::Invitations;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A lease that nobody uses is given back after this time. Getting it back from a free lock takes
@@ -90,10 +90,10 @@ struct Append {
     ladder: Ladder,
     /// The holder has been asked to apply it.
     offered: bool,
-    /// Or a holder that invited this node has been, and has not declined.
-    early: Option<Early>,
-    /// Another one before was asked, and nobody knows what it did.
-    astray: bool,
+    /// The holder on whose invitation it was last offered.
+    guest_of: Option<String>,
+    /// Until then it waits for that one's answer, and not for the lock.
+    answer_until_ms: Option<f64>,
     /// It is in the queue, or on its way there.
     enqueued: bool,
     /// It is durable in the queue, and the holder is given time to apply it from there.
@@ -248,7 +248,7 @@ impl Node {
     /// When the node wants to be woken, if nothing happens before.
     pub fn wake_at_ms(&self) -> Option<f64> {
         let ops = self.ops.iter().map(|op| op.until_ms);
-        let answers = self.ops.iter().filter_map(|op| op.append()?.answer_until_ms());
+        let answers = self.ops.iter().filter_map(|op| op.append()?.answer_until_ms);
         let idle = self.lease.held().is_some() && self.tx.is_none() && self.ops.is_empty();
         let release = idle.then_some(self.idle_since_ms + IDLE_LEASE_MS);
         let linger = idle.then(|| self.linger_until_ms()).flatten();
@@ -275,8 +275,8 @@ impl Node {
                     request: *request,
                     ladder,
                     offered: false,
-                    early: None,
-                    astray: false,
+                    guest_of: None,
+                    answer_until_ms: None,
                     enqueued: false,
                     filed: false,
                 };
@@ -337,7 +337,7 @@ impl Node {
         };
         // A frame that another tab or the queue may have by now cannot be called back.
         if let Work::Append(append) = &self.ops[at].work
-            && (append.may_be_elsewhere() || append.enqueued)
+            && (append.offered || append.enqueued)
         {
             return;
         }
@@ -349,7 +349,6 @@ impl Node {
         let steps = self.lease.wake(self.now_ms);
         self.take(steps);
         self.expire();
-        self.offer_early();
         self.advance_forward();
         while self.run_unit() {}
         self.look_late();
@@ -391,9 +390,9 @@ impl Node {
             return;
         };
         match message {
-            Message::Want { .. } => self.wish_heard(),
-            Message::Invite { invitation } => self.invited(invitation),
-            Message::Over { invitation } => self.invitation_over(&invitation),
+            Message::Want { hands_over, .. } => self.wish_heard(hands_over),
+            Message::Invite { from } => self.invited(from),
+            Message::Over { from } => self.invitation_over(&from),
             Message::Committed { tables, frames, forwarded, .. } => {
                 self.frames_committed(&frames);
                 if forwarded {
@@ -405,8 +404,8 @@ impl Node {
             }
             Message::Queued { .. } => self.queue_grew(),
             Message::Rejected { frame, error, .. } => self.frame_rejected(&frame, error.into()),
-            Message::Offer { from, call, frame_id, after, invitation } => {
-                self.offer_received(from, call, &frame_id, after, invitation, payload);
+            Message::Offer { from, call, frame_id, after } => {
+                self.offer_received(from, call, &frame_id, after, payload);
             }
             Message::Answer { from, to, call, frame_id, answer } => {
                 if to == self.config.node_id {
@@ -479,7 +478,7 @@ impl Node {
             match self.ops[at].append_mut() {
                 Some(append) if append.enqueued => at += 1,
                 Some(append)
-                    if append.may_be_elsewhere()
+                    if append.offered
                         || (error.code == Code::Busy && append.ladder.may_queue()) =>
                 {
                     append.ladder.force_queue();
@@ -505,21 +504,6 @@ impl Node {
 }
 
 impl Append {
-    /// Whether another tab may have written the frame, or may yet.
-    fn may_be_elsewhere(&self) -> bool {
-        self.offered || self.astray || self.early.is_some()
-    }
-
-    /// The attempt that did it, when the holder says that the frame is in.
-    fn note_handoff(&mut self, now_ms: f64) {
-        match (&self.early, self.ladder.rung()) {
-            (Some(early), Rung::Direct { .. } | Rung::Backoff { .. }) => {
-                self.ladder.taken_along(early.since_ms, now_ms);
-            }
-            _ => self.ladder.committed(crate::ladder::Path::Handoff, now_ms),
-        }
-    }
-
     fn name(&self) -> FrameName {
         name_of(&self.request)
     }

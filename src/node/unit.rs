@@ -273,7 +273,7 @@ impl Node {
                 append.ladder.committed(Path::Direct, self.now_ms);
                 // What the holder applied between our offer and this lease is no repeat.
                 let path = match applied.duplicate {
-                    true if append.may_be_elsewhere() => Path::Handoff,
+                    true if append.offered => Path::Handoff,
                     true => Path::Duplicate,
                     false => Path::Direct,
                 };

@@ -7,7 +7,7 @@ use crate::oracle::failure;
 use crate::world::{DATABASE, Happening, JOURNAL, World};
 use framelock::forward::Outcome;
 use framelock::lease::LockId;
-use framelock::message::{Answer, Message};
+use framelock::message::Message;
 use framelock::node::{Effect, Event};
 use framelock::platform::{File, FileError, FileResult, Handles};
 use framelock::store::Mode;
@@ -231,10 +231,7 @@ impl World {
         self.said.push(bytes.to_vec());
         match Message::decode(bytes) {
             Some((Message::Invite { .. }, _)) => self.count("said invite"),
-            Some((Message::Offer { invitation: Some(_), .. }, _)) => self.count("said early offer"),
-            Some((Message::Answer { answer: Answer::Declined { .. }, .. }, _)) => {
-                self.count("said declined");
-            }
+            Some((Message::Over { .. }, _)) => self.count("said over"),
             _ => {}
         }
         let others: Vec<TabId> = self.tabs.keys().copied().filter(|id| *id != from).collect();
