@@ -139,6 +139,8 @@ pub struct Driver {
     pub(super) turn: RefCell<Option<Turn>>,
     /// Files on their way out, by call.
     pub(super) exports: RefCell<BTreeMap<u32, Export>>,
+    /// No file of the queue that this handle named has this number, or a higher one.
+    pub(super) unused_order: Cell<u64>,
     /// Batches that streams have yet to hand over, by cursor (the call that opened it).
     cursors: RefCell<BTreeMap<u32, VecDeque<Vec<u8>>>>,
 }
@@ -164,6 +166,7 @@ impl Driver {
             jobs_running: Cell::new(false),
             turn: RefCell::default(),
             exports: RefCell::default(),
+            unused_order: Cell::new(0),
             cursors: RefCell::default(),
             node: RefCell::new(Node::new(config, Box::new(os))),
             watched,
