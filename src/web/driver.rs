@@ -289,7 +289,10 @@ impl Driver {
             Effect::Reply(call, Err(error), attempts) if error.code == Code::QuotaExceeded => {
                 self.reply_quota_exceeded(call, error, attempts);
             }
-            Effect::Reply(call, Ok(Reply::Exported), _) => self.export_done(call),
+            Effect::Reply(call, Ok(Reply::Exported), _) => {
+                self.started_ms.borrow_mut().remove(&call);
+                self.export_done(call);
+            }
             Effect::Reply(call, outcome, attempts) => {
                 self.exports.borrow_mut().remove(&call);
                 let started_ms = self.started_ms.borrow_mut().remove(&call);
