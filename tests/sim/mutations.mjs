@@ -130,8 +130,9 @@ export const mutations = [
     name: 'answer before the commit',
     what: 'an offer that failed is answered as applied',
     file: 'src/node/handoff.rs',
-    find: 'Err(_) => continue,',
-    replace: 'Err(_) => Answer::Applied { rows: 0, coerced: BTreeMap::new(), duplicate: false },',
+    find: 'Err(_) => return,\n        };\n        self.answer(',
+    replace:
+      'Err(_) => Answer::Applied { rows: 0, coerced: BTreeMap::new(), duplicate: false },\n        };\n        self.answer(',
   },
   {
     name: 'damaged payloads pass',
@@ -186,7 +187,7 @@ export const mutations = [
     name: 'wish not sent',
     what: 'an idle holder is not told that it is wanted',
     file: 'src/node/mod.rs',
-    find: 'Message::Want { .. } => self.wanted |= self.lease.held().is_some(),',
+    find: 'Message::Want { hands_over, .. } => self.wish_heard(hands_over),',
     replace: 'Message::Want { .. } => {}',
   },
   {
@@ -202,6 +203,13 @@ export const mutations = [
     file: 'src/node/fall.rs',
     find: 'if now_ms >= op.until_ms && !append.offered {',
     replace: 'if now_ms >= op.until_ms {',
+  },
+  {
+    name: 'answers of another frame',
+    what: 'offers and own frames in one transaction: each gets the outcome of another',
+    file: 'src/node/unit.rs',
+    find: 'let own_outcomes = outcomes.split_off(offers.len());',
+    replace: 'outcomes.rotate_right(1);\n        let own_outcomes = outcomes.split_off(offers.len());',
   },
   {
     name: 'later frames queued first',
