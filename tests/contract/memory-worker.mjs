@@ -1,6 +1,6 @@
 // A user's own worker that looks at the wasm's memory: how much of it a large file takes on its way out and in.
 import init from '/dist/framelock_wasm.js';
-import { openDatabase, deleteDatabase } from '/dist/index.js';
+import { openDatabase } from '/dist/index.js';
 import { here } from '/dist/here.js';
 
 /** Megabytes of the wasm's memory, which never shrinks; the engine is there already, and `init` gives it. */
@@ -25,7 +25,6 @@ onmessage = async ({ data: size }) => {
     seen.importFile = await megabytes();
     const [{ n }] = await copy.query('SELECT count(*) AS n FROM t');
     await Promise.all([db.close(), copy.close()]);
-    for (const name of ['memory-a', 'memory-b']) await deleteDatabase(name);
     postMessage({ seen, sizes: [bytes.length, blob.size], n });
   } catch (error) {
     postMessage({ error: String(error?.stack ?? error) });
