@@ -43,9 +43,9 @@ export const mutations = [
     name: 'id outside the transaction',
     what: 'the rows are committed, and the frame id after them',
     file: 'src/store/append.rs',
-    find: 'let applied = self.write_frame(request).map_err(in_table)?;',
+    find: 'let applied = self.write_frame(request).map_err(|error| in_table(error, request))?;',
     replace:
-      'let applied = self.write_frame(request).map_err(in_table)?;\n        drop(self.release());\n        self.commit()?;\n        self.begin()?;\n        self.savepoint()?;',
+      'let applied = self.write_frame(request).map_err(|error| in_table(error, request))?;\n        drop(self.release());\n        self.commit()?;\n        self.begin()?;\n        self.savepoint()?;',
   },
   {
     name: 'no dedupe',
@@ -173,7 +173,7 @@ export const mutations = [
     name: 'kept over suspension',
     what: 'a page that is left keeps its lease',
     file: 'src/node/lock.rs',
-    find: '        self.suspended = true;\n        self.stop_sending();\n        self.abandon_transaction();\n        if self.lease.held().is_some() {',
+    find: '        self.suspended = true;\n        self.stop_sending();\n        self.put_back();\n        self.abandon_transaction();\n        if self.lease.held().is_some() {',
     replace: '        self.abandon_transaction();\n        if self.lease.held().is_some() && self.closed {',
   },
   {
@@ -228,10 +228,10 @@ export const mutations = [
   {
     name: 'outbox outside the transaction',
     what: 'the rows are committed, and the outbox item after them',
-    file: 'src/store/append.rs',
-    find: '            self.enqueue(&request.table, frame, &plan)?;',
+    file: 'src/store/write.rs',
+    find: '            self.enqueue(&request.table, &frame, &plan)?;',
     replace:
-      '            drop(self.release());\n            self.commit()?;\n            self.begin()?;\n            self.savepoint()?;\n            self.enqueue(&request.table, frame, &plan)?;',
+      '            drop(self.release());\n            self.commit()?;\n            self.begin()?;\n            self.savepoint()?;\n            self.enqueue(&request.table, &frame, &plan)?;',
   },
   {
     name: 'wish lost on the way',
@@ -282,5 +282,12 @@ export const mutations = [
     file: 'src/store/outbox.rs',
     find: '                if moved > 0 {',
     replace: '                if moved > 1 {',
+  },
+  {
+    name: 'half a frame committed',
+    what: 'a long frame that is stopped is committed as far as it is',
+    file: 'src/node/long.rs',
+    find: '        if self.underway.take().is_some() {\n            self.store.rollback();',
+    replace: '        if self.underway.take().is_some() {\n            drop(self.store.commit());',
   },
 ];
