@@ -123,6 +123,7 @@ async fn open(
         queue_waits: false,
         forward: settings,
         piece: PIECE,
+        has_queue: !in_memory,
     };
     if in_memory {
         let storage = Storage::Memory(SharedMemory::default(), SharedMemory::default());

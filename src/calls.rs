@@ -5,7 +5,7 @@ use crate::error::{Code, Error, Result};
 use crate::frame::Frame;
 use crate::frame::options::AppendOptions;
 use crate::frame::packed::Packed;
-use crate::frame::{ident, raw};
+use crate::frame::{early, ident, raw};
 use crate::ladder::Fallback;
 use crate::node::{Call, OutboxCall, TxId};
 use crate::policy::RetryPolicy;
@@ -166,6 +166,11 @@ fn parse_append(
         return Err(Error::new(Code::InvalidArgument, message).in_table(&table));
     }
     let (content, digest) = parse_content(args, buffers, &table)?;
+    let looked_at = match &content {
+        Content::Frame(frame) => early::check_frame(frame, &options),
+        Content::Packed(packed) => early::check_packed(packed, &options),
+    };
+    looked_at.map_err(|error| error.in_table(&table))?;
     let request =
         Box::new(AppendRequest { frame_id, own_id, table, options, content, digest, forward });
     Ok(match tx {

@@ -89,6 +89,9 @@ pub struct FrameName {
     pub table: String,
     pub rows: u64,
     pub digest: [u8; 16],
+    /// Once it is in: values changed on the way in, by column.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub coerced: BTreeMap<String, u64>,
 }
 
 /// What became of an offer. No answer is one too: the sender then queues the frame.
@@ -176,6 +179,7 @@ mod tests {
                 table: "t".into(),
                 rows: 7,
                 digest: [7; 16],
+                coerced: BTreeMap::new(),
             }],
             forwarded: true,
         };

@@ -20,9 +20,6 @@ pub fn in_frame(schema: &Schema, options: &AppendOptions) -> Result<Vec<usize>> 
             None => {
                 return Err(mismatch("the frame does not have this key column").in_column(name));
             }
-            Some(index) if key.contains(&index) => {
-                return Err(argument("key names a column twice").in_column(name));
-            }
             Some(index) => key.push(index),
         }
     }
@@ -32,14 +29,16 @@ pub fn in_frame(schema: &Schema, options: &AppendOptions) -> Result<Vec<usize>> 
     Ok(key)
 }
 
-/// The key's columns in a table that is there, all of them written by the plan and unique.
+/// The key's columns in a table that is there, all of them written by the plan; and, where the table
+/// is one of ours and nothing makes its rows unique by them, what does.
 pub fn in_table(
+    table: &str,
     state: &TableState,
     options: &AppendOptions,
     columns: &[PlannedColumn],
-) -> Result<Vec<String>> {
+) -> Result<(Vec<String>, Option<String>)> {
     if !matches!(options.mode, Mode::Upsert | Mode::Ignore) {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), None));
     }
     let primary = state.primary_key();
     let key = options.key.clone().unwrap_or_else(|| primary.clone());
@@ -53,13 +52,18 @@ pub fn in_table(
     }
     let set = |names: &[String]| names.iter().map(|name| fold(name)).collect::<BTreeSet<_>>();
     let wanted = set(&key);
-    if set(&primary) != wanted && !state.unique.iter().any(|names| set(names) == wanted) {
+    if set(&primary) == wanted || state.unique.iter().any(|names| set(names) == wanted) {
+        return Ok((key, None));
+    }
+    if state.columns.iter().all(|column| column.field.is_none()) {
         return Err(mismatch(format!(
             "rows are not unique by {}; CREATE UNIQUE INDEX would make them so",
             list(&key)
         )));
     }
-    Ok(key)
+    let index = quote(&format!("{table}_{}_key", key.join("_")));
+    let ddl = format!("CREATE UNIQUE INDEX {index} ON {}({})", quote(table), list(&key));
+    Ok((key, Some(ddl)))
 }
 
 /// What follows an insert's values.

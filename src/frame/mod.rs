@@ -13,6 +13,7 @@ pub mod cell;
 pub mod column;
 pub mod convert;
 pub mod decimal;
+pub mod early;
 pub mod ident;
 mod interval;
 mod ipc;

@@ -24,7 +24,7 @@ mod exact;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, RecordBatch, RecordBatchOptions};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
@@ -115,6 +115,26 @@ impl Packed {
     /// The columns' names, in order.
     pub fn column_names(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|column| &*column.name)
+    }
+
+    /// Looks at the columns whose type `types` knows, and at those that can only be floats, as arrays.
+    ///
+    /// # Errors
+    /// As [`Packed::into_frame`] for the former; and what `look` says.
+    pub fn each_known(
+        &self,
+        types: &dyn Fn(&str) -> Option<DataType>,
+        look: &dyn Fn(&str, &dyn Array) -> Result<()>,
+    ) -> Result<()> {
+        for column in &self.columns {
+            let known = types(&column.name)
+                .or_else(|| column.inferred().ok().filter(DataType::is_floating));
+            if let Some(data_type) = known {
+                let (array, _) = convert::array(column, self.rows, &data_type, false)?;
+                look(&column.name, &array)?;
+            }
+        }
+        Ok(())
     }
 
     /// The values as columns of the types that `types` knows by place and name, else of those they

@@ -16,7 +16,7 @@ use super::options::{AppendOptions, ExtraColumns, Match, MissingColumns, Mode};
 use super::storage::{Affinity, Encoding, Storage, read_back_type};
 pub use super::table::{TableColumn, TableKind, TableState};
 use super::types::{self, ColumnType};
-use super::{catalogue, keys, target};
+use super::{catalogue, early, keys, target};
 use crate::error::{Code, Error, Result};
 
 /// The most parameters of one statement, SQLite's default.
@@ -117,16 +117,10 @@ impl Planner<'_> {
     }
 
     fn check_options(&self) -> Result<()> {
-        for name in self.options.types.keys() {
-            if self.schema.index_of(name).is_err() {
-                let why = "types names a column that the frame does not have";
-                return Err(Error::new(Code::InvalidArgument, why).in_column(name));
-            }
-        }
+        let has_column = |name: &str| self.schema.index_of(name).is_ok();
+        early::check_options(&has_column, self.options)?;
         let keyed = matches!(self.options.mode, Mode::Upsert | Mode::Ignore);
         match &self.options.key {
-            Some(_) if !keyed => Err(argument("key is for the modes upsert and ignore")),
-            Some(key) if key.is_empty() => Err(argument("key names no column")),
             None if keyed && !self.state.exists => {
                 Err(argument("the table does not exist yet, so key must name the columns"))
             }
@@ -215,7 +209,8 @@ impl Planner<'_> {
                 self.missing(column, &mut plan).map_err(|error| error.in_column(&column.name))?;
             }
         }
-        let key = keys::in_table(self.state, self.options, &plan.columns)?;
+        let (key, index) = keys::in_table(self.table, self.state, self.options, &plan.columns)?;
+        plan.ddl.extend(index);
         plan.conflict = keys::conflict(self.options.mode, &key, &plan.columns);
         Ok(plan)
     }

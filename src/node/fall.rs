@@ -4,13 +4,14 @@
 //! once every earlier one of its table is offered or queued, and queued only once every earlier
 //! one is queued; if its time is up first, the earlier ones are queued with it.
 
-use super::types::Effect;
+use super::types::{CallId, Effect};
 use super::{Append, Node, Op, Work};
 use crate::envelope;
 use crate::error::{Code, Error};
-use crate::ladder::{Next, Outcome, Rung};
+use crate::ladder::{Fallback, Ladder, Next, Outcome, Rung};
 use crate::message::Message;
-use crate::policy::next_random;
+use crate::policy::{RetryPolicy, next_random};
+use crate::store::AppendRequest;
 use std::collections::BTreeSet;
 
 /// Larger frames go to the holder by way of the queue: a message is copied for every tab.
@@ -81,6 +82,57 @@ impl Node {
         failed
     }
 
+    /// A frame of the caller's: onto the ladder, unless it is plain already what becomes of it.
+    pub(super) fn append(
+        &mut self,
+        call: CallId,
+        request: AppendRequest,
+        policy: RetryPolicy,
+        fallback: Fallback,
+    ) {
+        let known = self.digest_under_way(&request.frame_id);
+        if known.is_some_and(|digest| digest != request.digest) {
+            let message = format!("frame id {:?} was used for another frame", request.frame_id);
+            let error = Error::new(Code::FrameIdConflict, message);
+            return self.fail(call, error.in_table(&request.table));
+        }
+        // In memory there is nobody else, and nowhere to wait: this handle's own transaction ends, or
+        // does not.
+        let (attempts, fallback) = match self.config.has_queue {
+            true => (policy.attempts, fallback),
+            false => (policy.attempts.max(1), Fallback::None),
+        };
+        if attempts == 0 && fallback == Fallback::None {
+            let message = "no attempt was asked for, and no fallback; nothing was written";
+            let error = Error::new(Code::Busy, message);
+            return self.fail(call, error.in_table(&request.table));
+        }
+        let append = Append {
+            repeat: known.is_some(),
+            ladder: Ladder::new(RetryPolicy { attempts, ..policy }, fallback, self.now_ms),
+            request,
+            offered: false,
+            guest_of: None,
+            answer_until_ms: None,
+            enqueued: false,
+            filed: false,
+        };
+        let mut waiting = self.ops.iter().filter_map(Op::append);
+        let is_first = !waiting.any(|earlier| earlier.request.table == append.request.table);
+        self.push_op(call, Work::Append(Box::new(append)), 0.0);
+        // Straight into the queue, whether the lock is free or not.
+        if attempts == 0 && fallback == Fallback::Queue && is_first {
+            self.enqueue_with_earlier(self.ops.len() - 1);
+        }
+    }
+
+    /// The digest of a frame that this handle was given under this id and does not know to be in.
+    fn digest_under_way(&self, frame_id: &str) -> Option<[u8; 16]> {
+        let mut appends = self.ops.iter().filter_map(Op::append);
+        let waiting = appends.find(|append| append.request.frame_id == frame_id);
+        waiting.map(|append| append.request.digest).or_else(|| self.queue.own_digest(frame_id))
+    }
+
     /// Offers the frames whose turn it is to the holder.
     fn offer_ready(&mut self) {
         let mut blocked: BTreeSet<String> = BTreeSet::new();
@@ -134,7 +186,7 @@ impl Node {
         let Some(table) = self.ops[at].append().map(|append| &append.request.table) else {
             return Vec::new();
         };
-        let mut previous = self.queue.own_of_table(table).to_vec();
+        let mut previous: Vec<_> = self.queue.own_of_table(table).map(str::to_owned).collect();
         let earlier = self.ops.iter().take(at).filter_map(Op::append).map(|a| &a.request);
         let pending = earlier.filter(|request| request.table == *table);
         previous.extend(pending.map(|request| request.frame_id.clone()));
@@ -143,11 +195,16 @@ impl Node {
 
     /// Queues the frames that stand on the last rung, and what must go before them.
     fn enqueue_ready(&mut self) {
-        for at in 0..self.ops.len() {
-            let due = self.ops[at]
-                .append()
-                .is_some_and(|append| append.ladder.rung() == Rung::Queue && !append.enqueued);
-            if due && !self.is_blocked(at) {
+        let is_due = |op: &Op| {
+            let append = op.append();
+            append.is_some_and(|append| append.ladder.rung() == Rung::Queue && !append.enqueued)
+        };
+        // Calls may settle on the way, and are gone then.
+        let due = self.ops.iter().filter(|op| is_due(op)).map(|op| op.call).collect::<Vec<_>>();
+        for call in due {
+            if let Some(at) = self.ops.iter().position(|op| op.call == call && is_due(op))
+                && !self.is_blocked(at)
+            {
                 self.enqueue_with_earlier(at);
             }
         }
@@ -166,7 +223,9 @@ impl Node {
         let Some(table) = self.ops[last].append().map(|append| append.request.table.clone()) else {
             return;
         };
+        let mut there = Vec::new();
         for at in 0..=last {
+            let is_there = self.is_queued_repeat(at);
             let Some(append) = self.ops[at].append_mut() else {
                 continue;
             };
@@ -175,17 +234,39 @@ impl Node {
             }
             append.ladder.force_queue();
             append.enqueued = true;
+            if is_there {
+                there.push(self.ops[at].call);
+                continue;
+            }
             let frame_id = append.request.frame_id.clone();
             match envelope::encode(&append.request) {
                 Ok(bytes) => {
+                    self.queue.note_queued(&append.request);
                     let call = self.ops[at].call;
                     self.ops[at].until_ms = f64::INFINITY;
-                    self.queue.note_queued(&table, &frame_id);
                     self.effects.push(Effect::Enqueue { call, frame_id, bytes });
                 }
                 Err(error) => return self.fail_op(at, error),
             }
         }
+        for call in there {
+            if let Some(at) = self.ops.iter().position(|op| op.call == call) {
+                self.settle_queued(at);
+            }
+        }
+    }
+
+    /// Whether the same frame is durable in the queue already: this handle put it there, and has
+    /// given the receipt.
+    fn is_queued_repeat(&self, at: usize) -> bool {
+        let Some(append) = self.ops[at].append() else {
+            return false;
+        };
+        let id = &append.request.frame_id;
+        let mut earlier = self.ops.iter().take(at).filter_map(Op::append);
+        append.repeat
+            && !earlier.any(|earlier| earlier.request.frame_id == *id)
+            && self.queue.own_digest(id) == Some(append.request.digest)
     }
 }
 

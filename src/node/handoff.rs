@@ -11,7 +11,7 @@ use crate::error::{Code, Error, Result};
 use crate::ladder::Path;
 use crate::message::{Answer, FrameName, Message};
 use crate::store::{AppendRequest, Applied, Mode, is_verdict};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A frame that another tab offered.
 pub(super) struct Offer {
@@ -136,12 +136,12 @@ impl Node {
         let mut frames: Vec<FrameName> = Vec::new();
         let mut forwarded = false;
         for (request, outcome) in requests.iter().zip(outcomes) {
-            if outcome.as_ref().is_ok_and(|applied| !applied.duplicate) {
-                frames.push(name_of(request));
+            if let Ok(Applied { coerced, duplicate: false, .. }) = outcome {
+                frames.push(FrameName { coerced: coerced.clone(), ..name_of(request) });
                 forwarded |= request.forward;
             }
         }
-        let tables: BTreeSet<String> = frames.iter().map(|frame| frame.table.clone()).collect();
+        let tables = self.store.take_committed();
         self.announce(tables, frames, forwarded);
     }
 
@@ -199,7 +199,7 @@ impl Node {
                             && append.enqueued =>
                     {
                         let call = self.ops[at].call;
-                        self.settle_filed(at, call);
+                        self.settle_filed(at, call, frame);
                     }
                     _ => at += 1,
                 }
@@ -214,10 +214,11 @@ impl Node {
         }
     }
 
-    fn settle_filed(&mut self, at: usize, call: CallId) {
+    fn settle_filed(&mut self, at: usize, call: CallId, frame: &FrameName) {
         if let Some(append) = self.ops[at].append_mut() {
             append.ladder.committed(Path::Handoff, self.now_ms);
-            let receipt = append.receipt(self.now_ms, Path::Handoff, true);
+            let mut receipt = append.receipt(self.now_ms, Path::Handoff, true);
+            receipt.coerced = frame.coerced.clone();
             self.ops.remove(at);
             self.give_receipt(call, receipt);
         }
@@ -234,6 +235,6 @@ pub(super) fn committed_receipt(frame: &FrameName) -> Reply {
         committed: true,
         attempts: Vec::new(),
         elapsed_ms: 0.0,
-        coerced: std::collections::BTreeMap::new(),
+        coerced: frame.coerced.clone(),
     }))
 }

@@ -227,9 +227,12 @@ impl Node {
         let Some(QueueCounts { queued, rejected }) = queue else {
             return;
         };
-        let (lock, mut holder) = self.lock_status();
+        let (mut lock, mut holder) = self.lock_status();
         if holder.is_none() && held {
             holder = Some(Origin::OtherTab);
+            if lock == LockStatus::Free {
+                lock = LockStatus::Held;
+            }
         }
         let counters: Counters = self.counters;
         let forwarding = self.forward_status();

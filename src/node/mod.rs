@@ -66,6 +66,8 @@ pub struct Config {
     pub forward: Option<Settings>,
     /// How much of a frame is written at one go.
     pub piece: Piece,
+    /// Whether there is a durable queue, and there are other tabs: not in memory.
+    pub has_queue: bool,
 }
 
 /// A call that waits for the lease.
@@ -84,7 +86,7 @@ enum Work {
     QueryArrow { sql: String, params: Params, batch_rows: Option<usize>, writes: bool },
     Begin,
     WhenCommitted { frame_id: String },
-    Drain { started: bool, applied: u64, rejected: u64 },
+    Drain { started: bool, applied: u64 },
     Export,
     Import { file: Box<dyn File> },
     Outbox(OutboxCall),
@@ -94,6 +96,8 @@ enum Work {
 struct Append {
     request: AppendRequest,
     ladder: Ladder,
+    /// This handle was given the same frame before, and does not know yet that it is in.
+    repeat: bool,
     /// The holder has been asked to apply it.
     offered: bool,
     /// The holder on whose invitation it was last offered.
@@ -283,17 +287,7 @@ impl Node {
         }
         let (work, timeout_ms) = match what {
             Call::Append { request, policy, fallback } => {
-                let ladder = Ladder::new(policy, fallback, self.now_ms);
-                let append = Append {
-                    request: *request,
-                    ladder,
-                    offered: false,
-                    guest_of: None,
-                    answer_until_ms: None,
-                    enqueued: false,
-                    filed: false,
-                };
-                (Work::Append(Box::new(append)), 0.0)
+                return self.append(call, *request, policy, fallback);
             }
             Call::JoinedAppend { request, tx } => return self.tx_append(call, &request, tx),
             Call::Exec { sql, params, tx: Some(tx), .. } => {
@@ -320,15 +314,10 @@ impl Node {
                 return self.effects.push(Effect::QueryLock { count_queue: true });
             }
             Call::WhenCommitted { frame_id } => (Work::WhenCommitted { frame_id }, f64::INFINITY),
-            Call::Drain { timeout_ms } => {
-                (Work::Drain { started: false, applied: 0, rejected: 0 }, timeout_ms)
-            }
+            Call::Drain { timeout_ms } => (Work::Drain { started: false, applied: 0 }, timeout_ms),
             Call::Rejected => return self.list_rejected(call),
             Call::RetryRejected { frame_id } => return self.retry_rejected(call, frame_id),
-            Call::DiscardRejected { frame_id } => {
-                self.effects.push(Effect::RemoveRejected { frame_id });
-                return self.reply(call, Reply::Nothing);
-            }
+            Call::DiscardRejected { frame_id } => return self.discard_rejected(call, frame_id),
             Call::Export { timeout_ms } => (Work::Export, timeout_ms),
             Call::Import { file, timeout_ms } => (Work::Import { file }, timeout_ms),
             Call::Outbox { what, timeout_ms } => (Work::Outbox(what), timeout_ms),
@@ -339,6 +328,10 @@ impl Node {
                 return self.abandon_transaction();
             }
         };
+        self.push_op(call, work, timeout_ms);
+    }
+
+    fn push_op(&mut self, call: CallId, work: Work, timeout_ms: f64) {
         let (since_ms, until_ms) = (self.now_ms, self.now_ms + timeout_ms);
         self.in_loop = self.now_ms - self.idle_since_ms <= lock::LINGER_MS;
         self.ops.push_back(Op { call, work, since_ms, until_ms });
@@ -546,6 +539,7 @@ fn name_of(request: &AppendRequest) -> FrameName {
         table: request.table.clone(),
         rows: request.content.rows(),
         digest: request.digest,
+        coerced: BTreeMap::new(),
     }
 }
 

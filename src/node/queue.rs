@@ -33,7 +33,7 @@ pub(super) struct Queue {
     loaded_at_ms: f64,
     page: Option<QueuePage>,
     /// Frames of this node that are queued and not known to be in, by table, in order.
-    own: BTreeMap<String, Vec<String>>,
+    own: BTreeMap<String, Vec<OwnFrame>>,
     /// When to drain it even without work of our own.
     pub drain_at_ms: Option<f64>,
     pub waiters: Vec<(CallId, String)>,
@@ -41,9 +41,14 @@ pub(super) struct Queue {
     told: Option<QueueCounts>,
 }
 
+/// A frame's id and digest.
+type OwnFrame = (String, [u8; 16]);
+
 enum RejectedCall {
     List(CallId),
     Find(CallId, String),
+    /// What was done to the list before is to be answered when it is done.
+    Settled(CallId),
 }
 
 impl Queue {
@@ -74,13 +79,20 @@ impl Queue {
         }
     }
 
-    pub fn note_queued(&mut self, table: &str, frame_id: &str) {
-        self.own.entry(table.to_owned()).or_default().push(frame_id.to_owned());
+    pub fn note_queued(&mut self, request: &AppendRequest) {
+        let own = self.own.entry(request.table.clone()).or_default();
+        own.push((request.frame_id.clone(), request.digest));
     }
 
     /// The frames of a table that are queued and not known to be in.
-    pub fn own_of_table(&self, table: &str) -> &[String] {
-        self.own.get(table).map(Vec::as_slice).unwrap_or_default()
+    pub fn own_of_table(&self, table: &str) -> impl Iterator<Item = &str> {
+        self.own.get(table).into_iter().flatten().map(|(id, _)| &**id)
+    }
+
+    /// The digest of a frame that this node queued and that is not known to be in.
+    pub fn own_digest(&self, frame_id: &str) -> Option<[u8; 16]> {
+        let mut own = self.own.values().flatten();
+        own.find(|(id, _)| id == frame_id).map(|(_, digest)| *digest)
     }
 
     /// The storage failed, and the queue is left alone for a while.
@@ -93,7 +105,9 @@ impl Queue {
         let waiters = std::mem::take(&mut self.waiters).into_iter().map(|(call, _)| call);
         let calls =
             std::mem::take(&mut self.rejected_calls).into_iter().map(|waiting| match waiting {
-                RejectedCall::List(call) | RejectedCall::Find(call, _) => call,
+                RejectedCall::List(call)
+                | RejectedCall::Find(call, _)
+                | RejectedCall::Settled(call) => call,
             });
         waiters.chain(calls).collect()
     }
@@ -106,7 +120,7 @@ impl Queue {
 
     pub fn forget_frame(&mut self, frame: &FrameName) {
         self.own.retain(|_, ids| {
-            ids.retain(|id| *id != frame.frame_id);
+            ids.retain(|(id, _)| *id != frame.frame_id);
             !ids.is_empty()
         });
     }
@@ -229,7 +243,7 @@ impl Node {
     /// their way into it.
     fn forget_drained(&mut self) {
         let mut own = std::mem::take(&mut self.queue.own);
-        let on_their_way = |id: &String| {
+        let on_their_way = |(id, _): &OwnFrame| {
             let mut appends = self.ops.iter().filter_map(Op::append);
             appends.any(|append| append.enqueued && !append.filed && append.request.frame_id == *id)
         };
@@ -268,6 +282,7 @@ impl Node {
                         table: String::new(),
                         rows: 0,
                         digest: [0; 16],
+                        coerced: BTreeMap::new(),
                     };
                     self.reject(name.clone(), frame, &error);
                     settled += 1;
@@ -296,7 +311,7 @@ impl Node {
                 Err(_) => failed = true,
             }
         }
-        self.count_drained(applied, settled);
+        self.count_drained(applied);
         let moved = !removed.is_empty() || settled > 0;
         if !removed.is_empty() {
             self.effects.push(Effect::RemoveQueued(removed));
@@ -307,11 +322,10 @@ impl Node {
         }
     }
 
-    fn count_drained(&mut self, now_applied: u64, now_rejected: u64) {
+    fn count_drained(&mut self, now_applied: u64) {
         for op in &mut self.ops {
-            if let Work::Drain { started: true, applied, rejected } = &mut op.work {
+            if let Work::Drain { started: true, applied } = &mut op.work {
                 *applied += now_applied;
-                *rejected += now_rejected;
             }
         }
     }
@@ -348,8 +362,7 @@ impl Node {
 
     /// `drain()`: gives the counts once the queue is empty, or cannot be emptied now.
     pub(super) fn run_drain_call(&mut self) -> bool {
-        let Some(Op { call, work: Work::Drain { started, applied, rejected }, .. }) =
-            self.ops.front_mut()
+        let Some(Op { call, work: Work::Drain { started, applied }, .. }) = self.ops.front_mut()
         else {
             return false;
         };
@@ -358,8 +371,10 @@ impl Node {
             self.queue.dirty = true;
             return true;
         }
-        let (call, applied, rejected) = (*call, *applied, *rejected);
-        let remaining = self.queue.told.map_or(0, |counts| counts.queued);
+        let (call, applied) = (*call, *applied);
+        // Whoever has the lease drains, and may have met a bad frame before this call came.
+        let (remaining, rejected) =
+            self.queue.told.map_or((0, 0), |counts| (counts.queued, counts.rejected));
         self.ops.pop_front();
         self.reply(call, Reply::Drained { applied, rejected, remaining });
         true
@@ -397,15 +412,31 @@ impl Node {
         self.queue.drain_at_ms = Some(self.now_ms);
         let message = Message::Queued { from: self.me() };
         self.send(&message, &[]);
-        self.reply(call, Reply::Nothing);
+        self.answer_settled(call);
+    }
+
+    pub(super) fn discard_rejected(&mut self, call: CallId, frame_id: String) {
+        self.effects.push(Effect::RemoveRejected { frame_id });
+        self.answer_settled(call);
+    }
+
+    /// Jobs of the queue are done one after the other: when the list is there, what was asked for
+    /// before is done.
+    fn answer_settled(&mut self, call: CallId) {
+        self.queue.rejected_calls.push(RejectedCall::Settled(call));
+        self.effects.push(Effect::LoadRejected);
     }
 
     pub(super) fn rejected_loaded(&mut self, outcome: Result<Vec<Rejected>, FileError>) {
         for waiting in std::mem::take(&mut self.queue.rejected_calls) {
             match (waiting, &outcome) {
-                (RejectedCall::List(call) | RejectedCall::Find(call, _), Err(error)) => {
-                    self.fail(call, storage_error(error.clone()));
-                }
+                (
+                    RejectedCall::List(call)
+                    | RejectedCall::Find(call, _)
+                    | RejectedCall::Settled(call),
+                    Err(error),
+                ) => self.fail(call, storage_error(error.clone())),
+                (RejectedCall::Settled(call), Ok(_)) => self.reply(call, Reply::Nothing),
                 (RejectedCall::List(call), Ok(list)) => {
                     self.reply(call, Reply::RejectedList(list.clone()));
                 }

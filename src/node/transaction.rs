@@ -74,7 +74,7 @@ impl Node {
                     frame_id: request.frame_id.clone(),
                     table: request.table.clone(),
                     rows: applied.rows,
-                    path: if applied.duplicate { Path::Duplicate } else { Path::Joined },
+                    path: if promised { Path::Duplicate } else { Path::Joined },
                     committed: promised,
                     attempts: vec![],
                     elapsed_ms: 0.0,
@@ -91,16 +91,15 @@ impl Node {
         }
         let frames = std::mem::take(&mut self.tx_frames);
         let forwarded = self.tx_forwarded;
+        let tables = self.store.take_touched();
         let outcome = match self.store.commit() {
             // An error after the point of no return leaves everything committed.
-            Err(_) if !frames.is_empty() && self.are_applied(&frames) => {
-                Ok(std::collections::BTreeSet::new())
-            }
+            Err(_) if !frames.is_empty() && self.are_applied(&frames) => Ok(()),
             other => other,
         };
         self.end_transaction();
         match outcome {
-            Ok(tables) => {
+            Ok(()) => {
                 self.announce(tables, frames, forwarded);
                 self.reply(call, Reply::Nothing);
             }

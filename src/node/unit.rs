@@ -284,7 +284,7 @@ impl Node {
                 append.ladder.committed(Path::Direct, self.now_ms);
                 // What the holder applied between our offer and this lease is no repeat.
                 let path = match applied.duplicate {
-                    true if append.offered => Path::Handoff,
+                    true if append.offered && !append.repeat => Path::Handoff,
                     true => Path::Duplicate,
                     false => Path::Direct,
                 };

@@ -16,13 +16,15 @@ use crate::frame::packed::Packed;
 use crate::message::FrameName;
 use arrow::array::Array as _;
 use rusqlite::{OptionalExtension, params};
-use std::collections::BTreeMap;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The table of applied frame ids, in the order in which they were applied; `digest` tells a
-/// repeat from a conflict, `own` an id that framelock made from one that the caller gave.
+/// repeat from a conflict, `own` an id that framelock made from one that the caller gave; `coerced`
+/// counts, as JSON, the values that were changed.
 const FRAMES_DDL: &str = "CREATE TABLE IF NOT EXISTS _framelock_frames(
   seq INTEGER PRIMARY KEY, frame_id TEXT NOT NULL UNIQUE, table_name TEXT NOT NULL,
-  rows INTEGER NOT NULL, digest BLOB NOT NULL, own INTEGER NOT NULL)";
+  rows INTEGER NOT NULL, digest BLOB NOT NULL, own INTEGER NOT NULL, coerced TEXT)";
 
 /// Ids that framelock made are forgotten once so many frames were applied after them: no frame is
 /// on its way for that long, since the queue is drained before every write. Ids that callers gave
@@ -170,20 +172,23 @@ impl Store {
         outcomes: Vec<Result<Applied>>,
     ) -> Result<Vec<Result<Applied>>> {
         self.prune_ids(requests.len() as u32)?;
+        let tables = self.touched.take();
         match self.commit() {
-            Ok(_) => {
-                if outcomes.iter().flatten().any(|applied| applied.duplicate) {
-                    self.make_durable()?;
-                }
-                Ok(outcomes)
+            Ok(()) if outcomes.iter().flatten().any(|applied| applied.duplicate) => {
+                self.make_durable()?;
             }
-            Err(error) if self.all_committed(requests, &outcomes) => {
-                // The error came after the point of no return: everything is in.
-                drop(error);
-                Ok(outcomes)
-            }
-            Err(error) => Err(error),
+            Ok(()) => {}
+            // The error came after the point of no return: everything is in.
+            Err(_) if self.all_committed(requests, &outcomes) => {}
+            Err(error) => return Err(error),
         }
+        self.committed.extend(tables);
+        Ok(outcomes)
+    }
+
+    /// The tables that frames were committed to since the last call, triggers' tables too.
+    pub fn take_committed(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.committed)
     }
 
     /// Begins a transaction for one frame, and does all that comes before its first row.
@@ -286,7 +291,13 @@ impl Store {
     /// As [`Store::apply`].
     pub fn apply_in_savepoint(&mut self, request: &AppendRequest) -> Result<Applied> {
         self.savepoint()?;
-        match self.apply(request) {
+        let before = self.touched.take();
+        let outcome = self.apply(request);
+        if outcome.is_err() {
+            self.touched.take();
+        }
+        self.touched.add(&before);
+        match outcome {
             Ok(applied) => self.release().map(|()| applied),
             Err(error) => {
                 if self.in_transaction() {
@@ -330,8 +341,8 @@ impl Store {
     fn note_applied(&mut self, request: &AppendRequest, applied: &Applied) -> Result<()> {
         let conn = self.conn()?;
         conn.prepare_cached(
-            "INSERT INTO _framelock_frames(frame_id, table_name, rows, digest, own)
-             VALUES(?, ?, ?, ?, ?)",
+            "INSERT INTO _framelock_frames(frame_id, table_name, rows, digest, own, coerced)
+             VALUES(?, ?, ?, ?, ?, ?)",
         )
         .and_then(|mut insert| {
             let rows = applied.rows as i64;
@@ -340,11 +351,14 @@ impl Store {
                 request.table,
                 rows,
                 request.digest,
-                request.own_id
+                request.own_id,
+                (!applied.coerced.is_empty()).then(|| json!(applied.coerced).to_string())
             ])
         })
         .map_err(|e| self.sql_error(e))?;
-        self.touched.insert(&request.table);
+        if !self.touched.has(&request.table) {
+            self.touched.insert(&request.table);
+        }
         Ok(())
     }
 
@@ -385,12 +399,14 @@ impl Store {
         let Some((digest, rows)) = self.find_frame(frame_id)? else {
             return Ok(None);
         };
-        let table = self.read(|conn| {
-            conn.prepare_cached("SELECT table_name FROM _framelock_frames WHERE frame_id = ?")?
-                .query_row([frame_id], |row| row.get(0))
+        let (table, coerced): (_, Option<String>) = self.read(|conn| {
+            const SELECT: &str =
+                "SELECT table_name, coerced FROM _framelock_frames WHERE frame_id = ?";
+            conn.prepare_cached(SELECT)?.query_row([frame_id], |row| Ok((row.get(0)?, row.get(1)?)))
         })?;
         self.make_durable()?;
-        Ok(Some(FrameName { frame_id: frame_id.to_owned(), table, rows, digest }))
+        let coerced = coerced.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+        Ok(Some(FrameName { frame_id: frame_id.to_owned(), table, rows, digest, coerced }))
     }
 }
 

@@ -47,11 +47,27 @@ impl Touched {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(table.to_owned());
     }
 
+    /// Adds what was taken away, or is known of a statement that was prepared before.
+    pub(super) fn add(&self, tables: &BTreeSet<String>) {
+        let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for table in tables {
+            if !own.contains(table) {
+                own.insert(table.clone());
+            }
+        }
+    }
+
+    /// Whether it has the table, in any spelling.
+    pub(super) fn has(&self, table: &str) -> bool {
+        let own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        own.iter().any(|name| name.eq_ignore_ascii_case(table))
+    }
+
     fn clear(&self) {
         self.take();
     }
 
-    fn take(&self) -> BTreeSet<String> {
+    pub(super) fn take(&self) -> BTreeSet<String> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -73,6 +89,8 @@ pub struct Store {
     /// Tables written since the transaction began. Shared with SQLite's authorizer callback,
     /// which must be `Send`; never contended.
     pub(super) touched: Touched,
+    /// Tables that frames were committed to, until somebody asks.
+    pub(super) committed: BTreeSet<String>,
     pub(super) applied_since_prune: u32,
     pub(super) plans: RefCell<KnownPlans>,
     /// The last transaction was committed; what was learnt in one that was not does not hold.
@@ -89,6 +107,7 @@ impl Store {
             inserts: Inserts::default(),
             conn: None,
             touched: Touched::default(),
+            committed: BTreeSet::new(),
             applied_since_prune: 0,
             plans: RefCell::default(),
             last_ended_well: false,
@@ -201,13 +220,13 @@ impl Store {
 
     /// Commits; on an error the transaction is rolled back. The error may be in doubt: the
     /// caller looks frame ids up ([`Store::find_frame`]) before it writes them again.
-    pub fn commit(&mut self) -> Result<BTreeSet<String>> {
+    pub fn commit(&mut self) -> Result<()> {
         let committed = self.run("COMMIT");
         match committed {
             Ok(()) => self.last_ended_well = true,
             Err(_) => self.rollback(),
         }
-        committed.map(|()| self.take_touched())
+        committed
     }
 
     /// Rolls back whatever is open. SQLite may already have done so by itself.

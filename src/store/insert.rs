@@ -4,11 +4,13 @@
 //! (`SQLITE_TRANSIENT`); here text and blobs are bound where they lie in the frame
 //! (`SQLITE_STATIC`), and statements stay prepared from one append to the next.
 
+use super::connection::Touched;
 use super::error::from_code;
 use super::vfs::Slots;
 use crate::error::{Code, Error, Result};
 use crate::frame::cell::Cell;
 use rusqlite::{Connection, ffi};
+use std::collections::BTreeSet;
 use std::ffi::{CStr, c_int};
 use std::ptr;
 
@@ -18,12 +20,15 @@ const KEPT_STATEMENTS: usize = 16;
 /// Prepared statements of one connection. Finalized when dropped, before the connection closes.
 #[derive(Default)]
 pub struct Inserts {
+    version: i64,
     kept: Vec<(String, Statement)>,
 }
 
 /// One raw prepared statement.
 pub struct Statement {
     raw: *mut ffi::sqlite3_stmt,
+    /// What it writes, by its triggers too: SQLite says so once, when a statement is prepared.
+    tables: BTreeSet<String>,
 }
 
 impl Drop for Statement {
@@ -35,25 +40,45 @@ impl Drop for Statement {
 }
 
 impl Inserts {
-    /// The prepared form of `sql`, from the kept ones or freshly prepared.
+    /// Forgets what is not of this version of the schema: a trigger may have come, or gone.
+    pub fn at(&mut self, version: i64) {
+        if self.version != version {
+            self.version = version;
+            self.kept.clear();
+        }
+    }
+
+    /// The prepared form of `sql`, from the kept ones or freshly prepared. What it writes is noted in
+    /// `touched`.
     ///
     /// # Errors
     /// What SQLite says of the text.
-    pub fn get(&mut self, conn: &Connection, slots: &Slots, sql: String) -> Result<&Statement> {
+    pub(super) fn get(
+        &mut self,
+        conn: &Connection,
+        slots: &Slots,
+        sql: String,
+        touched: &Touched,
+    ) -> Result<&Statement> {
         if let Some(found) = self.kept.iter().position(|(kept, _)| *kept == sql) {
             let entry = self.kept.remove(found);
             self.kept.push(entry);
         } else {
-            let statement = Statement::prepare(conn, slots, &sql)?;
+            let before = touched.take();
+            let prepared = Statement::prepare(conn, slots, &sql);
+            let tables = touched.take();
+            touched.add(&before);
+            let mut statement = prepared?;
+            statement.tables = tables;
             if self.kept.len() == KEPT_STATEMENTS {
                 self.kept.remove(0);
             }
             self.kept.push((sql, statement));
         }
-        self.kept
-            .last()
-            .map(|(_, statement)| statement)
-            .ok_or_else(|| Error::new(Code::Sql, "no statement"))
+        let (_, statement) =
+            self.kept.last().ok_or_else(|| Error::new(Code::Sql, "no statement"))?;
+        touched.add(&statement.tables);
+        Ok(statement)
     }
 
     /// Forgets every statement.
@@ -79,7 +104,10 @@ impl Statement {
                 ptr::null_mut(),
             )
         };
-        if code == ffi::SQLITE_OK { Ok(Statement { raw }) } else { Err(failure(conn, slots, code)) }
+        match code {
+            ffi::SQLITE_OK => Ok(Statement { raw, tables: BTreeSet::new() }),
+            code => Err(failure(conn, slots, code)),
+        }
     }
 
     /// Binds one value. Parameters count from 1.

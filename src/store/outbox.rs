@@ -54,10 +54,10 @@ impl Store {
         if !pieces.is_empty() {
             self.ensure_stream()?;
         }
-        let Store { inserts, vfs, conn, .. } = self;
+        let Store { inserts, vfs, conn, touched, .. } = self;
         let conn = conn.as_ref().ok_or_else(|| Error::new(Code::Busy, "no lease is held"))?;
         for piece in &pieces {
-            let insert = inserts.get(conn, vfs.slots(), INSERT.to_owned())?;
+            let insert = inserts.get(conn, vfs.slots(), INSERT.to_owned(), touched)?;
             insert.run(conn, vfs.slots(), 1, 3, |_, column| match column {
                 0 => Cell::Text(Cow::Borrowed(table)),
                 1 => Cell::Integer(piece.rows as i64),
@@ -176,7 +176,7 @@ impl Store {
     fn in_own_transaction<T>(&mut self, work: impl FnOnce(&mut Store) -> Result<T>) -> Result<T> {
         self.begin()?;
         match work(self) {
-            Ok(value) => self.commit().map(|_| value),
+            Ok(value) => self.commit().map(|()| value),
             Err(error) => {
                 self.rollback();
                 Err(error)

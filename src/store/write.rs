@@ -55,6 +55,7 @@ impl Store {
     pub(super) fn prepare_frame(&mut self, request: &AppendRequest) -> Result<HalfWritten> {
         let AppendRequest { table, options, .. } = request;
         let version = self.schema_version()?;
+        self.inserts.at(version);
         let cached = self.plans.get_mut().at(version).state(table, options);
         let mut fresh = None;
         let (frame, mut coerced) = match &request.content {
@@ -163,11 +164,11 @@ impl Store {
         columns: &[Column<'_>],
         chunk: Range<usize>,
     ) -> Result<()> {
-        let Store { inserts, vfs, .. } = self;
+        let Store { inserts, vfs, touched, .. } = self;
         let conn = self.conn.as_ref();
         let conn = conn.ok_or_else(|| Error::new(Code::Busy, "no lease is held"))?;
         let slots = vfs.slots();
-        let statement = inserts.get(conn, slots, plan.insert_sql(table, chunk.len()))?;
+        let statement = inserts.get(conn, slots, plan.insert_sql(table, chunk.len()), touched)?;
         statement.run(conn, slots, chunk.len(), columns.len(), |row, column| {
             columns[column].cell(chunk.start + row)
         })

@@ -90,7 +90,9 @@ fn upsert_and_ignore_go_by_the_key() {
         refused(&db, "u", &frame, r#"{"mode":"ignore","key":["id","ID"]}"#),
         Code::InvalidArgument
     );
-    db.append("u", &frame, &options("{}")).unwrap();
+    // Somebody else's table is not given an index.
+    db.exec("CREATE TABLE u(id INTEGER, v INTEGER)");
+    db.exec("INSERT INTO u VALUES(1, 1)");
     assert_eq!(
         refused(&db, "u", &frame, r#"{"mode":"upsert","key":["id"]}"#),
         Code::SchemaMismatch

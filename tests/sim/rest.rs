@@ -162,7 +162,7 @@ impl World {
                     self.fail(failure("I7", format!("a fresh tab cannot drain: {error}")));
                     return id;
                 }
-                Ok((0, 0, 0)) => return id,
+                Ok((0, _, 0)) => return id,
                 Ok(_) => {}
             }
         }
