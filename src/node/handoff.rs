@@ -73,10 +73,6 @@ impl Node {
             // The disk is full, or worse: that is no verdict on the frame. Silence queues it.
             Err(_) => return,
         };
-        self.answer(offer, answer);
-    }
-
-    pub(super) fn answer(&mut self, offer: &Offer, answer: Answer) {
         let message = Message::Answer {
             from: self.me(),
             to: offer.from.clone(),

@@ -34,7 +34,7 @@ impl Node {
             };
             return self.take(steps);
         };
-        if self.tx.is_some() || self.underway().is_some() || self.looking || self.queue.loading {
+        if self.is_midway() || self.looking || self.queue.loading {
             return;
         }
         let needed = self.needed();

@@ -130,9 +130,9 @@ export const mutations = [
     name: 'answer before the commit',
     what: 'an offer that failed is answered as applied',
     file: 'src/node/handoff.rs',
-    find: 'Err(_) => return,\n        };\n        self.answer(',
+    find: 'Err(_) => return,\n        };\n        let message',
     replace:
-      'Err(_) => Answer::Applied { rows: 0, coerced: BTreeMap::new(), duplicate: false },\n        };\n        self.answer(',
+      'Err(_) => Answer::Applied { rows: 0, coerced: BTreeMap::new(), duplicate: false },\n        };\n        let message',
   },
   {
     name: 'damaged payloads pass',
