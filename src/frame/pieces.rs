@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::Frame;
+use super::ipc::bytes_of;
 use super::join::part;
 use super::plan::PlannedColumn;
 use crate::error::{Code, Error, Result};
@@ -77,12 +78,6 @@ fn cut(
     }
     pieces.push(Piece { rows: rows as u64, ipc });
     Ok(())
-}
-
-/// About how many bytes a batch takes in a stream.
-fn bytes_of(batch: &RecordBatch) -> usize {
-    let data = batch.columns().iter().map(|column| column.to_data());
-    data.map(|data| data.get_slice_memory_size().unwrap_or(usize::MAX / 64)).sum()
 }
 
 fn invalid(error: arrow::error::ArrowError) -> Error {

@@ -233,6 +233,7 @@ impl Node {
         if std::mem::take(&mut self.ran) {
             self.now_ms = now_ms.max(self.now_ms);
             self.idle_since_ms = self.now_ms;
+            self.let_caller_go_first();
         }
     }
 
@@ -314,7 +315,9 @@ impl Node {
             }
         };
         let (since_ms, until_ms) = (self.now_ms, self.now_ms + timeout_ms);
-        self.in_loop = self.now_ms - self.idle_since_ms <= lock::LINGER_MS;
+        let gap_ms = self.now_ms - self.idle_since_ms;
+        self.in_loop = gap_ms <= lock::LINGER_MS;
+        self.call_came(gap_ms);
         self.ops.push_back(Op { call, work, since_ms, until_ms });
     }
 

@@ -35,8 +35,8 @@ pub struct Server {
     streams: Vec<(String, Stream)>,
     /// Somebody else sent under a stream's id.
     pub forked: bool,
-    /// It lost something. Not both in one world: what a copy put in the place of what was lost, and
-    /// what came late behind that, nobody could tell without a chain of digests.
+    /// It lost something. Not both in one world: a copy that goes on further than this sender ever was hides
+    /// what was lost before it.
     rewound: bool,
     /// Frames that were here and were lost.
     pub lost: BTreeSet<String>,
@@ -101,10 +101,16 @@ impl Server {
             }
             return respond(200, &format!("{{{}}}", known.stands()));
         }
+        let follows = known.entries.last().is_none_or(|entry| {
+            after_of(query).is_none_or(|after| after == percent_encoded(&entry.digest.text()))
+        });
+        // What a copy sent is never at the end of what this sender goes on from: it is told of a fork first.
+        assert!(follows || from != last + 1, "{stream}: {from} follows on another item than {last}");
         if from != last + 1 {
             return respond(409, &format!("{{\"code\":\"SEQ_GAP\",{}}}", known.stands()));
         }
-        let skipped = query.ends_with("&skip=1");
+        let table = query.split('&').next().unwrap_or_default();
+        let skipped = query.contains("&skip=1");
         let mut entry = Entry { digest, frames: Vec::new(), tables: Vec::new(), skipped };
         if !skipped {
             for (frame, number) in rows_of(&request.body) {
@@ -112,7 +118,7 @@ impl Server {
                     return respond(422, r#"{"code":"REJECTED","reason":"CONSTRAINT"}"#);
                 }
                 entry.frames.push((frame, number));
-                entry.tables.push(query.to_owned());
+                entry.tables.push(table.to_owned());
             }
         }
         let known = self.stream(stream);
@@ -195,6 +201,15 @@ impl Stream {
         let digest = digest.unwrap_or("null".to_owned());
         format!("\"last_seq\":{},\"last_digest\":{digest}", self.entries.len())
     }
+}
+
+/// The digest of the item before, as a request has it.
+fn after_of(query: &str) -> Option<&str> {
+    query.split('&').find_map(|part| part.strip_prefix("after="))
+}
+
+fn percent_encoded(digest: &str) -> String {
+    digest.replace(':', "%3A").replace('=', "%3D").replace('+', "%2B").replace('/', "%2F")
 }
 
 fn respond(status: u16, body: &str) -> Answer {
