@@ -119,8 +119,8 @@ impl Sender {
                 false => self.fork(),
             }
         } else if !agrees {
-            // That one at least is not there.
-            self.lost(number - 1);
+            // Something else is there, and nobody can tell what of its own the server has before it.
+            self.lost(self.outbox.base);
         } else if number < acknowledged {
             self.rewind(number);
         }

@@ -12,8 +12,8 @@
 //! who takes over asks it anyway, and what is sent twice it answers as a duplicate.
 //!
 //! Hashing, compressing and sending take their time from the thread that also writes. So while the
-//! caller's calls come one upon the other, an exchange is followed by a rest of ten times its length, and
-//! what came in the meantime goes together.
+//! caller's calls come one upon the other, the sender rests ten times as long as the last exchange took,
+//! at the beginning and after each exchange; what came in the meantime goes together.
 
 use super::item::{Digest, Item};
 use super::looks::Purpose;
@@ -36,9 +36,10 @@ const LONGEST_IMPOSED_MS: f64 = 3_600_000.0;
 /// An exchange that takes longer has failed.
 const EXCHANGE_MS: f64 = 120_000.0;
 const TOKEN_MS: f64 = 60_000.0;
-/// While the caller is busy: the rest after an exchange, in lengths of it, and at most. 4 MiB take 200 ms,
+/// While the caller is busy: a rest in lengths of the last exchange, at least and at most. 4 MiB take 200 ms,
 /// most of it for compression.
 const REST_LENGTHS: f64 = 10.0;
+const SHORTEST_REST_MS: f64 = 100.0;
 const LONGEST_REST_MS: f64 = 2000.0;
 
 /// What the user set.
@@ -151,7 +152,8 @@ pub struct Sender {
     pub(super) previous: Option<(i64, Digest)>,
     /// Until then the caller is taken to be in the middle of something.
     pub(super) busy_until_ms: f64,
-    /// The rest after the last exchange, should the caller be busy.
+    /// How long it rests, and until when, should the caller be busy.
+    rest_ms: f64,
     rest_until_ms: f64,
 }
 
@@ -196,6 +198,7 @@ impl Sender {
             resent: false,
             previous: None,
             busy_until_ms: 0.0,
+            rest_ms: SHORTEST_REST_MS,
             rest_until_ms: 0.0,
         }
     }
@@ -253,8 +256,12 @@ impl Sender {
         self.advance(now_ms)
     }
 
-    /// The caller's calls come one upon the other; until then the next one is expected.
-    pub fn caller_is_busy(&mut self, until_ms: f64) {
+    /// The caller calls, or was answered; until then its next call is expected.
+    pub fn caller_is_busy(&mut self, now_ms: f64, until_ms: f64) {
+        if now_ms > self.busy_until_ms {
+            // It begins: what it does may be over before the rest is.
+            self.rest_until_ms = self.rest_until_ms.max(now_ms + self.rest_ms);
+        }
         self.busy_until_ms = until_ms;
     }
 
@@ -298,7 +305,8 @@ impl Sender {
             let (asked, took_ms) = (asked.clone(), now_ms - (until_ms - EXCHANGE_MS));
             self.state = State::Idle;
             if matches!(asked, Asked::Items { .. }) {
-                self.rest_until_ms = now_ms + (REST_LENGTHS * took_ms).min(LONGEST_REST_MS);
+                self.rest_ms = (REST_LENGTHS * took_ms).clamp(SHORTEST_REST_MS, LONGEST_REST_MS);
+                self.rest_until_ms = now_ms + self.rest_ms;
             }
             match outcome {
                 Outcome::Failed => self.failed("NETWORK".to_owned(), None),
@@ -451,7 +459,7 @@ impl Sender {
         };
         let idle = self.state == State::Idle;
         let look = self.next_look().filter(|_| idle).map(|purpose| self.may_look_at_ms(purpose));
-        let sends = idle && !self.items.is_empty() && self.may_exchange();
+        let sends = idle && (self.doubt || !self.items.is_empty()) && self.may_exchange();
         let times = [
             timeout,
             self.wait.map(|wait| wait.until_ms),

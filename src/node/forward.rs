@@ -15,8 +15,8 @@ use crate::store::Mode;
 
 /// Calls of the client go first, but not for longer than this.
 const PATIENCE_MS: f64 = 250.0;
-/// Calls that come within so much of the last answer come one upon the other: a frame of 100,000 rows takes a
-/// page 50 ms to make.
+/// Calls that come within so much of the last answer come one upon the other: a frame of 100,000 rows takes
+/// a page 50 ms to make.
 const BUSY_MS: f64 = 100.0;
 /// The database could not be opened; and the sender's lock was taken away.
 const PAUSE_MS: f64 = 2000.0;
@@ -34,8 +34,6 @@ pub(super) struct Forwarder {
     not_before_ms: f64,
     /// What the one who sends said last.
     heard: Status,
-    /// Calls come one upon the other.
-    busy: bool,
 }
 
 impl Forwarder {
@@ -50,7 +48,6 @@ impl Forwarder {
             due_since_ms: 0.0,
             not_before_ms: 0.0,
             heard: Status::default(),
-            busy: false,
         }
     }
 
@@ -89,18 +86,10 @@ impl Node {
         }
     }
 
-    /// A call came, so much after the last answer.
-    pub(super) fn call_came(&mut self, gap_ms: f64) {
-        if let Some(forward) = &mut self.forward {
-            forward.busy = gap_ms <= BUSY_MS;
-        }
-        self.let_caller_go_first();
-    }
-
-    /// The next call may come at any moment: the sender can wait for that.
+    /// A call came, or was answered: the next one may come at any moment, and the sender can wait for that.
     pub(super) fn let_caller_go_first(&mut self) {
-        if let Some(forward) = self.forward.as_mut().filter(|forward| forward.busy) {
-            forward.sender.caller_is_busy(self.now_ms + BUSY_MS);
+        if let Some(forward) = &mut self.forward {
+            forward.sender.caller_is_busy(self.now_ms, self.now_ms + BUSY_MS);
         }
     }
 

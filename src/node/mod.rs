@@ -328,9 +328,8 @@ impl Node {
             }
         };
         let (since_ms, until_ms) = (self.now_ms, self.now_ms + timeout_ms);
-        let gap_ms = self.now_ms - self.idle_since_ms;
-        self.in_loop = gap_ms <= lock::LINGER_MS;
-        self.call_came(gap_ms);
+        self.in_loop = self.now_ms - self.idle_since_ms <= lock::LINGER_MS;
+        self.let_caller_go_first();
         self.ops.push_back(Op { call, work, since_ms, until_ms });
     }
 

@@ -118,6 +118,11 @@ impl Desk {
         self.wait(100.0);
     }
 
+    /// The caller calls; its next call is expected for so long.
+    pub fn busy(&mut self, ms: f64) {
+        self.sender.caller_is_busy(self.now_ms, self.now_ms + ms);
+    }
+
     /// Time passes, and every timer fires on its way.
     pub fn wait(&mut self, ms: f64) {
         let end_ms = self.now_ms + ms;
@@ -147,9 +152,9 @@ impl Desk {
     pub fn after(&self) -> Option<Digest> {
         let (_, request) = self.asked.as_ref().expect("a request");
         let (_, after) = request.path.split_once("&after=")?;
-        let digest = ["%3A:", "%3D=", "%2B+", "%2F/"].iter().fold(after.to_owned(), |text, code| {
-            text.replace(&code[..3], &code[3..])
-        });
+        let digest = ["%3A:", "%3D=", "%2B+", "%2F/"]
+            .iter()
+            .fold(after.to_owned(), |text, code| text.replace(&code[..3], &code[3..]));
         Some(Digest::parse(&digest).expect("a digest"))
     }
 

@@ -26,6 +26,8 @@ struct Stream {
     entries: Vec<Entry>,
     /// The last sequence number of a request, and whether the entries before it came with it.
     log: Vec<u64>,
+    /// What the sender knew to be here, at most.
+    known: u64,
 }
 
 /// See the module.
@@ -35,8 +37,8 @@ pub struct Server {
     streams: Vec<(String, Stream)>,
     /// Somebody else sent under a stream's id.
     pub forked: bool,
-    /// It lost something. Not both in one world: a copy that goes on further than this sender ever was hides
-    /// what was lost before it.
+    /// It lost something. After that a copy may only send what comes in the place of that: one that goes on
+    /// further than this sender ever was hides what was lost before it.
     rewound: bool,
     /// Frames that were here and were lost.
     pub lost: BTreeSet<String>,
@@ -94,6 +96,7 @@ impl Server {
         let digest = Digest::parse(&request.item_digest).expect("a digest");
         let last = self.stream(stream).entries.len() as u64;
         let known = self.stream(stream);
+        known.known = known.known.max(from - 1);
         if to <= last {
             let same = known.entries[to as usize - 1].digest == digest;
             if known.log.contains(&to) && !same {
@@ -104,9 +107,7 @@ impl Server {
         let follows = known.entries.last().is_none_or(|entry| {
             after_of(query).is_none_or(|after| after == percent_encoded(&entry.digest.text()))
         });
-        // What a copy sent is never at the end of what this sender goes on from: it is told of a fork first.
-        assert!(follows || from != last + 1, "{stream}: {from} follows on another item than {last}");
-        if from != last + 1 {
+        if from != last + 1 || !follows {
             return respond(409, &format!("{{\"code\":\"SEQ_GAP\",{}}}", known.stands()));
         }
         let table = query.split('&').next().unwrap_or_default();
@@ -159,7 +160,11 @@ impl Server {
 
     /// A copy of the database sends its own next item.
     pub fn fork(&mut self, noise: u64) {
-        let Some((_, stream)) = self.streams.last_mut().filter(|_| !self.rewound) else {
+        let rewound = self.rewound;
+        let in_place = |stream: &Stream| (stream.entries.len() as u64) < stream.known;
+        let Some((_, stream)) =
+            self.streams.last_mut().filter(|(_, stream)| !rewound || in_place(stream))
+        else {
             return;
         };
         self.forked = true;
