@@ -40,7 +40,7 @@ const TOKEN_MS: f64 = 60_000.0;
 /// most of it for compression.
 const REST_LENGTHS: f64 = 10.0;
 const SHORTEST_REST_MS: f64 = 100.0;
-const LONGEST_REST_MS: f64 = 2000.0;
+const LONGEST_REST_MS: f64 = 5000.0;
 
 /// What the user set.
 #[derive(Debug, Clone, Copy, PartialEq)]

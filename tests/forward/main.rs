@@ -341,7 +341,7 @@ fn a_caller_that_falls_silent_is_not_waited_for() {
     desk.busy(100.0);
     desk.append("t", &[2]);
     desk.frames();
-    assert_eq!(desk.path(), "/frames/2?table=t", "100 ms later, and not after the rest of 2 s");
+    assert_eq!(desk.path(), "/frames/2?table=t", "100 ms later, and not after the rest of 5 s");
     // Nor with a question, when there is nothing to send.
     desk.wait(50.0);
     desk.takes();
