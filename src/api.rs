@@ -6,7 +6,7 @@
 use crate::calls::{parse_call, uuid};
 use crate::error::{Code, Error, Result};
 use crate::message::{lock_name, presence_name};
-use crate::node::{Call, Config, Event};
+use crate::node::{Call, Config, Event, PIECE};
 use crate::web::convert::{self, Post, error_object, get, number};
 use crate::web::driver::{Driver, Storage, random_bytes, sleep_ms};
 use crate::web::forward::{self, ExchangeFn, Forwarding};
@@ -56,6 +56,7 @@ impl Handle {
                 self.driver.stream_close(cursor);
                 return self.driver.answer(id, &JsValue::UNDEFINED, &transfer);
             }
+            "exportBlob" => self.driver.export_as_blob(id),
             _ => {}
         }
         match parse_call(op, &args, &buffers, &self.forwarded) {
@@ -121,6 +122,7 @@ async fn open(
         durable,
         queue_waits: false,
         forward: settings,
+        piece: PIECE,
     };
     if in_memory {
         let storage = Storage::Memory(SharedMemory::default(), SharedMemory::default());

@@ -10,6 +10,7 @@ use crate::ladder::Fallback;
 use crate::node::{Call, OutboxCall, TxId};
 use crate::policy::RetryPolicy;
 use crate::store::{AppendRequest, Content, PackOptions};
+use crate::web::bytes::PageBytes;
 use crate::web::convert::{self, get, number, read, text};
 use crate::web::driver::{epoch_ms, random_bytes};
 use arrow::buffer::Buffer;
@@ -70,8 +71,8 @@ pub fn parse_call(
         "rejected" => Call::Rejected,
         "retryRejected" => Call::RetryRejected { frame_id: text(args, "frameId")? },
         "discardRejected" => Call::DiscardRejected { frame_id: text(args, "frameId")? },
-        "export" => Call::Export { timeout_ms },
-        "import" => Call::Import { bytes: buffer(buffers, 0)?, timeout_ms },
+        "export" | "exportBlob" => Call::Export { timeout_ms },
+        "import" => Call::Import { file: Box::new(PageBytes(page_bytes(buffers, 0)?)), timeout_ms },
         "forwarding" => Call::Outbox { what: outbox_call(args)?, timeout_ms },
         "close" => Call::Close,
         other => {
@@ -119,10 +120,13 @@ fn begin_timeout(args: &JsValue, timeout_ms: f64) -> Result<f64> {
 }
 
 fn buffer(buffers: &Array, index: u32) -> Result<Vec<u8>> {
+    page_bytes(buffers, index).map(|bytes| bytes.to_vec())
+}
+
+fn page_bytes(buffers: &Array, index: u32) -> Result<Uint8Array> {
     buffers
         .get(index)
         .dyn_into::<Uint8Array>()
-        .map(|bytes| bytes.to_vec())
         .map_err(|_| Error::new(Code::InvalidArgument, "the bytes are missing"))
 }
 

@@ -62,6 +62,12 @@ pub struct MemoryFile {
     bytes: Vec<u8>,
 }
 
+impl From<Vec<u8>> for MemoryFile {
+    fn from(bytes: Vec<u8>) -> MemoryFile {
+        MemoryFile { bytes }
+    }
+}
+
 impl File for MemoryFile {
     fn read(&mut self, buffer: &mut [u8], offset: u64) -> FileResult<usize> {
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());

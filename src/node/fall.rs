@@ -21,7 +21,7 @@ impl Node {
     pub(super) fn expire(&mut self) {
         // Whoever can run now, runs: time that is up is no reason to refuse what is possible.
         if self.lease.held().is_some() && self.tx.is_none() && !self.queue.loading {
-            return;
+            return self.expire_behind();
         }
         let mut at = 0;
         while at < self.ops.len() {

@@ -235,7 +235,8 @@ impl Node {
     /// The contract's `status().forwarding`; exact under a lease, else as of the last news.
     pub(super) fn forward_status(&mut self) -> Option<Status> {
         let forward = self.forward.as_mut()?;
-        let readable = self.lease.held().is_some() && self.tx.is_none() && self.store.is_open();
+        let idle = self.tx.is_none() && self.underway.is_none();
+        let readable = self.lease.held().is_some() && idle && self.store.is_open();
         if readable && let Ok(state) = self.store.outbox_state() {
             forward.sender.saw(&state);
             forward.heard = forward.heard.updated(&state);

@@ -147,7 +147,9 @@ impl Node {
 
     /// The holder answered an offer of ours.
     pub(super) fn answered(&mut self, from: &str, call: CallId, frame_id: &str, answer: Answer) {
-        let Some(at) = self.ops.iter().position(|op| op.call == call) else {
+        // What is being written here was not in before: a late answer is about something else.
+        let at = self.ops.iter().position(|op| op.call == call && self.underway() != Some(call));
+        let Some(at) = at else {
             return;
         };
         let Some(append) = self.ops[at].append_mut() else {

@@ -12,7 +12,8 @@
 //!
 //! A guest that awaits an answer does not ask for the lock. It stops waiting for answers when the
 //! holder says that it is `over`: because it gives the lease up, because its caller's own
-//! transaction begins, because it has not written for itself for a while; and when no answer comes.
+//! transaction begins, because it has not written for itself for a while, because a long frame is being
+//! written piece by piece; and when no answer comes.
 //! Nothing rests on an invitation but who has to wait for whom: what is offered, answered and
 //! applied is the same without one.
 
@@ -104,6 +105,7 @@ impl Node {
         self.lease.held() == Some(Mode::Exclusive)
             && self.store.is_open()
             && self.tx.is_none()
+            && self.underway().is_none()
             && !self.suspended
             && !self.hidden
             && self.closing.is_none()

@@ -34,7 +34,7 @@ impl Node {
             };
             return self.take(steps);
         };
-        if self.tx.is_some() || self.looking || self.queue.loading {
+        if self.tx.is_some() || self.underway().is_some() || self.looking || self.queue.loading {
             return;
         }
         let needed = self.needed();
@@ -168,6 +168,7 @@ impl Node {
     pub(super) fn lock_lost(&mut self, id: LockId) {
         if self.lease.is_current(id) {
             // The handles are still ours alone, so undoing is safe; writing on is not.
+            self.put_back();
             self.abandon_transaction();
             self.end_invitation();
             let _undone_by_the_journal = self.store.detach();
@@ -182,6 +183,7 @@ impl Node {
     pub(super) fn suspend(&mut self) {
         self.suspended = true;
         self.stop_sending();
+        self.put_back();
         self.abandon_transaction();
         if self.lease.held().is_some() {
             self.release_lease();

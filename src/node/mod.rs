@@ -17,6 +17,7 @@
 //! | `queue` | the durable queue: drained, counted, waited for |
 //! | `forward` | what is forwarded to a server, by one handle of all |
 //! | `unit` | what runs under the lease |
+//! | `long` | what takes long, piece by piece |
 //! | `transaction` | the caller's own transaction |
 
 mod fall;
@@ -24,11 +25,13 @@ mod forward;
 mod handoff;
 mod invite;
 mod lock;
+mod long;
 mod queue;
 mod transaction;
 mod types;
 mod unit;
 
+pub use long::PIECE;
 pub use types::*;
 
 use crate::error::{Code, Error};
@@ -36,7 +39,8 @@ use crate::forward::Settings;
 use crate::ladder::{Attempt, Ladder};
 use crate::lease::Lease;
 use crate::message::{FrameName, Message};
-use crate::store::{AppendRequest, Mode, Os, PackOptions, Params, Store};
+use crate::platform::File;
+use crate::store::{AppendRequest, Mode, Os, PackOptions, Params, Piece, Store};
 use forward::Forwarder;
 use handoff::Offer;
 use invite::Invitations;
@@ -60,6 +64,8 @@ pub struct Config {
     pub queue_waits: bool,
     /// How to forward, for a handle that may be the one who does.
     pub forward: Option<Settings>,
+    /// How much of a frame is written at one go.
+    pub piece: Piece,
 }
 
 /// A call that waits for the lease.
@@ -80,7 +86,7 @@ enum Work {
     WhenCommitted { frame_id: String },
     Drain { started: bool, applied: u64, rejected: u64 },
     Export,
-    Import { bytes: Vec<u8> },
+    Import { file: Box<dyn File> },
     Outbox(OutboxCall),
 }
 
@@ -121,6 +127,10 @@ pub struct Node {
     tx_frames: Vec<FrameName>,
     tx_forwarded: bool,
     last_tx: TxId,
+    /// Long work that is half done.
+    underway: Option<long::Underway>,
+    /// A yield is not answered yet.
+    yields: bool,
     effects: Vec<Effect>,
     now_ms: f64,
     random: u64,
@@ -174,6 +184,8 @@ impl Node {
             tx_frames: Vec::new(),
             tx_forwarded: false,
             last_tx: 0,
+            underway: None,
+            yields: false,
             effects: Vec::new(),
             now_ms: 0.0,
             wanted: false,
@@ -228,6 +240,7 @@ impl Node {
                 self.suspended = false;
                 self.wake_sender();
             }
+            Event::Yielded => self.yielded(),
             Event::Wake => {}
         }
         if !self.closed {
@@ -318,7 +331,7 @@ impl Node {
                 return self.reply(call, Reply::Nothing);
             }
             Call::Export { timeout_ms } => (Work::Export, timeout_ms),
-            Call::Import { bytes, timeout_ms } => (Work::Import { bytes }, timeout_ms),
+            Call::Import { file, timeout_ms } => (Work::Import { file }, timeout_ms),
             Call::Outbox { what, timeout_ms } => (Work::Outbox(what), timeout_ms),
             Call::Close => {
                 self.closing = Some(call);
@@ -342,6 +355,10 @@ impl Node {
             && (append.offered || append.enqueued)
         {
             return;
+        }
+        if self.underway() == Some(call) {
+            self.put_back();
+            self.unit_done();
         }
         self.fail_op(at, Error::new(Code::Aborted, "the signal fired; nothing was written"));
     }

@@ -5,7 +5,7 @@ use crate::forward::{self, DeadLetter, Outcome, Request};
 use crate::ladder::{Attempt, Fallback, Path};
 use crate::lease::LockId;
 use crate::message::Refusal;
-use crate::platform::{FileError, Handles};
+use crate::platform::{File, FileError, Handles};
 use crate::policy::RetryPolicy;
 use crate::store::{AppendRequest, ExecResult, Mode, PackOptions, PackedRows, Params};
 use serde::{Deserialize, Serialize};
@@ -77,7 +77,7 @@ pub enum Call {
         timeout_ms: f64,
     },
     Import {
-        bytes: Vec<u8>,
+        file: Box<dyn File>,
         timeout_ms: f64,
     },
     Outbox {
@@ -136,6 +136,8 @@ pub enum Event {
     Suspend,
     /// The page is back.
     Resume,
+    /// The answer to [`Effect::Yield`].
+    Yielded,
     /// Time has passed.
     Wake,
 }
@@ -208,6 +210,16 @@ pub enum Effect {
         id: u32,
         refresh: bool,
     },
+    /// Let whatever waits in the event loop happen, then say [`Event::Yielded`].
+    Yield,
+    /// The next bytes of the file that this call exports, `total` of them in all. A part at 0 begins
+    /// anew.
+    Part {
+        call: CallId,
+        total: u64,
+        offset: u64,
+        bytes: Vec<u8>,
+    },
     /// Send to the other tabs.
     Post(Vec<u8>),
     /// Settle a call.
@@ -261,6 +273,8 @@ pub enum Reply {
     Batches(Vec<Vec<u8>>),
     /// The platform keeps the batches under this name.
     Cursor(CallId),
+    /// The platform has all parts of the file.
+    Exported,
     Transaction(TxId),
     Status(Box<Status>),
     DeadLetters(Vec<DeadLetter>),

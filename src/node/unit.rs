@@ -20,7 +20,12 @@ impl Node {
         let Some(held) = self.lease.held() else {
             return false;
         };
-        if self.tx.is_some() || self.looking || self.suspended || !self.store.is_open() {
+        if self.tx.is_some()
+            || self.underway().is_some()
+            || self.looking
+            || self.suspended
+            || !self.store.is_open()
+        {
             return false;
         }
         let may_write = held == Mode::Exclusive;
@@ -49,10 +54,14 @@ impl Node {
                 self.follow_into_queue();
                 return true;
             }
+            Work::Append(append) if self.is_long(&append.request) => {
+                return self.begin_frame() && self.unit_done();
+            }
             Work::Append(_) => {
                 self.run_frames();
                 return self.unit_done();
             }
+            Work::Export => return self.begin_export() && self.unit_done(),
             Work::Drain { .. } => return self.run_drain_call(),
             _ => {}
         }
@@ -62,7 +71,7 @@ impl Node {
         self.worked();
         let call = op.call;
         match op.work {
-            Work::Append(_) | Work::Drain { .. } => {}
+            Work::Append(_) | Work::Drain { .. } | Work::Export => {}
             Work::WhenCommitted { frame_id } => {
                 self.run_when_committed(call, frame_id, op.since_ms);
             }
@@ -97,12 +106,8 @@ impl Node {
                 });
                 self.settle(call, outcome);
             }
-            Work::Export => {
-                let outcome = self.store.export_file().map(Reply::Bytes);
-                self.settle(call, outcome);
-            }
-            Work::Import { bytes } => {
-                let outcome = self.store.import_file(&bytes);
+            Work::Import { file } => {
+                let outcome = self.store.import_file(file);
                 let tables = self.store.take_touched();
                 self.announce(tables, vec![], false);
                 if outcome.is_ok() {
@@ -121,7 +126,7 @@ impl Node {
 
     /// Looks who waits before anything else runs, or, when nothing else is there to run, now and
     /// then: a caller in a loop is not to wait for the answer each time.
-    fn unit_done(&mut self) -> bool {
+    pub(super) fn unit_done(&mut self) -> bool {
         self.served = true;
         self.ran = true;
         self.idle_since_ms = self.now_ms;
@@ -249,6 +254,7 @@ impl Node {
             && let Some(Op { work: Work::Append(append), .. }) = self.ops.front()
             && !append.enqueued
             && !self.queue.is_stuck(&append.request.table)
+            && !self.is_long(&append.request)
             && (group.is_empty() || rows + append.request.content.rows() <= GROUP_ROWS)
         {
             rows += append.request.content.rows();
@@ -259,7 +265,12 @@ impl Node {
         group
     }
 
-    fn settle_append(&mut self, call: CallId, mut append: Append, outcome: Result<Applied>) {
+    pub(super) fn settle_append(
+        &mut self,
+        call: CallId,
+        mut append: Append,
+        outcome: Result<Applied>,
+    ) {
         match outcome {
             Err(error) => {
                 let attempts = append.ladder.attempts().to_vec();

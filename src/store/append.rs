@@ -1,27 +1,22 @@
-//! A frame into its table: id, plan, checks, DDL, catalogue and rows, in one transaction.
+//! A frame and its id into the database, in one transaction: at one go, with others, or in pieces.
 //!
 //! The frame's id is written in the same transaction as its rows, so a frame is applied at most
 //! once on whatever path it comes. A group of frames may share a transaction; each is still all or
-//! nothing, by a savepoint of its own.
+//! nothing, by a savepoint of its own. A long frame has a transaction to itself, and its caller may do
+//! something else between two pieces of it, or roll it back. What is written is in `write`.
 
 use super::connection::Store;
 use super::error::is_missing_table;
 use super::error::{from_file, is_verdict};
+use super::write::HalfWritten;
 use crate::error::{Code, Error, Result};
 use crate::frame::Frame;
-use crate::frame::catalogue;
-use crate::frame::column::Column;
-use crate::frame::options::{AppendOptions, Match, Mode};
+use crate::frame::options::AppendOptions;
 use crate::frame::packed::Packed;
-use crate::frame::plan::{Plan, TableState};
-use crate::frame::types::{self, ColumnType};
-use crate::frame::values::check_values;
 use crate::message::FrameName;
 use arrow::array::Array as _;
-use arrow::datatypes::DataType;
 use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 /// The table of applied frame ids, in the order in which they were applied; `digest` tells a
 /// repeat from a conflict, `own` an id that framelock made from one that the caller gave.
@@ -85,6 +80,38 @@ impl Content {
             Content::Packed(packed) => packed.bytes_estimate(),
         }
     }
+
+    fn columns(&self) -> u64 {
+        match self {
+            Content::Frame(frame) => frame.schema.fields().len() as u64,
+            Content::Packed(packed) => packed.column_names().count() as u64,
+        }
+    }
+}
+
+/// How much of a frame is written at one go.
+#[derive(Debug, Clone, Copy)]
+pub struct Piece {
+    pub cells: u64,
+    pub bytes: u64,
+}
+
+impl Piece {
+    /// A frame's rows in so much, taking all rows for equally large.
+    pub fn rows_of(self, content: &Content) -> u64 {
+        let by_cells = self.cells / content.columns().max(1);
+        let frames = content.bytes_estimate().max(1) as f64 / self.bytes as f64;
+        let by_bytes = (content.rows() as f64 / frames) as u64;
+        by_cells.min(by_bytes).max(1)
+    }
+}
+
+/// How far a long frame is.
+pub enum Long {
+    /// Its transaction is open.
+    Half(HalfWritten),
+    /// It is committed.
+    Done(Applied),
 }
 
 /// What became of a frame.
@@ -134,6 +161,14 @@ impl Store {
             self.rollback();
             return Ok(outcomes);
         }
+        self.commit_applied(requests, outcomes)
+    }
+
+    fn commit_applied(
+        &mut self,
+        requests: &[&AppendRequest],
+        outcomes: Vec<Result<Applied>>,
+    ) -> Result<Vec<Result<Applied>>> {
         self.prune_ids(requests.len() as u32)?;
         match self.commit() {
             Ok(_) => {
@@ -149,6 +184,57 @@ impl Store {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Begins a transaction for one frame, and does all that comes before its first row.
+    ///
+    /// # Errors
+    /// As [`Store::append_group`] for a single frame; nothing of it stays, and no transaction is open.
+    pub fn begin_long(&mut self, request: &AppendRequest) -> Result<Long> {
+        self.begin()?;
+        let begun = match self.known(request) {
+            Ok(None) => self.prepare_frame(request).map(Long::Half),
+            Ok(Some(duplicate)) => self.commit_alone(request, duplicate).map(Long::Done),
+            Err(error) => Err(error),
+        };
+        self.undone_if_failed(request, begun)
+    }
+
+    /// Writes the next piece; after the last one, commits.
+    ///
+    /// # Errors
+    /// As [`Store::begin_long`]; and those of the commit, which may be in doubt.
+    pub fn go_on(
+        &mut self,
+        request: &AppendRequest,
+        mut half: HalfWritten,
+        rows: u64,
+    ) -> Result<Long> {
+        let written = self.write_rows(request, &mut half, rows);
+        let gone_on = match written {
+            Ok(()) if half.has_all_rows() => self.finish_long(request, half).map(Long::Done),
+            Ok(()) => Ok(Long::Half(half)),
+            Err(error) => Err(error),
+        };
+        self.undone_if_failed(request, gone_on)
+    }
+
+    fn finish_long(&mut self, request: &AppendRequest, half: HalfWritten) -> Result<Applied> {
+        let applied = self.finish_frame(request, half)?;
+        self.note_applied(request, &applied)?;
+        self.commit_alone(request, applied)
+    }
+
+    fn commit_alone(&mut self, request: &AppendRequest, applied: Applied) -> Result<Applied> {
+        let mut outcomes = self.commit_applied(&[request], vec![Ok(applied)])?;
+        outcomes.pop().unwrap_or_else(|| Err(Error::new(Code::Sql, "no outcome")))
+    }
+
+    fn undone_if_failed<T>(&mut self, request: &AppendRequest, outcome: Result<T>) -> Result<T> {
+        outcome.map_err(|error| {
+            self.rollback();
+            in_table(error, request)
+        })
     }
 
     /// Once in a while, forgets ids that nobody can send again.
@@ -217,24 +303,31 @@ impl Store {
     /// `FRAME_ID_CONFLICT`, `SCHEMA_MISMATCH`, `LOSSY_VALUE`, `UNSUPPORTED_TYPE`, `CONSTRAINT`,
     /// and those of SQLite and its storage.
     fn apply(&mut self, request: &AppendRequest) -> Result<Applied> {
-        let in_table = |error: Error| match error.table {
-            Some(_) => error,
-            None => error.in_table(&request.table),
-        };
+        if let Some(duplicate) = self.known(request)? {
+            return Ok(duplicate);
+        }
+        let applied = self.write_frame(request).map_err(|error| in_table(error, request))?;
+        self.note_applied(request, &applied)?;
+        Ok(applied)
+    }
+
+    /// What was said of this frame before, if its id is known. Makes sure of the table of ids.
+    fn known(&mut self, request: &AppendRequest) -> Result<Option<Applied>> {
         match self.look_up(&request.frame_id)? {
-            LookUp::NoTable => self.run(FRAMES_DDL)?,
-            LookUp::Unknown => {}
+            LookUp::NoTable => self.run(FRAMES_DDL).map(|()| None),
+            LookUp::Unknown => Ok(None),
             LookUp::Applied { digest, .. } if digest != request.digest => {
-                return Err(in_table(Error::new(
-                    Code::FrameIdConflict,
-                    format!("frame id {:?} was used for another frame", request.frame_id),
-                )));
+                let message = format!("frame id {:?} was used for another frame", request.frame_id);
+                Err(in_table(Error::new(Code::FrameIdConflict, message), request))
             }
             LookUp::Applied { rows, .. } => {
-                return Ok(Applied { rows, coerced: BTreeMap::new(), duplicate: true });
+                Ok(Some(Applied { rows, coerced: BTreeMap::new(), duplicate: true }))
             }
         }
-        let applied = self.write_frame(request).map_err(in_table)?;
+    }
+
+    /// The id, in the transaction of the rows.
+    fn note_applied(&mut self, request: &AppendRequest, applied: &Applied) -> Result<()> {
         let conn = self.conn()?;
         conn.prepare_cached(
             "INSERT INTO _framelock_frames(frame_id, table_name, rows, digest, own)
@@ -252,130 +345,7 @@ impl Store {
         })
         .map_err(|e| self.sql_error(e))?;
         self.touched.insert(&request.table);
-        Ok(applied)
-    }
-
-    fn write_frame(&mut self, request: &AppendRequest) -> Result<Applied> {
-        let AppendRequest { table, options, .. } = request;
-        let version = self.schema_version()?;
-        let cached = self.plans.get_mut().at(version).state(table, options);
-        let mut fresh = None;
-        let typed;
-        let (frame, mut coerced) = match &request.content {
-            Content::Frame(frame) => (frame, BTreeMap::new()),
-            Content::Packed(packed) => {
-                let known = match cached {
-                    Some(state) => state,
-                    None => fresh.insert(self.fresh_state(request)?).clone(),
-                };
-                let types = |index: usize, column: &str| match options.types.get(column) {
-                    Some(ColumnType::Arrow(data_type)) => Some(data_type.clone()),
-                    // A table that is replaced takes its types with it.
-                    _ if options.mode == Mode::Replace => None,
-                    Some(ColumnType::Iso8601) | None => known_type(&known, options, index, column),
-                };
-                let (frame, coerced) = packed.into_frame(&types, options.lossy)?;
-                typed = frame;
-                (&typed, coerced)
-            }
-        };
-        let plan = match self.plans.get_mut().plan(table, options, &frame.schema) {
-            Some(plan) => plan,
-            None => {
-                let state = match fresh {
-                    Some(state) => state,
-                    None => self.fresh_state(request)?,
-                };
-                let plan = Rc::new(Plan::new(table, &frame.schema, &state, options)?);
-                self.plans.get_mut().keep(table, options, &frame.schema, &state, &plan);
-                plan
-            }
-        };
-        for (column, count) in check_values(frame, &plan, options.lossy)? {
-            *coerced.entry(column).or_default() += count;
-        }
-        let conn = self.conn()?;
-        for statement in &plan.ddl {
-            conn.execute_batch(statement).map_err(|e| self.sql_error(e))?;
-        }
-        self.write_catalogue(table, &plan, version)?;
-        self.insert_rows(request, frame, &plan)?;
-        if request.forward {
-            self.enqueue(&request.table, frame, &plan)?;
-        }
-        Ok(Applied { rows: frame.rows, coerced, duplicate: false })
-    }
-
-    fn fresh_state(&self, request: &AppendRequest) -> Result<Rc<TableState>> {
-        let keyed = matches!(request.options.mode, Mode::Upsert | Mode::Ignore);
-        self.table_state(&request.table, keyed).map(Rc::new)
-    }
-
-    fn insert_rows(&mut self, request: &AppendRequest, frame: &Frame, plan: &Plan) -> Result<()> {
-        let table = &request.table;
-        let per_statement = plan.rows_per_statement();
-        let mut first_row = 0;
-        for batch in &frame.batches {
-            let columns = plan
-                .columns
-                .iter()
-                .map(|c| Column::new(batch.column(c.frame_index), &c.storage))
-                .collect::<Result<Vec<_>>>()?;
-            let mut done = 0;
-            while done < batch.num_rows() {
-                let rows = per_statement.min(batch.num_rows() - done);
-                let inserted = self.insert_chunk(table, plan, &columns, done, rows);
-                if let Err(error) = inserted {
-                    return Err(self.blame_row(table, plan, &columns, first_row, done, rows, error));
-                }
-                done += rows;
-                let written = (first_row + done) as u64;
-                self.vfs.slots().os().progress(&request.frame_id, written, frame.rows);
-            }
-            first_row += batch.num_rows();
-        }
         Ok(())
-    }
-
-    fn insert_chunk(
-        &mut self,
-        table: &str,
-        plan: &Plan,
-        columns: &[Column<'_>],
-        start: usize,
-        rows: usize,
-    ) -> Result<()> {
-        let Store { inserts, vfs, .. } = self;
-        let conn = self.conn.as_ref();
-        let conn = conn.ok_or_else(|| Error::new(Code::Busy, "no lease is held"))?;
-        let slots = vfs.slots();
-        let statement = inserts.get(conn, slots, plan.insert_sql(table, rows))?;
-        statement
-            .run(conn, slots, rows, columns.len(), |row, column| columns[column].cell(start + row))
-    }
-
-    /// A statement of many rows failed: finds the row that SQLite refuses, by itself, so that the
-    /// error can name it. The caller undoes everything afterwards.
-    #[allow(clippy::too_many_arguments)]
-    fn blame_row(
-        &mut self,
-        table: &str,
-        plan: &Plan,
-        columns: &[Column<'_>],
-        first_row: usize,
-        start: usize,
-        rows: usize,
-        error: Error,
-    ) -> Error {
-        if error.code != Code::Constraint || !self.in_transaction() {
-            return error;
-        }
-        for row in start..start + rows {
-            if let Err(own) = self.insert_chunk(table, plan, columns, row, 1) {
-                return own.at_row((first_row + row) as u64);
-            }
-        }
-        error
     }
 
     /// The digest and row count under which a frame id was applied, if it was.
@@ -422,35 +392,6 @@ impl Store {
         self.make_durable()?;
         Ok(Some(FrameName { frame_id: frame_id.to_owned(), table, rows, digest }))
     }
-
-    /// Writes what the plan says of the catalogue. `version` is the schema's from before the plan's
-    /// DDL: a change of the catalogue alone counts it up too, since plans are kept under it.
-    fn write_catalogue(&self, table: &str, plan: &Plan, version: i64) -> Result<()> {
-        if !plan.drop_catalogue && plan.catalogue.is_empty() {
-            return Ok(());
-        }
-        self.run(catalogue::COLUMNS_DDL)?;
-        let conn = self.conn()?;
-        if plan.drop_catalogue {
-            conn.prepare_cached(catalogue::DELETE_SQL)
-                .and_then(|mut delete| delete.execute([table]))
-                .map_err(|e| self.sql_error(e))?;
-        }
-        for (column, field) in &plan.catalogue {
-            let bytes = catalogue::encode_field(field)?;
-            conn.prepare_cached(catalogue::UPSERT_SQL)
-                .and_then(|mut insert| {
-                    insert.execute(params![table, column, types::name(field.data_type()), bytes])
-                })
-                .map_err(|e| self.sql_error(e))?;
-        }
-        if self.schema_version()? == version {
-            let next = (version as i32).wrapping_add(1);
-            conn.execute_batch(&format!("PRAGMA schema_version = {next}"))
-                .map_err(|e| self.sql_error(e))?;
-        }
-        Ok(())
-    }
 }
 
 /// What the table of applied ids says of one.
@@ -464,19 +405,9 @@ enum LookUp {
     NoTable,
 }
 
-/// The catalogue's type for a column of a frame of plain values, found as the plan finds it.
-fn known_type(
-    state: &TableState,
-    options: &AppendOptions,
-    index: usize,
-    column: &str,
-) -> Option<DataType> {
-    let mut columns = state.columns.iter();
-    let found = match options.matching {
-        Match::Position => columns.filter(|c| !c.generated).nth(index),
-        Match::Name => columns.find(|c| c.name.eq_ignore_ascii_case(column)),
-    }?;
-    let field = found.field.as_ref()?;
-    let known = catalogue::applies(field, &found.declared, state.strict);
-    (known && *field.data_type() != DataType::Null).then(|| field.data_type().clone())
+fn in_table(error: Error, request: &AppendRequest) -> Error {
+    match error.table {
+        Some(_) => error,
+        None => error.in_table(&request.table),
+    }
 }

@@ -2,64 +2,78 @@
 
 use super::connection::Store;
 use super::error::{from_file, from_sqlite};
-use super::vfs::Slots;
+use super::vfs::{IMPORT_PATH, Slots};
 use crate::error::{Code, Error, Result};
+use crate::platform::{File, FileError, FileResult};
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, MAIN_DB, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 use std::rc::Rc;
 
-/// Copied at a time.
-const PIECE_BYTES: usize = 4 << 20;
+/// Read at a time: large enough that reading is what takes the time, and a few milliseconds.
+const PIECE_BYTES: u64 = 4 << 20;
 
 /// The first bytes of every SQLite file (https://www.sqlite.org/fileformat2.html, 1.3).
 pub const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// Where the header names the journal mode: 1 is a rollback journal, 2 is WAL.
-const FORMAT_VERSIONS: std::ops::Range<usize> = 18..20;
+const FORMAT_VERSIONS: std::ops::Range<u64> = 18..20;
 
 impl Store {
-    /// The bytes of the database, a standard SQLite file. The caller holds a lease.
+    /// The bytes of the database from `offset` on, some megabytes of them; the caller holds a lease from
+    /// the first piece to the last. Empty at the end. All together are a standard SQLite file.
     ///
     /// # Errors
-    /// Those of the storage; `WORKER_FAILED` when the file does not fit in memory.
-    pub fn export_file(&mut self) -> Result<Vec<u8>> {
+    /// Those of the storage; `STORAGE_LOST` when the file became shorter.
+    pub fn export_piece(&mut self, offset: u64) -> Result<Vec<u8>> {
         if self.in_transaction() {
             return Err(Error::new(Code::Busy, "a transaction is open on this handle"));
         }
-        let size = usize::try_from(self.bytes())
-            .map_err(|_| Error::new(Code::WorkerFailed, "the file does not fit in memory"))?;
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(size).map_err(|_| {
-            Error::new(Code::WorkerFailed, format!("{size} bytes do not fit in memory"))
-        })?;
-        bytes.resize(size, 0);
-        let mut done = 0;
-        while done < size {
-            let end = size.min(done + PIECE_BYTES);
-            let read = self.vfs.slots().read_database(&mut bytes[done..end], done as u64);
-            match read.map_err(from_file)? {
-                0 => return Err(Error::new(Code::StorageLost, "the file became shorter")),
-                count => done += count,
-            }
+        let size = self.bytes().saturating_sub(offset).min(PIECE_BYTES);
+        let mut bytes = vec![0; size as usize];
+        let read = self.vfs.slots().read_database(&mut bytes, offset).map_err(from_file)?;
+        match read as u64 == size {
+            true => Ok(bytes),
+            false => Err(Error::new(Code::StorageLost, "the file became shorter")),
         }
-        Ok(bytes)
     }
 
-    /// Replaces the database by a file's bytes, all or nothing: the new file is checked in memory
-    /// first, then copied page by page in one transaction (SQLite's backup API).
+    /// All pieces in one, for whom it fits into memory.
     ///
     /// # Errors
-    /// `NOT_A_DATABASE` and `CORRUPT` for bytes that are refused; the old database stays.
-    pub fn import_file(&mut self, bytes: &[u8]) -> Result<()> {
+    /// As [`Store::export_piece`].
+    pub fn export_file(&mut self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        loop {
+            match self.export_piece(bytes.len() as u64)? {
+                piece if piece.is_empty() => return Ok(bytes),
+                piece => bytes.extend(piece),
+            }
+        }
+    }
+
+    /// Replaces the database by another file, all or nothing: the new one is checked where it is, then
+    /// copied page by page in one transaction (SQLite's backup API). Of either, only what SQLite's
+    /// caches hold is in memory.
+    ///
+    /// # Errors
+    /// `NOT_A_DATABASE` and `CORRUPT` for a file that is refused; the old database stays.
+    pub fn import_file(&mut self, file: Box<dyn File>) -> Result<()> {
         let slots = self.vfs.slots().clone();
-        let source = open_bytes(bytes, self.vfs.name(), &slots)?;
+        slots.attach_import(Box::new(AsRollback(file))).map_err(from_file)?;
+        let outcome = self.import_attached(&slots);
+        slots.detach_import();
+        outcome
+    }
+
+    fn import_attached(&mut self, slots: &Rc<Slots>) -> Result<()> {
+        let source = open_import(self.vfs.name(), slots)?;
         self.inserts.clear();
         self.plans.get_mut().clear();
-        let tables = table_names(&source).map_err(|e| from_sqlite(&slots, e))?;
+        let tables = table_names(&source).map_err(|e| from_sqlite(slots, e))?;
         let conn = self.conn.as_mut();
         let conn = conn.ok_or_else(|| Error::new(Code::Busy, "no lease is held"))?;
         conn.flush_prepared_statement_cache();
         let copied = Backup::new(&source, conn).and_then(|backup| backup.step(-1));
-        match copied.map_err(|e| from_sqlite(&slots, e))? {
+        match copied.map_err(|e| from_sqlite(slots, e))? {
             StepResult::Done => {}
             other => {
                 return Err(Error::new(Code::Sql, format!("the copy did not end: {other:?}")));
@@ -72,26 +86,52 @@ impl Store {
     }
 }
 
-/// The bytes as a database in memory, checked through and through.
-fn open_bytes(bytes: &[u8], vfs: &str, slots: &Rc<Slots>) -> Result<Connection> {
-    if !bytes.starts_with(MAGIC) || bytes.len() < 512 {
+/// The attached file as a database, checked through and through.
+fn open_import(vfs: &str, slots: &Rc<Slots>) -> Result<Connection> {
+    let mut head = [0; 512];
+    let read = slots.read_import(&mut head, 0).map_err(from_file)?;
+    if !head.starts_with(MAGIC) || read < head.len() {
         return Err(Error::new(Code::NotADatabase, "these bytes are no SQLite file"));
     }
-    let mut header = bytes[..FORMAT_VERSIONS.end].to_vec();
-    // A file in WAL mode is complete when its log was folded in, which is all that bytes can be.
-    header[FORMAT_VERSIONS].copy_from_slice(&[1, 1]);
     let sql_error = |e| from_sqlite(slots, e);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut source =
-        Connection::open_with_flags_and_vfs(":memory:", flags, vfs).map_err(sql_error)?;
-    let whole = std::io::Read::chain(&header[..], &bytes[FORMAT_VERSIONS.end..]);
-    source.deserialize_read_exact(MAIN_DB, whole, bytes.len(), false).map_err(sql_error)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let source = Connection::open_with_flags_and_vfs(IMPORT_PATH, flags, vfs).map_err(sql_error)?;
     let verdict: String =
         source.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(sql_error)?;
     if verdict != "ok" {
         return Err(Error::new(Code::Corrupt, format!("the file is damaged: {verdict}")));
     }
     Ok(source)
+}
+
+/// A file that says of itself that it has a rollback journal. One in WAL mode is complete when its log
+/// was folded in, which is all that a single file can be.
+struct AsRollback(Box<dyn File>);
+
+impl File for AsRollback {
+    fn read(&mut self, buffer: &mut [u8], offset: u64) -> FileResult<usize> {
+        let count = self.0.read(buffer, offset)?;
+        for at in FORMAT_VERSIONS {
+            if let Some(place) = at.checked_sub(offset)
+                && (place as usize) < count
+            {
+                buffer[place as usize] = 1;
+            }
+        }
+        Ok(count)
+    }
+    fn write(&mut self, _: &[u8], _: u64) -> FileResult<()> {
+        Err(FileError::Io("a file that is imported is only read".into()))
+    }
+    fn truncate(&mut self, _: u64) -> FileResult<()> {
+        Err(FileError::Io("a file that is imported is only read".into()))
+    }
+    fn flush(&mut self) -> FileResult<()> {
+        Ok(())
+    }
+    fn size(&mut self) -> FileResult<u64> {
+        self.0.size()
+    }
 }
 
 fn table_names(conn: &Connection) -> rusqlite::Result<Vec<String>> {

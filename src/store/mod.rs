@@ -18,8 +18,9 @@ mod seal;
 mod slot;
 mod table;
 mod vfs;
+mod write;
 
-pub use append::{AppendRequest, Applied, Content};
+pub use append::{AppendRequest, Applied, Content, Long, Piece};
 pub use connection::{Attached, ExecResult, Params, Store};
 pub use error::is_verdict;
 pub use import::MAGIC;
@@ -28,3 +29,4 @@ pub use pack::{PackOptions, PackedColumn, PackedRows};
 pub use query::RowSink;
 pub use rusqlite::types::Value;
 pub use vfs::{Mode, Os};
+pub use write::HalfWritten;

@@ -1,4 +1,5 @@
-//! The SQLite VFS: two slots (database and journal), temporary files in memory, and no locks.
+//! The SQLite VFS: two slots (database and journal), a third for a file that is imported, temporary
+//! files in memory, and no locks.
 //!
 //! Locking is not this layer's: whoever attached handles holds the lease, so `xLock` only checks
 //! that there is one and of which kind. It never blocks, never sleeps, never opens anything.
@@ -8,7 +9,7 @@
 
 use super::seal::{self, Seal};
 use super::slot::Slot;
-use crate::platform::{FileError, Handles};
+use crate::platform::{File, FileError, Handles};
 use rsqlite_vfs::{
     AccessMode, DeviceCharacteristics, FileKind, LockLevel, MemChunksFile, OpenAccess, OpenOptions,
     OpenRequest, OpenedFile, OsCallback, SQLiteIoMethods, SQLiteVfs, SyncOptions, VfsError,
@@ -22,6 +23,8 @@ use std::time::Duration;
 /// What SQLite is told the database is called; the platform knows its name in OPFS.
 pub const DATABASE_PATH: &str = "/database";
 const JOURNAL_PATH: &str = "/database-journal";
+/// The file that is being imported, read-only; there is one only meanwhile.
+pub(super) const IMPORT_PATH: &str = "/import";
 
 /// What a lease allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +50,7 @@ pub trait Os {
 pub struct Slots {
     database: RefCell<Slot>,
     journal: RefCell<Slot>,
+    import: RefCell<Slot>,
     mode: Cell<Option<Mode>>,
     durable: Cell<bool>,
     /// SQLite asked for the first of a journal's two syncs; both are done with the second.
@@ -168,6 +172,21 @@ impl Slots {
         self.database.borrow_mut().read(buffer, offset)
     }
 
+    /// Gives SQLite a file to read under [`IMPORT_PATH`].
+    pub fn attach_import(&self, file: Box<dyn File>) -> Result<(), FileError> {
+        self.import.borrow_mut().attach(file)
+    }
+
+    /// Takes that file away. No connection may be open on it.
+    pub fn detach_import(&self) {
+        self.import.borrow_mut().discard();
+    }
+
+    /// Reads that file past SQLite.
+    pub fn read_import(&self, buffer: &mut [u8], offset: u64) -> Result<usize, FileError> {
+        self.import.borrow_mut().read(buffer, offset)
+    }
+
     fn fail(&self, code: VfsErrorCode, error: FileError) -> VfsError {
         let code = match error {
             FileError::Quota(_) => VfsErrorCode::Full,
@@ -195,6 +214,7 @@ impl Vfs {
         let slots = Rc::new(Slots {
             database: RefCell::default(),
             journal: RefCell::default(),
+            import: RefCell::default(),
             mode: Cell::new(None),
             durable: Cell::new(true),
             sync_owed: Cell::new(false),
@@ -266,6 +286,7 @@ impl OsCallback for Slots {
 enum Open {
     Database(Rc<Slots>),
     Journal(Rc<Slots>),
+    Import(Rc<Slots>),
     Temporary(MemChunksFile),
 }
 
@@ -278,6 +299,10 @@ impl VfsStore for Layer {
         let file = match (request.options.kind(), path) {
             (Some(FileKind::MainDb), Some(DATABASE_PATH)) => Open::Database(slots.clone()),
             (Some(FileKind::MainJournal), Some(JOURNAL_PATH)) => Open::Journal(slots.clone()),
+            (Some(FileKind::MainDb), Some(IMPORT_PATH)) if slots.import.borrow().is_attached() => {
+                let file = Open::Import(slots.clone());
+                return Ok(OpenedFile { file, access: OpenAccess::ReadOnly });
+            }
             (Some(FileKind::MainDb | FileKind::MainJournal | FileKind::Wal), _) => {
                 return Err(VfsError::new(
                     VfsErrorCode::CantOpen,
@@ -321,6 +346,7 @@ impl Open {
         match self {
             Open::Database(slots) => Some((slots, &slots.database)),
             Open::Journal(slots) => Some((slots, &slots.journal)),
+            Open::Import(slots) => Some((slots, &slots.import)),
             Open::Temporary(_) => None,
         }
     }
@@ -356,17 +382,14 @@ impl VfsFile for Open {
     }
 
     fn read(&mut self, buffer: &mut [u8], offset: u64) -> VfsResult<usize> {
-        match self {
-            Open::Temporary(file) => file.read(buffer, offset),
-            Open::Database(slots) => {
-                let read = slots.database.borrow_mut().read(buffer, offset);
-                read.map_err(|e| slots.fail(VfsErrorCode::IoRead, e))
-            }
-            Open::Journal(slots) => {
-                let read = slots.journal.borrow_mut().read(buffer, offset);
-                read.map_err(|e| slots.fail(VfsErrorCode::IoRead, e))
-            }
+        if let Open::Temporary(file) = self {
+            return file.read(buffer, offset);
         }
+        let Some((slots, slot)) = self.slot() else {
+            return Ok(0);
+        };
+        let read = slot.borrow_mut().read(buffer, offset);
+        read.map_err(|e| slots.fail(VfsErrorCode::IoRead, e))
     }
 
     fn write(&mut self, bytes: &[u8], offset: u64) -> VfsResult<()> {
@@ -418,6 +441,7 @@ impl VfsFile for Open {
             Open::Temporary(file) => file.size(),
             Open::Database(slots) => Ok(slots.database.borrow().size()),
             Open::Journal(slots) => Ok(slots.journal.borrow().size()),
+            Open::Import(slots) => Ok(slots.import.borrow().size()),
         }
     }
 

@@ -246,8 +246,8 @@ fn reply_value(reply: Reply, facts: &Facts, transfer: &Array) -> JsValue {
             object(&[("rows", JsValue::from_f64(count as f64)), ("columns", columns.into())]).into()
         }
         Reply::Bytes(content) => bytes(&content, transfer),
-        // The driver has put the batches away and answers with their cursor.
-        Reply::Batches(_) => JsValue::UNDEFINED,
+        // The driver has put the batches away and answers with their cursor; it has the file, too.
+        Reply::Batches(_) | Reply::Exported => JsValue::UNDEFINED,
         Reply::Cursor(cursor) => object(&[("cursor", cursor.into())]).into(),
         Reply::Transaction(tx) => object(&[("tx", tx.into())]).into(),
         Reply::Status(status) => status_value(&status, facts),

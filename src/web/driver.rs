@@ -2,12 +2,14 @@
 //! became of them.
 
 use super::convert::{self, Post};
+use super::export::Export;
 use super::forward::Forwarding;
 use super::jobs::Job;
 use super::locks::{self, LockEvent, LockRequest};
 use super::memory::SharedMemory;
 use super::opfs::{self, DatabaseFiles};
 use super::queue::QueueFiles;
+use super::turn::Turn;
 use crate::error::{Code, Error};
 use crate::ladder::Attempt;
 use crate::lease::LockId;
@@ -134,6 +136,9 @@ pub struct Driver {
     pub(super) node_id: String,
     pub(super) jobs: RefCell<VecDeque<Job>>,
     pub(super) jobs_running: Cell<bool>,
+    pub(super) turn: RefCell<Option<Turn>>,
+    /// Files on their way out, by call.
+    pub(super) exports: RefCell<BTreeMap<u32, Export>>,
     /// No file of the queue that this handle named has this number, or a higher one.
     pub(super) unused_order: Cell<u64>,
     /// Batches that streams have yet to hand over, by cursor (the call that opened it).
@@ -159,6 +164,8 @@ impl Driver {
             node_id: config.node_id.clone(),
             jobs: RefCell::default(),
             jobs_running: Cell::new(false),
+            turn: RefCell::default(),
+            exports: RefCell::default(),
             unused_order: Cell::new(0),
             cursors: RefCell::default(),
             node: RefCell::new(Node::new(config, Box::new(os))),
@@ -269,6 +276,10 @@ impl Driver {
             Effect::Exchange { id, request } => self.exchange(id, &request),
             Effect::CancelExchange { id } => self.cancel_exchange(id),
             Effect::AskToken { id, refresh } => self.ask_token(id, refresh),
+            Effect::Yield => self.yields(),
+            Effect::Part { call, total, offset, bytes } => {
+                self.export_part(call, total, offset, &bytes);
+            }
             Effect::Post(bytes) => {
                 if let Some(channel) = &self.channel {
                     // A message that cannot be sent is a message lost: the protocol bears that.
@@ -278,7 +289,12 @@ impl Driver {
             Effect::Reply(call, Err(error), attempts) if error.code == Code::QuotaExceeded => {
                 self.reply_quota_exceeded(call, error, attempts);
             }
+            Effect::Reply(call, Ok(Reply::Exported), _) => {
+                self.started_ms.borrow_mut().remove(&call);
+                self.export_done(call);
+            }
             Effect::Reply(call, outcome, attempts) => {
+                self.exports.borrow_mut().remove(&call);
                 let started_ms = self.started_ms.borrow_mut().remove(&call);
                 self.watched.borrow_mut().calls.retain(|_, watching| *watching != call);
                 let elapsed_ms = started_ms.map_or(0.0, |at| performance_now() - at);
@@ -386,6 +402,7 @@ impl Driver {
 
     fn close(&self) {
         self.forwarding.close();
+        self.turn.take();
         if let Some(channel) = &self.channel {
             channel.set_onmessage(None);
             channel.close();
@@ -427,7 +444,10 @@ impl Driver {
     }
 }
 
-fn with(driver: &Weak<Driver>, work: impl Fn(&Rc<Driver>) + 'static) -> impl FnMut() + 'static {
+pub(super) fn with(
+    driver: &Weak<Driver>,
+    work: impl Fn(&Rc<Driver>) + 'static,
+) -> impl FnMut() + 'static {
     let driver = driver.clone();
     move || {
         if let Some(driver) = driver.upgrade() {

@@ -1,14 +1,17 @@
 //! The browser: carries out what the node decides. Thin, and the only layer that names browser
 //! types; tested in real browsers only.
 
+pub mod bytes;
 pub mod convert;
 pub mod driver;
+mod export;
 pub mod forward;
 mod jobs;
 pub mod locks;
 pub mod memory;
 pub mod opfs;
 pub mod queue;
+mod turn;
 
 use crate::error::{Code, Error};
 use crate::platform::FileError;

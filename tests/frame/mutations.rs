@@ -162,6 +162,25 @@ const PYARROW: &[u8] = include_bytes!("fixtures/pyarrow.bin");
 const RAW: &[u8] = include_bytes!("fixtures/raw.bin");
 const PACKED: &[u8] = include_bytes!("fixtures/packed.bin");
 
+/// What a fuzzer led by coverage found worth keeping.
+#[test]
+fn kept_inputs() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus");
+    let targets = [("decode", targets::decode as fn(&[u8])), ("rows", targets::rows)];
+    for (name, target) in targets {
+        let files = std::fs::read_dir(format!("{corpus}/{name}")).expect("a corpus");
+        let mut count = 0;
+        for file in files {
+            let path = file.expect("a file of the corpus").path();
+            let bytes = std::fs::read(&path).expect("its bytes");
+            let ran = catch_unwind(AssertUnwindSafe(|| target(&bytes)));
+            assert!(ran.is_ok(), "{name}: {}", path.display());
+            count += 1;
+        }
+        assert!(count > 300, "{name}: {count} inputs");
+    }
+}
+
 #[test]
 fn mutations_of_ipc_bytes() {
     let mut seeds: Vec<_> = samples::all().into_iter().map(|(_, bytes)| bytes).collect();

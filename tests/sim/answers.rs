@@ -45,7 +45,11 @@ impl World {
             asked.purpose,
             Purpose::Exec { tx: None, .. } | Purpose::Query | Purpose::Begin
         );
-        let out_of_reach = self.plan.refused_opens + self.plan.thefts + self.plan.freezes > 0.0;
+        let out_of_reach = self.plan.refused_opens
+            + self.plan.thefts
+            + self.plan.freezes
+            + self.plan.interruptions
+            > 0.0;
         let busy = outcome.as_ref().is_err_and(|error| error.code == Code::Busy);
         statement && busy && !out_of_reach && self.now_us + ROUNDING_US < asked.waits_until_us
     }
@@ -187,7 +191,7 @@ impl World {
         let fine = match error.code {
             Code::Busy => fallback == Fallback::None || self.plan.refused_opens > 0.0,
             Code::Timeout => matches!(purpose, Purpose::Append { .. }),
-            Code::Aborted => self.plan.cancels > 0.0,
+            Code::Aborted => self.plan.cancels + self.plan.interruptions > 0.0,
             Code::Closed => true,
             Code::Constraint => kind == Kind::BreaksCheck || when,
             Code::SchemaMismatch => kind == Kind::ExtraColumn || when,

@@ -117,6 +117,8 @@ impl World {
                 self.exchanges.remove(&(id, exchange));
             }
             Effect::AskToken { id: asked, .. } => self.ask_token(id, asked),
+            Effect::Yield => self.yields(id),
+            Effect::Part { .. } => {}
             Effect::Post(bytes) => self.post(id, &bytes),
             Effect::Reply(call, outcome, _) => self.answered(id, call, outcome),
             Effect::Notify(_) => {}
@@ -334,6 +336,7 @@ fn describe_event(event: &Event) -> String {
         Event::Hidden(hidden) => format!("hidden {hidden}"),
         Event::Suspend => "suspend".into(),
         Event::Resume => "resume".into(),
+        Event::Yielded => "yielded".into(),
         Event::Wake => "wake".into(),
     }
 }
@@ -359,6 +362,10 @@ fn describe_effect(effect: &Effect) -> String {
         }
         Effect::CancelExchange { id } => format!("cancel exchange {id}"),
         Effect::AskToken { id, refresh } => format!("ask token {id}, refresh {refresh}"),
+        Effect::Yield => "yield".into(),
+        Effect::Part { call, offset, bytes, .. } => {
+            format!("part of {call} at {offset} +{}", bytes.len())
+        }
         Effect::Post(bytes) => format!("post {}", header_of(bytes)),
         Effect::Reply(call, outcome, _) => match outcome {
             Ok(_) => format!("reply {call}"),

@@ -43,9 +43,9 @@ export const mutations = [
     name: 'id outside the transaction',
     what: 'the rows are committed, and the frame id after them',
     file: 'src/store/append.rs',
-    find: 'let applied = self.write_frame(request).map_err(in_table)?;',
+    find: 'let applied = self.write_frame(request).map_err(|error| in_table(error, request))?;',
     replace:
-      'let applied = self.write_frame(request).map_err(in_table)?;\n        drop(self.release());\n        self.commit()?;\n        self.begin()?;\n        self.savepoint()?;',
+      'let applied = self.write_frame(request).map_err(|error| in_table(error, request))?;\n        drop(self.release());\n        self.commit()?;\n        self.begin()?;\n        self.savepoint()?;',
   },
   {
     name: 'no dedupe',
@@ -130,8 +130,9 @@ export const mutations = [
     name: 'answer before the commit',
     what: 'an offer that failed is answered as applied',
     file: 'src/node/handoff.rs',
-    find: 'Err(_) => continue,',
-    replace: 'Err(_) => Answer::Applied { rows: 0, coerced: BTreeMap::new(), duplicate: false },',
+    find: 'Err(_) => return,\n        };\n        self.answer(',
+    replace:
+      'Err(_) => Answer::Applied { rows: 0, coerced: BTreeMap::new(), duplicate: false },\n        };\n        self.answer(',
   },
   {
     name: 'damaged payloads pass',
@@ -172,7 +173,7 @@ export const mutations = [
     name: 'kept over suspension',
     what: 'a page that is left keeps its lease',
     file: 'src/node/lock.rs',
-    find: '        self.suspended = true;\n        self.stop_sending();\n        self.abandon_transaction();\n        if self.lease.held().is_some() {',
+    find: '        self.suspended = true;\n        self.stop_sending();\n        self.put_back();\n        self.abandon_transaction();\n        if self.lease.held().is_some() {',
     replace: '        self.abandon_transaction();\n        if self.lease.held().is_some() && self.closed {',
   },
   {
@@ -186,7 +187,7 @@ export const mutations = [
     name: 'wish not sent',
     what: 'an idle holder is not told that it is wanted',
     file: 'src/node/mod.rs',
-    find: 'Message::Want { .. } => self.wanted |= self.lease.held().is_some(),',
+    find: 'Message::Want { hands_over, .. } => self.wish_heard(hands_over),',
     replace: 'Message::Want { .. } => {}',
   },
   {
@@ -202,6 +203,13 @@ export const mutations = [
     file: 'src/node/fall.rs',
     find: 'if now_ms >= op.until_ms && !append.offered {',
     replace: 'if now_ms >= op.until_ms {',
+  },
+  {
+    name: 'answers of another frame',
+    what: 'offers and own frames in one transaction: each gets the outcome of another',
+    file: 'src/node/unit.rs',
+    find: 'let own_outcomes = outcomes.split_off(offers.len());',
+    replace: 'outcomes.rotate_right(1);\n        let own_outcomes = outcomes.split_off(offers.len());',
   },
   {
     name: 'later frames queued first',
@@ -220,10 +228,10 @@ export const mutations = [
   {
     name: 'outbox outside the transaction',
     what: 'the rows are committed, and the outbox item after them',
-    file: 'src/store/append.rs',
-    find: '            self.enqueue(&request.table, frame, &plan)?;',
+    file: 'src/store/write.rs',
+    find: '            self.enqueue(&request.table, &frame, &plan)?;',
     replace:
-      '            drop(self.release());\n            self.commit()?;\n            self.begin()?;\n            self.savepoint()?;\n            self.enqueue(&request.table, frame, &plan)?;',
+      '            drop(self.release());\n            self.commit()?;\n            self.begin()?;\n            self.savepoint()?;\n            self.enqueue(&request.table, &frame, &plan)?;',
   },
   {
     name: 'wish lost on the way',
@@ -274,5 +282,12 @@ export const mutations = [
     file: 'src/store/outbox.rs',
     find: '                if moved > 0 {',
     replace: '                if moved > 1 {',
+  },
+  {
+    name: 'half a frame committed',
+    what: 'a long frame that is stopped is committed as far as it is',
+    file: 'src/node/long.rs',
+    find: '        if self.underway.take().is_some() {\n            self.store.rollback();',
+    replace: '        if self.underway.take().is_some() {\n            drop(self.store.commit());',
   },
 ];

@@ -130,6 +130,11 @@ knobs! {
     small_window = |rng| sometimes(rng, 0.1, |_| 1.0);
     /// Somebody else sends under the stream's id.
     forks = |rng| sometimes(rng, 0.15, |rng| count(rng, 1, 2));
+
+    /// Cells of a frame that are written at one go; 0: all of them.
+    piece_cells = |rng| sometimes(rng, 0.6, |rng| count(rng, 1, 400));
+    /// Yields between two pieces during which something happens to the tab that writes, of 1.
+    interruptions = |rng| sometimes(rng, 0.6, |rng| rng.unit() * 0.6);
 }
 
 /// Knobs that shrinking leaves alone: a world needs them, or they are no trouble.

@@ -6,6 +6,7 @@ use crate::locks::THIEF;
 use crate::oracle::failure;
 use crate::world::{Happening, World};
 use framelock::node::{Call, Event};
+use framelock::store::Piece;
 
 /// Something that goes wrong.
 #[derive(Debug, Clone, Copy)]
@@ -162,6 +163,47 @@ impl World {
         if self.lock.holders().any(|tab| tab == id) {
             self.fail(failure("I7", format!("t{id} is suspended and keeps the lock")));
         }
+    }
+
+    /// How much of a frame is written at one go.
+    pub fn piece(&self) -> Piece {
+        match self.plan.piece_cells as u64 {
+            0 => Piece { cells: u64::MAX, bytes: u64::MAX },
+            cells => Piece { cells, bytes: u64::MAX },
+        }
+    }
+
+    /// A tab is in the middle of something long. It goes on soon, and meanwhile anything may happen: to
+    /// the call, to the page, to the lock, to time.
+    pub fn yields(&mut self, id: TabId) {
+        self.count("yield");
+        let mut delay_us = self.luck.between(20, 3000);
+        if !self.calm && self.luck.chance(self.plan.interruptions) {
+            let at_us = self.luck.below(delay_us);
+            match self.luck.below(6) {
+                0 | 1 => {
+                    let asked = self.tabs[&id].client.asked.keys().copied().collect::<Vec<_>>();
+                    if !asked.is_empty() {
+                        self.count("cancelled between pieces");
+                        let call = *self.luck.pick(&asked);
+                        self.after(at_us, Happening::TakeBack(id, call));
+                    }
+                }
+                2 => {
+                    self.count("suspended between pieces");
+                    self.after(at_us, Happening::Tell(id, Event::Suspend));
+                    let back_us = self.luck.between(delay_us, 500_000);
+                    self.after(back_us, Happening::Tell(id, Event::Resume));
+                }
+                3 => {
+                    self.count("stopped for long between pieces");
+                    delay_us = self.luck.between(10_000, 400_000);
+                }
+                4 => self.after(at_us, Happening::Mishap(Mishap::Theft)),
+                _ => return self.kill(id, "between pieces"),
+            }
+        }
+        self.after(delay_us, Happening::Tell(id, Event::Yielded));
     }
 
     fn begin_to_close(&mut self, id: TabId) {

@@ -281,6 +281,7 @@ impl World {
             shared_reads: self.plan.shared_reads > 0.0,
             durable: self.plan.relaxed == 0.0,
             queue_waits: waiting > 0,
+            piece: self.piece(),
         };
         let os = JumpyOs { rng: RefCell::new(rng.clone()), wall_ms: Cell::new(0) };
         let throttled = !self.calm && rng.chance(self.plan.throttled);

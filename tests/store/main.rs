@@ -8,7 +8,8 @@ use framelock::frame::Frame;
 use framelock::frame::options::{AppendOptions, ExtraColumns};
 use framelock::platform::{Handles, MemoryFile};
 use framelock::store::{
-    AppendRequest, Attached, Content, Mode, Os, PackOptions, PackedRows, Params, Store, Value,
+    AppendRequest, Applied, Attached, Content, Long, Mode, Os, PackOptions, PackedRows, Params,
+    Piece, Store, Value,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -58,6 +59,10 @@ fn request(frame_id: &str, frame: Frame) -> AppendRequest {
         forward: false,
         content: Content::Frame(frame),
     }
+}
+
+fn file(bytes: Vec<u8>) -> Box<MemoryFile> {
+    Box::new(MemoryFile::from(bytes))
 }
 
 fn one(store: &mut Store, sql: &str) -> Value {
@@ -257,6 +262,96 @@ fn parameters_that_do_not_fit_are_refused() {
     }
 }
 
+/// Writes a frame by so many rows at a time; gives in how many pieces.
+fn append_in_pieces(
+    store: &mut Store,
+    request: &AppendRequest,
+    rows: u64,
+) -> framelock::error::Result<(Applied, u32)> {
+    let mut long = store.begin_long(request)?;
+    let mut pieces = 0;
+    loop {
+        match long {
+            Long::Half(half) => long = store.go_on(request, half, rows)?,
+            Long::Done(applied) => return Ok((applied, pieces)),
+        }
+        pieces += 1;
+    }
+}
+
+#[test]
+fn a_frame_in_pieces_leaves_the_same_bytes_as_at_one_go() {
+    let batches: Vec<_> = [0, 250, 1, 0, 99].map(|rows| frame(0, rows).batches.remove(0)).into();
+    let frame = Frame::new(batches[0].schema(), batches);
+    let request = request("a", frame);
+    let mut whole = store();
+    whole.append_group(&[&request]).unwrap().remove(0).unwrap();
+    let whole = whole.export_file().unwrap();
+    for (rows, expected) in [(1, 350), (7, 50), (100, 3), (101, 3), (350, 1), (u64::MAX, 1)] {
+        let mut pieces = store();
+        let (applied, count) = append_in_pieces(&mut pieces, &request, rows).unwrap();
+        assert_eq!((applied.rows, applied.duplicate), (350, false));
+        assert!(count.abs_diff(expected) <= 1, "{rows} rows: {count} pieces");
+        assert!(pieces.export_file().unwrap() == whole, "{rows} rows at a time");
+        let (again, _) = append_in_pieces(&mut pieces, &request, rows).unwrap();
+        assert!(again.duplicate && !pieces.in_transaction());
+    }
+}
+
+#[test]
+fn half_a_frame_is_rolled_back_and_a_refused_row_is_named_from_any_piece() {
+    let mut store = store();
+    store
+        .exec("CREATE TABLE t(id INTEGER CHECK(id <> 170), price REAL, name TEXT)", &Params::None)
+        .unwrap();
+    let before = store.export_file().unwrap();
+    let request = request("a", frame(0, 300));
+    let error = append_in_pieces(&mut store, &request, 40).unwrap_err();
+    assert_eq!(
+        (error.code, error.row, error.table.as_deref()),
+        (Code::Constraint, Some(170), Some("t"))
+    );
+    assert!(!store.in_transaction());
+    let Long::Half(half) = store.begin_long(&request).unwrap() else { panic!("300 rows at once") };
+    assert!(matches!(store.go_on(&request, half, 100).unwrap(), Long::Half(_)));
+    assert!(store.in_transaction());
+    assert_eq!(store.export_piece(0).unwrap_err().code, Code::Busy);
+    store.rollback();
+    assert_eq!(count(&mut store), Value::Integer(0));
+    assert!(store.find_frame("a").unwrap().is_none());
+    assert!(store.export_file().unwrap() == before);
+}
+
+#[test]
+fn a_piece_is_bounded_by_cells_and_by_bytes() {
+    let content = Content::Frame(frame(0, 10_000));
+    let bytes = content.bytes_estimate();
+    let rows = |cells, bytes| Piece { cells, bytes }.rows_of(&content);
+    assert_eq!(rows(30_000, u64::MAX), 10_000);
+    assert_eq!(rows(300, u64::MAX), 100);
+    assert_eq!(rows(u64::MAX, bytes / 4), 2500);
+    assert_eq!(rows(1, 1), 1);
+}
+
+#[test]
+fn a_file_in_wal_mode_is_imported_and_one_that_is_cut_off_is_not() {
+    let mut from = store();
+    from.append_group(&[&request("b", frame(0, 5000))]).unwrap().remove(0).unwrap();
+    let mut bytes = from.export_file().unwrap();
+    bytes[18..20].copy_from_slice(&[2, 2]);
+    let mut to = store();
+    to.import_file(file(bytes.clone())).unwrap();
+    assert_eq!(count(&mut to), Value::Integer(5000));
+    assert_eq!(to.export_file().unwrap()[18..20], [1, 1]);
+    bytes.truncate(bytes.len() - 8192);
+    assert_eq!(to.import_file(file(bytes.clone())).unwrap_err().code, Code::Corrupt);
+    bytes.truncate(300);
+    assert_eq!(to.import_file(file(bytes)).unwrap_err().code, Code::NotADatabase);
+    assert_eq!(count(&mut to), Value::Integer(5000));
+    // The file is there during the import only.
+    assert_eq!(to.exec("ATTACH '/import' AS i", &Params::None).unwrap_err().code, Code::Sql);
+}
+
 #[test]
 fn an_imported_file_replaces_everything_or_nothing() {
     let mut old = store();
@@ -267,10 +362,13 @@ fn an_imported_file_replaces_everything_or_nothing() {
     let mut damaged = bytes.clone();
     let middle = damaged.len() / 2;
     damaged[middle..middle + 4096].fill(0x5a);
-    assert_eq!(old.import_file(&damaged).unwrap_err().code, Code::Corrupt);
-    assert_eq!(old.import_file(b"no database").unwrap_err().code, Code::NotADatabase);
+    assert_eq!(old.import_file(file(damaged)).unwrap_err().code, Code::Corrupt);
+    assert_eq!(
+        old.import_file(file(b"no database".to_vec())).unwrap_err().code,
+        Code::NotADatabase
+    );
     assert_eq!(count(&mut old), Value::Integer(10));
-    old.import_file(&bytes).unwrap();
+    old.import_file(file(bytes)).unwrap();
     assert_eq!(count(&mut old), Value::Integer(99));
     assert!(old.find_frame("b").unwrap().is_some());
     assert_eq!(one(&mut old, "PRAGMA integrity_check"), Value::Text("ok".into()));

@@ -152,6 +152,10 @@ class Handle extends HandleStatements implements Database {
     return this.#channel.call('export', {});
   }
 
+  async exportBlob(): Promise<Blob> {
+    return this.#channel.call('exportBlob', {});
+  }
+
   async importFile(bytes: Uint8Array | ArrayBuffer | Blob): Promise<void> {
     let copy: Uint8Array;
     if (typeof Blob !== 'undefined' && bytes instanceof Blob) copy = new Uint8Array(await readBlob(bytes));

@@ -74,6 +74,7 @@ export interface Operations {
   rollback: { args: { tx: number }; value: undefined };
   status: { args: Record<string, never>; value: Status };
   export: { args: Record<string, never>; value: Uint8Array<ArrayBuffer> };
+  exportBlob: { args: Record<string, never>; value: Blob };
   /** The new file's bytes are the one buffer. */
   import: { args: Record<string, never>; value: undefined };
   drain: { args: Record<string, never>; value: { applied: number; rejected: number; remaining: number } };

@@ -33,7 +33,10 @@ export interface RetryPolicy {
   maxDelayMs?: number;
   /** Full jitter: the delay is random between 0 and the computed one. Default true. */
   jitter?: boolean;
-  /** The deadline of the whole call, in milliseconds; past it the call settles whatever happened. Default 15000. */
+  /**
+   * The deadline of the whole call, in milliseconds; past it the call settles whatever happened. A frame that is being
+   * written directly is rolled back: give one that takes longer more time. Default 15000.
+   */
   deadlineMs?: number;
 }
 
@@ -107,7 +110,11 @@ export interface AppendOptions<Row = Record<string, unknown>> {
    * the handle's `forward.tables` name the table. Only for the modes that only add rows.
    */
   forward?: boolean;
-  /** Gives up when it fires, unless a rung has already taken the frame. */
+  /**
+   * Gives up with `ABORTED` when it fires, and nothing is written: a frame that waits, or that this tab is writing directly,
+   * is rolled back. One that another tab was handed, or that is in the queue, is not called back; nor is one that joins
+   * a transaction stopped while it is written.
+   */
   signal?: AbortSignal;
   /** Called at most about ten times a second while rows are written. */
   onProgress?: (progress: { rows: number; totalRows: number }) => void;
@@ -366,15 +373,25 @@ export interface Database extends Statements {
    */
   on<E extends keyof DatabaseEvents>(event: E, listener: (detail: DatabaseEvents[E]) => void): () => void;
   /**
-   * The bytes of a standard SQLite file.
+   * The bytes of a standard SQLite file. It is read piece by piece into one array; other tabs write again when the last
+   * piece is out. For a large file see {@link Database.exportBlob}.
    *
    * @example
-   * const file = new Blob([await db.exportFile()], { type: 'application/vnd.sqlite3' });
+   * const bytes = await db.exportFile();
    */
   exportFile(): Promise<Uint8Array<ArrayBuffer>>;
   /**
+   * The same as a Blob, which the browser may keep on disk: no array of the file's size is ever made. A snapshot: the
+   * lock is let go when the file is read, not when the Blob is, so take as long with it as you like.
+   *
+   * @example
+   * link.href = URL.createObjectURL(await db.exportBlob()); // a download
+   * await fetch('/backup', { method: 'PUT', body: await db.exportBlob() }); // or an upload
+   */
+  exportBlob(): Promise<Blob>;
+  /**
    * Replaces the whole database by the bytes of a SQLite file, or leaves it as it was: `NOT_A_DATABASE` and
-   * `CORRUPT` change nothing.
+   * `CORRUPT` change nothing. The bytes are checked and copied from where they are, page by page.
    *
    * @example
    * await db.importFile(input.files[0]);

@@ -243,7 +243,7 @@ async function holdLock() {
 }
 
 async function download() {
-  const file = new Blob([await demo.db.exportFile()], { type: 'application/vnd.sqlite3' });
+  const file = await demo.db.exportBlob();
   const link = document.createElement('a');
   link.href = URL.createObjectURL(file);
   link.download = 'flights.sqlite3';

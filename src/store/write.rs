@@ -1,0 +1,244 @@
+//! A frame's rows into its table, inside a transaction that somebody else opened: all at once, or
+//! piece by piece, with whatever the caller does in between. It never begins, commits or undoes.
+
+use super::append::{AppendRequest, Applied, Content};
+use super::connection::Store;
+use crate::error::{Code, Error, Result};
+use crate::frame::Frame;
+use crate::frame::catalogue;
+use crate::frame::column::Column;
+use crate::frame::options::{AppendOptions, Match, Mode};
+use crate::frame::plan::{Plan, TableState};
+use crate::frame::types::{self, ColumnType};
+use crate::frame::values::check_values;
+use arrow::datatypes::DataType;
+use rusqlite::params;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// A frame of which some rows are written, in a transaction that is open.
+pub struct HalfWritten {
+    frame: Frame,
+    plan: Rc<Plan>,
+    coerced: BTreeMap<String, u64>,
+    /// The next row: its batch, its place there, and how many came before it in all.
+    batch: usize,
+    row: usize,
+    done: u64,
+}
+
+impl HalfWritten {
+    /// Whether every row is written.
+    pub(super) fn has_all_rows(&self) -> bool {
+        self.batch >= self.frame.batches.len()
+    }
+}
+
+impl Store {
+    /// The whole frame.
+    ///
+    /// # Errors
+    /// `SCHEMA_MISMATCH`, `LOSSY_VALUE`, `UNSUPPORTED_TYPE`, `CONSTRAINT`, and those of SQLite and its
+    /// storage.
+    pub(super) fn write_frame(&mut self, request: &AppendRequest) -> Result<Applied> {
+        let mut half = self.prepare_frame(request)?;
+        self.write_rows(request, &mut half, u64::MAX)?;
+        self.finish_frame(request, half)
+    }
+
+    /// Everything that comes before the first row: the types, the plan, the look at every value, the
+    /// table.
+    ///
+    /// # Errors
+    /// As [`Store::write_frame`]; no row was written.
+    pub(super) fn prepare_frame(&mut self, request: &AppendRequest) -> Result<HalfWritten> {
+        let AppendRequest { table, options, .. } = request;
+        let version = self.schema_version()?;
+        let cached = self.plans.get_mut().at(version).state(table, options);
+        let mut fresh = None;
+        let (frame, mut coerced) = match &request.content {
+            Content::Frame(frame) => (frame.clone(), BTreeMap::new()),
+            Content::Packed(packed) => {
+                let known = match cached {
+                    Some(state) => state,
+                    None => fresh.insert(self.fresh_state(request)?).clone(),
+                };
+                let types = |index: usize, column: &str| match options.types.get(column) {
+                    Some(ColumnType::Arrow(data_type)) => Some(data_type.clone()),
+                    // A table that is replaced takes its types with it.
+                    _ if options.mode == Mode::Replace => None,
+                    Some(ColumnType::Iso8601) | None => known_type(&known, options, index, column),
+                };
+                packed.into_frame(&types, options.lossy)?
+            }
+        };
+        let plan = match self.plans.get_mut().plan(table, options, &frame.schema) {
+            Some(plan) => plan,
+            None => {
+                let state = match fresh {
+                    Some(state) => state,
+                    None => self.fresh_state(request)?,
+                };
+                let plan = Rc::new(Plan::new(table, &frame.schema, &state, options)?);
+                self.plans.get_mut().keep(table, options, &frame.schema, &state, &plan);
+                plan
+            }
+        };
+        for (column, count) in check_values(&frame, &plan, options.lossy)? {
+            *coerced.entry(column).or_default() += count;
+        }
+        let conn = self.conn()?;
+        for statement in &plan.ddl {
+            conn.execute_batch(statement).map_err(|e| self.sql_error(e))?;
+        }
+        self.write_catalogue(table, &plan, version)?;
+        Ok(HalfWritten { frame, plan, coerced, batch: 0, row: 0, done: 0 })
+    }
+
+    /// The next rows, about so many. Statements are not split, so there may be some more.
+    ///
+    /// # Errors
+    /// `CONSTRAINT` with the row that SQLite refuses, and those of SQLite and its storage.
+    pub(super) fn write_rows(
+        &mut self,
+        request: &AppendRequest,
+        half: &mut HalfWritten,
+        about: u64,
+    ) -> Result<()> {
+        let HalfWritten { frame, plan, batch, row, done, .. } = half;
+        let (table, about) = (&request.table, about.max(1));
+        let end = done.saturating_add(about);
+        let per_statement = plan.rows_per_statement().min(about as usize);
+        while *done < end
+            && let Some(rows) = frame.batches.get(*batch)
+        {
+            let columns = plan
+                .columns
+                .iter()
+                .map(|c| Column::new(rows.column(c.frame_index), &c.storage))
+                .collect::<Result<Vec<_>>>()?;
+            while *done < end && *row < rows.num_rows() {
+                let chunk = *row..rows.num_rows().min(*row + per_statement);
+                let inserted = self.insert_chunk(table, plan, &columns, chunk.clone());
+                if let Err(error) = inserted {
+                    return Err(self.blame_row(table, plan, &columns, *done, chunk, error));
+                }
+                *row = chunk.end;
+                *done += chunk.len() as u64;
+                self.vfs.slots().os().progress(&request.frame_id, *done, frame.rows);
+            }
+            if *row >= rows.num_rows() {
+                (*batch, *row) = (*batch + 1, 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// After the last row: what is to be forwarded goes into the outbox.
+    ///
+    /// # Errors
+    /// Those of SQLite and its storage.
+    pub(super) fn finish_frame(
+        &mut self,
+        request: &AppendRequest,
+        half: HalfWritten,
+    ) -> Result<Applied> {
+        let HalfWritten { frame, plan, coerced, .. } = half;
+        if request.forward {
+            self.enqueue(&request.table, &frame, &plan)?;
+        }
+        Ok(Applied { rows: frame.rows, coerced, duplicate: false })
+    }
+
+    fn fresh_state(&self, request: &AppendRequest) -> Result<Rc<TableState>> {
+        let keyed = matches!(request.options.mode, Mode::Upsert | Mode::Ignore);
+        self.table_state(&request.table, keyed).map(Rc::new)
+    }
+
+    fn insert_chunk(
+        &mut self,
+        table: &str,
+        plan: &Plan,
+        columns: &[Column<'_>],
+        chunk: Range<usize>,
+    ) -> Result<()> {
+        let Store { inserts, vfs, .. } = self;
+        let conn = self.conn.as_ref();
+        let conn = conn.ok_or_else(|| Error::new(Code::Busy, "no lease is held"))?;
+        let slots = vfs.slots();
+        let statement = inserts.get(conn, slots, plan.insert_sql(table, chunk.len()))?;
+        statement.run(conn, slots, chunk.len(), columns.len(), |row, column| {
+            columns[column].cell(chunk.start + row)
+        })
+    }
+
+    /// A statement of many rows failed: finds the row that SQLite refuses, by itself, so that the
+    /// error can name it. The caller undoes everything afterwards.
+    /// `done` rows of the frame came before the statement's; `chunk` is where those are in their batch.
+    fn blame_row(
+        &mut self,
+        table: &str,
+        plan: &Plan,
+        columns: &[Column<'_>],
+        done: u64,
+        chunk: Range<usize>,
+        error: Error,
+    ) -> Error {
+        if error.code != Code::Constraint || !self.in_transaction() {
+            return error;
+        }
+        for (nth, row) in chunk.enumerate() {
+            if let Err(own) = self.insert_chunk(table, plan, columns, row..row + 1) {
+                return own.at_row(done + nth as u64);
+            }
+        }
+        error
+    }
+
+    /// Writes what the plan says of the catalogue. `version` is the schema's from before the plan's
+    /// DDL: a change of the catalogue alone counts it up too, since plans are kept under it.
+    fn write_catalogue(&self, table: &str, plan: &Plan, version: i64) -> Result<()> {
+        if !plan.drop_catalogue && plan.catalogue.is_empty() {
+            return Ok(());
+        }
+        self.run(catalogue::COLUMNS_DDL)?;
+        let conn = self.conn()?;
+        if plan.drop_catalogue {
+            conn.prepare_cached(catalogue::DELETE_SQL)
+                .and_then(|mut delete| delete.execute([table]))
+                .map_err(|e| self.sql_error(e))?;
+        }
+        for (column, field) in &plan.catalogue {
+            let bytes = catalogue::encode_field(field)?;
+            conn.prepare_cached(catalogue::UPSERT_SQL)
+                .and_then(|mut insert| {
+                    insert.execute(params![table, column, types::name(field.data_type()), bytes])
+                })
+                .map_err(|e| self.sql_error(e))?;
+        }
+        if self.schema_version()? == version {
+            let next = (version as i32).wrapping_add(1);
+            conn.execute_batch(&format!("PRAGMA schema_version = {next}"))
+                .map_err(|e| self.sql_error(e))?;
+        }
+        Ok(())
+    }
+}
+
+/// The catalogue's type for a column of a frame of plain values, found as the plan finds it.
+fn known_type(
+    state: &TableState,
+    options: &AppendOptions,
+    index: usize,
+    column: &str,
+) -> Option<DataType> {
+    let mut columns = state.columns.iter();
+    let found = match options.matching {
+        Match::Position => columns.filter(|c| !c.generated).nth(index),
+        Match::Name => columns.find(|c| c.name.eq_ignore_ascii_case(column)),
+    }?;
+    let field = found.field.as_ref()?;
+    let known = catalogue::applies(field, &found.declared, state.strict);
+    (known && *field.data_type() != DataType::Null).then(|| field.data_type().clone())
+}

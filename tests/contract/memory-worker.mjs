@@ -1,0 +1,32 @@
+// A user's own worker that looks at the wasm's memory: how much of it a large file takes on its way out and in.
+import init from '/dist/framelock_wasm.js';
+import { openDatabase } from '/dist/index.js';
+import { here } from '/dist/here.js';
+
+/** Megabytes of the wasm's memory, which never shrinks; the engine is there already, and `init` gives it. */
+const megabytes = async () => (await init()).memory.buffer.byteLength / 2 ** 20;
+
+onmessage = async ({ data: size }) => {
+  try {
+    const db = await openDatabase('memory-a', { engine: here });
+    const copy = await openDatabase('memory-b', { engine: here });
+    await db.exec('CREATE TABLE t(b BLOB)');
+    for (let made = 0; made < size; made += 16) {
+      await db.exec(
+        'INSERT INTO t WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 256) SELECT randomblob(64000) FROM n',
+      );
+    }
+    const seen = { before: await megabytes() };
+    const bytes = await db.exportFile();
+    seen.exportFile = await megabytes();
+    const blob = await db.exportBlob();
+    seen.exportBlob = await megabytes();
+    await copy.importFile(blob);
+    seen.importFile = await megabytes();
+    const [{ n }] = await copy.query('SELECT count(*) AS n FROM t');
+    await Promise.all([db.close(), copy.close()]);
+    postMessage({ seen, sizes: [bytes.length, blob.size], n });
+  } catch (error) {
+    postMessage({ error: String(error?.stack ?? error) });
+  }
+};
