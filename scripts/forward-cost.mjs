@@ -7,11 +7,13 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { ForwardServer } from '../tests/contract/forward-server.mjs';
 import { launch } from '../tests/contract/harness.mjs';
 
-const SIZES = process.env.ONLY ? JSON.parse(process.env.ONLY) : [
-  { rows: 100, frames: 200, turns: 8 },
-  { rows: 10_000, frames: 40, turns: 6 },
-  { rows: 100_000, frames: 4, turns: 6 },
-];
+const SIZES = process.env.ONLY
+  ? JSON.parse(process.env.ONLY)
+  : [
+      { rows: 100, frames: 200, turns: 8 },
+      { rows: 10_000, frames: 40, turns: 6 },
+      { rows: 100_000, frames: 4, turns: 6 },
+    ];
 
 /** Opens both databases and makes the frame. Runs in the page. */
 async function prepare(url, paused, { rows }) {

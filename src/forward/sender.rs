@@ -220,7 +220,14 @@ impl Sender {
 
     /// Somebody looked at the outbox for another reason.
     pub fn saw(&mut self, state: &OutboxState) {
-        if self.is_on() && state.stream == self.outbox.stream && state.base == self.outbox.base {
+        if self.is_on() && self.outbox.stream.is_none() && state.stream.is_some() {
+            // The first frame came. What there is to be told of it, the look tells.
+            self.outbox = OutboxState { paused: None, ..state.clone() };
+            (self.stale, self.fresh) = (true, true);
+        } else if self.is_on()
+            && state.stream == self.outbox.stream
+            && state.base == self.outbox.base
+        {
             self.outbox.dead_letters = state.dead_letters;
             if state.last > self.outbox.last {
                 (self.outbox.last, self.fresh) = (state.last, true);

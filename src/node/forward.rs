@@ -34,6 +34,8 @@ pub(super) struct Forwarder {
     not_before_ms: f64,
     /// What the one who sends said last.
     heard: Status,
+    /// Frames were put into the outbox under this lease.
+    grew: bool,
 }
 
 impl Forwarder {
@@ -48,6 +50,7 @@ impl Forwarder {
             due_since_ms: 0.0,
             not_before_ms: 0.0,
             heard: Status::default(),
+            grew: false,
         }
     }
 
@@ -169,7 +172,18 @@ impl Node {
 
     /// A commit, here or elsewhere, put frames into the outbox.
     pub(super) fn frames_to_forward(&mut self) {
+        let here = self.lease.held().is_some();
+        if let Some(forward) = &mut self.forward {
+            forward.grew |= here;
+        }
         self.with_sender(Sender::frames_came);
+    }
+
+    /// The lease ends: the last chance to know how much waits, for the sender may not look for a while.
+    pub(super) fn count_outbox(&mut self) {
+        if self.forward.as_mut().is_some_and(|forward| std::mem::take(&mut forward.grew)) {
+            let _kept_for_later = self.forward_status();
+        }
     }
 
     /// Somebody changed the outbox, and perhaps wants the sender to forget what stopped it.

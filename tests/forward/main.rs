@@ -315,6 +315,21 @@ fn while_the_caller_is_busy_it_rests_and_what_came_goes_together() {
 }
 
 #[test]
+fn what_came_counts_before_the_sender_looks() {
+    let mut desk = Desk::new(Settings::default());
+    desk.begin();
+    for number in 1..=3 {
+        desk.append("t", &[number]);
+        let state = desk.store.outbox_state().unwrap();
+        desk.sender.saw(&state);
+        assert_eq!(desk.status().pending, number as u64);
+    }
+    desk.wait(200.0);
+    desk.stands(200, 0, None);
+    assert_eq!(desk.numbers(), [1, 2, 3]);
+}
+
+#[test]
 fn a_caller_that_begins_is_left_alone_at_first() {
     let mut desk = Desk::begun(1);
     desk.wait(40.0);
