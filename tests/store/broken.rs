@@ -61,7 +61,8 @@ fn a_commit_that_cannot_be_undone_does_not_spoil_the_reads_of_later_leases() {
     assert!(ours.exec("INSERT INTO t(id) VALUES (9)", &Params::None).is_err());
     assert!(database.broken.get() && ours.has_hot_journal());
     let _what_was_pending = ours.detach();
-    (database.breaks.set(false), database.broken.set(false));
+    database.breaks.set(false);
+    database.broken.set(false);
     assert_eq!(attach(&mut ours, Mode::Shared), Attached::NeedsRecovery);
     ours.detach().unwrap();
     // Somebody else takes it back.
