@@ -138,10 +138,7 @@ async fn open(
     let presence = be_present(name).await?;
     config.shared_reads = opfs::shared_reads(&directory).await;
     let files = DatabaseFiles::locate(&directory, name).await?;
-    if let Err(error) = check_header(&files).await {
-        presence.end();
-        return Err(error);
-    }
+    check_header(&files).await?;
     let queue = QueueFiles::new(directory, name);
     config.queue_waits = queue.counts().await.is_ok_and(|counts| counts.queued > 0);
     let has_work = config.queue_waits || settings.is_some();

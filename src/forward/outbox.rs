@@ -20,7 +20,8 @@ pub struct Look {
 pub enum PauseReason {
     /// `db.forwarding.pause()`.
     Asked,
-    /// The server's stream ends at `remote`, and what it is missing is kept no more.
+    /// The server is known to have no more than up to `remote`, and what it is missing is kept no more; or it has
+    /// something else in its place.
     RemoteRewound { remote: i64 },
 }
 

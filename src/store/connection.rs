@@ -153,6 +153,12 @@ impl Store {
         if self.in_transaction() {
             self.rollback();
         }
+        if self.has_hot_journal() {
+            // SQLite failed to roll back by itself. Its pager would play the journal back at its next
+            // read, even if somebody else has done so by then, and under a shared lease it must not.
+            self.inserts.clear();
+            self.conn = None;
+        }
         self.vfs.slots().detach().map_err(from_file)
     }
 
