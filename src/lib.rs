@@ -5,6 +5,7 @@
 //! `browser` is the engine in a page's worker, `server` turns forwarded frames into what an SQL
 //! server takes and has no SQLite in it.
 pub mod error;
+mod sorted;
 #[cfg(feature = "browser")]
 pub mod message;
 #[cfg(feature = "browser")]

@@ -380,6 +380,6 @@ fn read_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
         seq: row.get(2)?,
         table: row.get(3)?,
         rows: row.get::<_, i64>(4)? as u64,
-        refused: serde_json::from_str(&text).unwrap_or_else(|_| unknown()),
+        refused: serde_json::from_slice(text.as_bytes()).unwrap_or_else(|_| unknown()),
     })
 }
