@@ -46,8 +46,12 @@ pub fn channel_name(database: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Message {
-    /// The sender waits for the lease.
-    Want { from: String },
+    /// The sender waits for the lease; or it has but frames that it would rather hand over.
+    Want {
+        from: String,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        hands_over: bool,
+    },
     /// The sender committed: these tables changed, these frames are in, and some of them are to be
     /// forwarded.
     Committed {
@@ -67,6 +71,10 @@ pub enum Message {
     Offer { from: String, call: u32, frame_id: String, after: Vec<String> },
     /// To the sender of an offer; `call` tells which, since an id may be offered more than once.
     Answer { from: String, to: String, call: u32, frame_id: String, answer: Answer },
+    /// The sender holds the lease, is writing, and takes frames along: no need to wait for the lease.
+    Invite { from: String },
+    /// It does not any more.
+    Over { from: String },
     /// From the one who forwards: how it goes.
     Forwarding { from: String, report: Report },
     /// To the one who forwards: the outbox was changed by hand; `resume` forgets what stopped it.
@@ -185,7 +193,7 @@ mod tests {
 
     #[test]
     fn hostile_bytes_are_ignored() {
-        let bytes = Message::Want { from: "a".into() }.encode(b"");
+        let bytes = Message::Want { from: "a".into(), hands_over: true }.encode(b"");
         for end in 0..bytes.len() {
             assert_eq!(Message::decode(&bytes[..end]), None);
         }

@@ -93,8 +93,12 @@ impl Node {
                 Rung::Direct { .. } | Rung::Backoff { .. } => {
                     blocked.insert(table);
                 }
-                Rung::Handoff { .. } if append.offered || append.enqueued => {}
-                Rung::Handoff { .. } if blocked.contains(&table) => {}
+                Rung::Handoff { .. } if append.enqueued || blocked.contains(&table) => {}
+                // Once, and again to whoever invites.
+                Rung::Handoff { .. }
+                    if append.offered
+                        && (self.inviter().is_none()
+                            || self.inviter() == append.guest_of.as_deref()) => {}
                 Rung::Handoff { .. } => self.offer(at),
                 Rung::Queue => {}
             }
@@ -117,6 +121,7 @@ impl Node {
                     let frame_id = append.request.frame_id.clone();
                     let message = Message::Offer { from, call, frame_id, after };
                     self.send(&message, &payload);
+                    self.note_guest(at);
                 }
                 Err(_) => append.ladder.force_queue(),
             },

@@ -18,7 +18,7 @@ pub(super) struct Offer {
     from: String,
     call: CallId,
     after: Vec<String>,
-    request: AppendRequest,
+    pub request: AppendRequest,
     bytes: usize,
 }
 
@@ -47,11 +47,12 @@ impl Node {
             && request.frame_id == frame_id
         {
             self.inbox.push_back(Offer { from, call, after, request, bytes: payload.len() });
+            self.check_invitation();
         }
     }
 
-    /// Applies what was offered, in one transaction, and answers. Gives whether anything ran.
-    pub(super) fn run_inbox(&mut self) -> bool {
+    /// Takes what was offered, as much as may share a transaction.
+    pub(super) fn take_offers(&mut self) -> Vec<Offer> {
         let count = self.inbox.len().min(GROUP_OFFERS);
         let mut group: Vec<Offer> = Vec::new();
         for offer in self.inbox.drain(..count).collect::<Vec<_>>() {
@@ -59,31 +60,31 @@ impl Node {
                 group.push(offer);
             }
         }
-        if group.is_empty() {
-            return false;
-        }
-        let requests: Vec<&AppendRequest> = group.iter().map(|offer| &offer.request).collect();
-        let outcomes = self.append_each(&requests);
-        self.announce_applied(&requests, &outcomes);
-        for (offer, outcome) in group.iter().zip(outcomes) {
-            let answer = match outcome {
-                Ok(Applied { rows, coerced, duplicate }) => {
-                    Answer::Applied { rows, coerced, duplicate }
-                }
-                Err(error) if is_verdict(&error) => Answer::Refused { error: (&error).into() },
-                // The disk is full, or worse: that is no verdict on the frame. Silence queues it.
-                Err(_) => continue,
-            };
-            let message = Message::Answer {
-                from: self.me(),
-                to: offer.from.clone(),
-                call: offer.call,
-                frame_id: offer.request.frame_id.clone(),
-                answer,
-            };
-            self.send(&message, &[]);
-        }
-        true
+        group
+    }
+
+    /// Answers what became of an offer, once that is committed.
+    pub(super) fn answer_outcome(&mut self, offer: &Offer, outcome: Result<Applied>) {
+        let answer = match outcome {
+            Ok(Applied { rows, coerced, duplicate }) => {
+                Answer::Applied { rows, coerced, duplicate }
+            }
+            Err(error) if is_verdict(&error) => Answer::Refused { error: (&error).into() },
+            // The disk is full, or worse: that is no verdict on the frame. Silence queues it.
+            Err(_) => return,
+        };
+        self.answer(offer, answer);
+    }
+
+    pub(super) fn answer(&mut self, offer: &Offer, answer: Answer) {
+        let message = Message::Answer {
+            from: self.me(),
+            to: offer.from.clone(),
+            call: offer.call,
+            frame_id: offer.request.frame_id.clone(),
+            answer,
+        };
+        self.send(&message, &[]);
     }
 
     /// Whether the frames that must go before this one are in, or go in just before it.
@@ -145,7 +146,7 @@ impl Node {
     }
 
     /// The holder answered an offer of ours.
-    pub(super) fn answered(&mut self, call: CallId, frame_id: &str, answer: Answer) {
+    pub(super) fn answered(&mut self, from: &str, call: CallId, frame_id: &str, answer: Answer) {
         let Some(at) = self.ops.iter().position(|op| op.call == call) else {
             return;
         };
@@ -164,6 +165,9 @@ impl Node {
                 let call = self.ops[at].call;
                 self.ops.remove(at);
                 self.give_receipt(call, receipt);
+                self.taken_along(from);
+                // A caller in a loop calls again after this answer too.
+                self.ran = true;
             }
             // Once it is queued, the drain will come to the same verdict and list it.
             Answer::Refused { .. } if append.enqueued => {}

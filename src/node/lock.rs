@@ -10,7 +10,7 @@ use crate::store::{Attached, Mode};
 
 /// How long a tab may go on while another one waits. Measured with four tabs in a loop each: passing
 /// the lease on takes about as long as three small appends.
-const TURN_MS: f64 = 10.0;
+pub(super) const TURN_MS: f64 = 10.0;
 /// A caller that calls again this soon after an answer is in a loop.
 pub(super) const LINGER_MS: f64 = 2.0;
 /// With the lock but without handles for this many tries (6 s), somebody who does not know the
@@ -28,6 +28,8 @@ impl Node {
         let Some(held) = self.lease.held() else {
             let steps = match self.needed() {
                 Some(mode) if !self.suspended => self.lease.want(mode, self.now_ms),
+                // Who stands in line already keeps its place.
+                None if !self.suspended && self.awaits_answer() => return,
                 _ => self.lease.give_up(),
             };
             return self.take(steps);
@@ -69,7 +71,12 @@ impl Node {
     /// The lease that the work at hand needs.
     fn needed(&self) -> Option<Mode> {
         let drain = self.wants_drain().then_some(Mode::Exclusive);
-        let ops = self.ops.iter().map(|op| self.needed_mode(&op.work));
+        let held = self.lease.held().is_some();
+        let ops = self.ops.iter().filter(|op| {
+            let awaits = |append: &super::Append| append.awaits_answer(self.now_ms);
+            held || !op.append().is_some_and(awaits)
+        });
+        let ops = ops.map(|op| self.needed_mode(&op.work));
         ops.chain(drain).chain(self.forward_needs()).max()
     }
 
@@ -79,6 +86,7 @@ impl Node {
     }
 
     pub(super) fn release_lease(&mut self) {
+        self.end_invitation();
         // Merged writes are pending only inside a transaction, and none is open; should one fail
         // to reach the file all the same, the journal has it, and the next lease undoes it.
         let _undone_by_the_journal = self.store.detach();
@@ -97,7 +105,8 @@ impl Node {
                 Step::Open { id, mode } => Effect::OpenHandles { id, mode },
                 Step::Release { id } => Effect::ReleaseLock { id },
                 Step::AskOthers => {
-                    let want = Message::Want { from: self.me() };
+                    let hands_over = self.would_hand_over();
+                    let want = Message::Want { from: self.me(), hands_over };
                     Effect::Post(want.encode(&[]))
                 }
             };
@@ -160,6 +169,7 @@ impl Node {
         if self.lease.is_current(id) {
             // The handles are still ours alone, so undoing is safe; writing on is not.
             self.abandon_transaction();
+            self.end_invitation();
             let _undone_by_the_journal = self.store.detach();
             self.inbox.clear();
             self.lease.lost();
@@ -207,7 +217,11 @@ impl Node {
                 "a tab with another version of framelock has this database open; reload it",
             ));
         }
-        self.wanted |= others_wait && self.lease.held().is_some();
+        if others_wait {
+            self.wish_heard(false);
+        } else {
+            self.nobody_waits();
+        }
         let Some(QueueCounts { queued, rejected }) = queue else {
             return;
         };

@@ -13,6 +13,7 @@
 //! | `lock` | the lease comes and goes |
 //! | `fall` | what has waited long enough goes down the ladder |
 //! | `handoff` | frames to and from the other tabs |
+//! | `invite` | a holder that is writing takes the others' small frames along |
 //! | `queue` | the durable queue: drained, counted, waited for |
 //! | `forward` | what is forwarded to a server, by one handle of all |
 //! | `unit` | what runs under the lease |
@@ -21,6 +22,7 @@
 mod fall;
 mod forward;
 mod handoff;
+mod invite;
 mod lock;
 mod queue;
 mod transaction;
@@ -37,6 +39,7 @@ use crate::message::{FrameName, Message};
 use crate::store::{AppendRequest, Mode, Os, PackOptions, Params, Store};
 use forward::Forwarder;
 use handoff::Offer;
+use invite::Invitations;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A lease that nobody uses is given back after this time. Getting it back from a free lock takes
@@ -87,6 +90,10 @@ struct Append {
     ladder: Ladder,
     /// The holder has been asked to apply it.
     offered: bool,
+    /// The holder on whose invitation it was last offered.
+    guest_of: Option<String>,
+    /// Until then it waits for that one's answer, and not for the lock.
+    answer_until_ms: Option<f64>,
     /// It is in the queue, or on its way there.
     enqueued: bool,
     /// It is durable in the queue, and the holder is given time to apply it from there.
@@ -143,6 +150,7 @@ pub struct Node {
     closed: bool,
     /// Frames that other tabs offered to this one, the holder.
     inbox: VecDeque<Offer>,
+    invitations: Invitations,
     queue: queue::Queue,
     forward: Option<Box<Forwarder>>,
     status_calls: Vec<CallId>,
@@ -183,6 +191,7 @@ impl Node {
             closing: None,
             closed: false,
             inbox: VecDeque::new(),
+            invitations: Invitations::default(),
             status_calls: Vec::new(),
             counters: Counters::default(),
             told: None,
@@ -239,10 +248,12 @@ impl Node {
     /// When the node wants to be woken, if nothing happens before.
     pub fn wake_at_ms(&self) -> Option<f64> {
         let ops = self.ops.iter().map(|op| op.until_ms);
+        let answers = self.ops.iter().filter_map(|op| op.append()?.answer_until_ms);
         let idle = self.lease.held().is_some() && self.tx.is_none() && self.ops.is_empty();
         let release = idle.then_some(self.idle_since_ms + IDLE_LEASE_MS);
         let linger = idle.then(|| self.linger_until_ms()).flatten();
-        ops.chain(release)
+        ops.chain(answers)
+            .chain(release)
             .chain(linger)
             .chain(self.look_at_ms)
             .chain(self.lease.wake_at_ms())
@@ -264,6 +275,8 @@ impl Node {
                     request: *request,
                     ladder,
                     offered: false,
+                    guest_of: None,
+                    answer_until_ms: None,
                     enqueued: false,
                     filed: false,
                 };
@@ -377,7 +390,9 @@ impl Node {
             return;
         };
         match message {
-            Message::Want { .. } => self.wanted |= self.lease.held().is_some(),
+            Message::Want { hands_over, .. } => self.wish_heard(hands_over),
+            Message::Invite { from } => self.invited(from),
+            Message::Over { from } => self.invitation_over(&from),
             Message::Committed { tables, frames, forwarded, .. } => {
                 self.frames_committed(&frames);
                 if forwarded {
@@ -392,9 +407,9 @@ impl Node {
             Message::Offer { from, call, frame_id, after } => {
                 self.offer_received(from, call, &frame_id, after, payload);
             }
-            Message::Answer { to, call, frame_id, answer, .. } => {
+            Message::Answer { from, to, call, frame_id, answer } => {
                 if to == self.config.node_id {
-                    self.answered(call, &frame_id, answer);
+                    self.answered(&from, call, &frame_id, answer);
                 }
             }
             Message::Forwarding { report, .. } => self.report_heard(report),

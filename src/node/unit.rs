@@ -27,7 +27,7 @@ impl Node {
         if may_write && (self.wants_drain() || self.writes_next()) && self.run_drain() {
             return self.drain_done();
         }
-        if may_write && self.run_inbox() {
+        if may_write && !self.inbox.is_empty() && self.run_frames() {
             return self.unit_done();
         }
         if self.is_others_turn() {
@@ -50,7 +50,7 @@ impl Node {
                 return true;
             }
             Work::Append(_) => {
-                self.run_appends();
+                self.run_frames();
                 return self.unit_done();
             }
             Work::Drain { .. } => return self.run_drain_call(),
@@ -59,6 +59,7 @@ impl Node {
         let Some(op) = self.ops.pop_front() else {
             return false;
         };
+        self.worked();
         let call = op.call;
         match op.work {
             Work::Append(_) | Work::Drain { .. } => {}
@@ -87,6 +88,7 @@ impl Node {
                 self.finish_query(call, outcome);
             }
             Work::Begin => {
+                self.end_invitation();
                 let begun = self.store.begin();
                 let outcome = begun.map(|()| {
                     self.last_tx += 1;
@@ -123,7 +125,8 @@ impl Node {
         self.served = true;
         self.ran = true;
         self.idle_since_ms = self.now_ms;
-        let idle = self.ops.is_empty() && self.inbox.is_empty();
+        // Those who wait may have been served by an invitation: then the turn is not up.
+        let idle = self.ops.is_empty() && self.inbox.is_empty() && !self.wanted;
         if !idle || self.now_ms - self.looked_ms >= LOOK_MS {
             self.look();
         } else {
@@ -212,8 +215,34 @@ impl Node {
         }
     }
 
-    /// The frames at the head of the calls, in one transaction.
-    fn run_appends(&mut self) {
+    /// The frames that other tabs offered and those at the head of the calls, in one transaction.
+    /// Gives whether there were any.
+    fn run_frames(&mut self) -> bool {
+        let offers = self.take_offers();
+        let own = if self.is_others_turn() { Vec::new() } else { self.take_appends() };
+        if offers.is_empty() && own.is_empty() {
+            return false;
+        }
+        if !own.is_empty() {
+            self.worked();
+        }
+        let offered = offers.iter().map(|offer| &offer.request);
+        let requests: Vec<&AppendRequest> =
+            offered.chain(own.iter().map(|(_, append)| &append.request)).collect();
+        let mut outcomes = self.append_each(&requests);
+        self.announce_applied(&requests, &outcomes);
+        let own_outcomes = outcomes.split_off(offers.len());
+        for (offer, outcome) in offers.iter().zip(outcomes) {
+            self.answer_outcome(offer, outcome);
+        }
+        for ((call, append), outcome) in own.into_iter().zip(own_outcomes) {
+            self.settle_append(call, *append, outcome);
+        }
+        true
+    }
+
+    /// The frames at the head of the calls that may share a transaction.
+    fn take_appends(&mut self) -> Vec<(CallId, Box<Append>)> {
         let mut group: Vec<(CallId, Box<Append>)> = Vec::new();
         let mut rows = 0;
         while group.len() < GROUP_FRAMES
@@ -227,12 +256,7 @@ impl Node {
                 group.push((call, append));
             }
         }
-        let requests: Vec<&AppendRequest> = group.iter().map(|(_, a)| &a.request).collect();
-        let outcomes = self.append_each(&requests);
-        self.announce_applied(&requests, &outcomes);
-        for ((call, append), outcome) in group.into_iter().zip(outcomes) {
-            self.settle_append(call, *append, outcome);
-        }
+        group
     }
 
     fn settle_append(&mut self, call: CallId, mut append: Append, outcome: Result<Applied>) {

@@ -135,6 +135,8 @@ pub struct Driver {
     pub(super) node_id: String,
     pub(super) jobs: RefCell<VecDeque<Job>>,
     pub(super) jobs_running: Cell<bool>,
+    /// No file of the queue that this handle named has this number, or a higher one.
+    pub(super) unused_order: Cell<u64>,
     /// Batches that streams have yet to hand over, by cursor (the call that opened it).
     cursors: RefCell<SortedMap<u32, VecDeque<Vec<u8>>>>,
 }
@@ -158,6 +160,7 @@ impl Driver {
             node_id: config.node_id.clone(),
             jobs: RefCell::default(),
             jobs_running: Cell::new(false),
+            unused_order: Cell::new(0),
             cursors: RefCell::default(),
             node: RefCell::new(Node::new(config, Box::new(os))),
             watched,

@@ -46,9 +46,12 @@ impl Driver {
                 let added = async {
                     let next = match *order {
                         Some(next) => next,
-                        None => queue.next_order().await?,
+                        // A name is used once: a power cut may bring back a file that was removed, and
+                        // who removes it again must not meet another frame under its name.
+                        None => queue.next_order().await?.max(self.unused_order.get()),
                     };
                     *order = Some(next + 1);
+                    self.unused_order.set(next + 1);
                     queue.add(next, &self.node_id, &bytes).await?;
                     // The frame is durable; that it cannot be counted is no failure of it.
                     Ok(queue.counts().await.unwrap_or_default())

@@ -7,6 +7,7 @@ use crate::oracle::failure;
 use crate::world::{DATABASE, Happening, JOURNAL, World};
 use framelock::forward::Outcome;
 use framelock::lease::LockId;
+use framelock::message::Message;
 use framelock::node::{Effect, Event};
 use framelock::platform::{File, FileError, FileResult, Handles};
 use framelock::store::Mode;
@@ -228,6 +229,11 @@ impl World {
     /// Sends to every other handle, as faithfully as the plan allows.
     fn post(&mut self, from: TabId, bytes: &[u8]) {
         self.said.push(bytes.to_vec());
+        match Message::decode(bytes) {
+            Some((Message::Invite { .. }, _)) => self.count("said invite"),
+            Some((Message::Over { .. }, _)) => self.count("said over"),
+            _ => {}
+        }
         let others: Vec<TabId> = self.tabs.keys().copied().filter(|id| *id != from).collect();
         for to in others {
             if self.calm {
@@ -365,7 +371,7 @@ fn describe_effect(effect: &Effect) -> String {
 
 /// The readable part of a message.
 fn header_of(bytes: &[u8]) -> String {
-    match framelock::message::Message::decode(bytes) {
+    match Message::decode(bytes) {
         Some((message, payload)) => format!("{message:?}+{}", payload.len()),
         None => format!("of {} hostile bytes", bytes.len()),
     }

@@ -60,6 +60,8 @@ pub struct Jobs {
     running: Option<Running>,
     /// The number of the next frame, once it is known in this run of jobs.
     order: Option<u64>,
+    /// No file that this tab named has this number, or a higher one.
+    unused_order: u64,
 }
 
 impl Jobs {
@@ -97,12 +99,13 @@ impl Jobs {
             Running::Number { call, bytes } => {
                 let number = match self.order {
                     Some(number) => Ok(number),
-                    None => files.next_order(),
+                    None => files.next_order().map(|order| order.max(self.unused_order)),
                 };
                 match number {
                     Err(error) => enqueued(call, Err(error)),
                     Ok(number) => {
                         self.order = Some(number + 1);
+                        self.unused_order = number + 1;
                         let stem = format!("{number:020}-{}", files.node_id);
                         After::Again(Running::Write { call, stem, bytes })
                     }

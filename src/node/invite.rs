@@ -1,0 +1,191 @@
+//! Invitations: a holder that is writing anyway takes along what others hand over, in its own
+//! transactions, and keeps the lease. Passing it on costs as much as three small appends; taking a
+//! frame along costs a message there and back.
+//!
+//! ```text
+//! guest, with frames on the second rung          holder, writing in a loop
+//!   want, hands over ───────────────────────────►
+//!   ◄────────────────────────────────── invite
+//!   offer ──────────────────────────────────────►  into the next transaction
+//!   ◄────────────────────────────────── answer
+//! ```
+//!
+//! A guest that awaits an answer does not ask for the lock. It stops waiting for answers when the
+//! holder says that it is `over`: because it gives the lease up, because its caller's own
+//! transaction begins, because it has not written for itself for a while; and when no answer comes.
+//! Nothing rests on an invitation but who has to wait for whom: what is offered, answered and
+//! applied is the same without one.
+
+use super::lock::TURN_MS;
+use super::{Append, Node, Op};
+use crate::ladder::Rung;
+use crate::message::Message;
+use crate::store::Mode;
+
+/// How long a guest waits for an answer before it asks for the lock after all. With four tabs on two
+/// processors an answer takes 3 to 6 ms, under load 30.
+const ANSWER_MS: f64 = 50.0;
+/// How long a guest believes in an invitation, or in the last answer to one.
+const BELIEF_MS: f64 = 50.0;
+/// A holder that has not written for itself for so long leaves the lease to those who do.
+const OWN_WORK_MS: f64 = 100.0;
+/// An invitation is repeated at most so often, for those who come later or did not hear it.
+const REPEAT_MS: f64 = 2.0;
+/// Whoever asked this recently may not be in the browser's list of waiting requests yet.
+const FRESH_WISH_MS: f64 = 5.0;
+/// Wishes to hand over are remembered for so long: they are repeated in less.
+const WISH_MS: f64 = 300.0;
+
+/// What a node knows of invitations.
+#[derive(Default)]
+pub(super) struct Invitations {
+    /// Whether the others were invited under this lease.
+    given: bool,
+    /// When that was last said to those who wait now.
+    said_ms: Option<f64>,
+    /// When anybody last asked for the lease.
+    wished_ms: f64,
+    /// When anybody last asked for it who would rather hand over.
+    hands_over_ms: Option<f64>,
+    /// When work of this node's own last ran.
+    worked_ms: f64,
+    /// Who invited this node, and until when it believes in it.
+    by: Option<(String, f64)>,
+}
+
+impl Node {
+    /// Somebody waits for the lease; `hands_over` if it only has frames that it would rather hand over.
+    pub(super) fn wish_heard(&mut self, hands_over: bool) {
+        if hands_over {
+            self.invitations.hands_over_ms = Some(self.now_ms);
+        }
+        if self.lease.held().is_some() {
+            self.invitations.wished_ms = self.now_ms;
+            self.wanted = true;
+            self.invite();
+        }
+    }
+
+    /// Invites those who would hand over, if this node is writing and will go on.
+    fn invite(&mut self) {
+        let goes_on = self.in_loop || !self.ops.is_empty();
+        let asked = self.invitations.hands_over_ms.is_some_and(|at| self.now_ms - at < WISH_MS);
+        if !self.wanted || !asked || !goes_on || !self.takes_along() {
+            return;
+        }
+        match self.invitations.said_ms {
+            Some(at_ms) if self.now_ms - at_ms < REPEAT_MS => return,
+            Some(_) => {}
+            // Who comes with a frame is served before that; who does not has its turn then.
+            None => self.turn_until_ms = self.turn_until_ms.max(self.now_ms + TURN_MS),
+        }
+        self.invitations.said_ms = Some(self.now_ms);
+        self.invitations.given = true;
+        let from = self.me();
+        self.send(&Message::Invite { from }, &[]);
+    }
+
+    /// Nobody waits for the lock: after an invitation, all who did may be served by it.
+    pub(super) fn nobody_waits(&mut self) {
+        let fresh = self.now_ms - self.invitations.wished_ms < FRESH_WISH_MS;
+        if self.invitations.said_ms.is_some() && !fresh {
+            self.invitations.said_ms = None;
+            self.wanted = false;
+        }
+    }
+
+    /// Work of this node's own ran: it writes, so it may as well write for others.
+    pub(super) fn worked(&mut self) {
+        self.invitations.worked_ms = self.now_ms;
+        self.invite();
+    }
+
+    fn takes_along(&self) -> bool {
+        self.lease.held() == Some(Mode::Exclusive)
+            && self.store.is_open()
+            && self.tx.is_none()
+            && !self.suspended
+            && !self.hidden
+            && self.closing.is_none()
+            && self.now_ms - self.invitations.worked_ms <= OWN_WORK_MS
+    }
+
+    /// Takes the invitation back if it does not hold any more.
+    pub(super) fn check_invitation(&mut self) {
+        if !self.takes_along() {
+            self.end_invitation();
+        }
+    }
+
+    /// The invitation is over. What was offered is not forgotten by this.
+    pub(super) fn end_invitation(&mut self) {
+        self.invitations.said_ms = None;
+        if std::mem::take(&mut self.invitations.given) {
+            let from = self.me();
+            self.send(&Message::Over { from }, &[]);
+        }
+    }
+
+    /// A holder takes frames along.
+    pub(super) fn invited(&mut self, by: String) {
+        self.invitations.by = Some((by, self.now_ms + BELIEF_MS));
+    }
+
+    /// It does not any more: whoever waits for its answer asks for the lock.
+    pub(super) fn invitation_over(&mut self, by: &str) {
+        self.invitations.by.take_if(|(inviter, _)| inviter == by);
+        for append in self.ops.iter_mut().filter_map(Op::append_mut) {
+            if append.guest_of.as_deref() == Some(by) {
+                append.answer_until_ms = None;
+            }
+        }
+    }
+
+    /// The holder that invited this node took a frame along.
+    pub(super) fn taken_along(&mut self, by: &str) {
+        if let Some((inviter, until_ms)) = &mut self.invitations.by
+            && inviter == by
+        {
+            *until_ms = self.now_ms + BELIEF_MS;
+        }
+    }
+
+    /// Who takes frames along at present.
+    pub(super) fn inviter(&self) -> Option<&str> {
+        let (by, until_ms) = self.invitations.by.as_ref()?;
+        (self.now_ms < *until_ms).then_some(by)
+    }
+
+    /// The frame at `at` was offered; if somebody invited this node, an answer will come soon.
+    pub(super) fn note_guest(&mut self, at: usize) {
+        let Some(by) = self.inviter().map(str::to_owned) else {
+            return;
+        };
+        let until_ms = self.now_ms + ANSWER_MS;
+        if let Some(append) = self.ops[at].append_mut() {
+            append.guest_of = Some(by);
+            append.answer_until_ms = Some(until_ms);
+        }
+    }
+
+    /// Whether a frame waits for an answer, and so not for the lock.
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.ops.iter().filter_map(Op::append).any(|append| append.awaits_answer(self.now_ms))
+    }
+
+    /// Whether all that the lease is wanted for are frames that were to be handed over.
+    pub(super) fn would_hand_over(&self) -> bool {
+        let on_second_rung = |op: &Op| {
+            let append = op.append().filter(|append| !append.enqueued);
+            append.is_some_and(|append| matches!(append.ladder.rung(), Rung::Handoff { .. }))
+        };
+        !self.ops.is_empty() && self.ops.iter().all(on_second_rung)
+    }
+}
+
+impl Append {
+    /// Whether the frame waits for the answer of a holder that invited this node.
+    pub(super) fn awaits_answer(&self, now_ms: f64) -> bool {
+        self.answer_until_ms.is_some_and(|until_ms| now_ms < until_ms)
+    }
+}
