@@ -48,7 +48,7 @@ const SQLITE_WITHOUT = [
  * What SQLite has unless it is told otherwise: write-ahead logs, which want shared memory that the VFS does not have
  * (an imported file in WAL mode is taken out of it first), hooks for SQLite's own tests, tracing, counting of memory.
  */
-const SQLITE_DEFINES = ['OMIT_WAL', 'OMIT_TRACE', 'OMIT_TCL_VARIABLE', 'UNTESTABLE', 'DEFAULT_MEMSTATUS=0'];
+const SQLITE_DEFINES = ['OMIT_WAL', 'OMIT_TRACE', 'UNTESTABLE', 'DEFAULT_MEMSTATUS=0'];
 
 const SQLITE_FLAGS = [
   ...SQLITE_WITHOUT.map((name) => `-USQLITE_ENABLE_${name}`),

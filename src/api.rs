@@ -164,10 +164,7 @@ async fn open(
 }
 
 /// The files, made where there were none.
-async fn checked_files(
-    directory: &FileSystemDirectoryHandle,
-    name: &str,
-) -> Result<DatabaseFiles> {
+async fn checked_files(directory: &FileSystemDirectoryHandle, name: &str) -> Result<DatabaseFiles> {
     let files = DatabaseFiles::locate(directory, name).await?;
     check_header(&files).await?;
     Ok(files)

@@ -5,7 +5,9 @@
 //! `browser` is the engine in a page's worker, `server` turns forwarded frames into what an SQL
 //! server takes and has no SQLite in it.
 pub mod error;
+#[cfg_attr(not(all(target_family = "wasm", feature = "browser")), allow(dead_code))]
 mod sorted;
+
 #[cfg(feature = "browser")]
 pub mod message;
 #[cfg(feature = "browser")]

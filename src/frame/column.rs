@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 
 use arrow::array::{
-    Array, AsArray, BinaryArray, BinaryViewArray, BooleanArray,
-    FixedSizeBinaryArray, LargeBinaryArray, LargeStringArray, StringArray, StringViewArray,
+    Array, AsArray, BinaryArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray,
+    LargeBinaryArray, LargeStringArray, StringArray, StringViewArray,
 };
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::*;

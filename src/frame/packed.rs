@@ -84,7 +84,8 @@ impl Packed {
     /// # Errors
     /// `INVALID_FRAME` when the descriptor and the buffers do not agree.
     pub fn parse(descriptor: &str, buffers: Vec<Buffer>) -> Result<Packed> {
-        let descriptor: Descriptor = serde_json::from_slice(descriptor.as_bytes()).map_err(malformed)?;
+        let descriptor: Descriptor =
+            serde_json::from_slice(descriptor.as_bytes()).map_err(malformed)?;
         let regions = Regions::new(buffers);
         if descriptor.rows > MAX_ROWS {
             return Err(malformed(format!("it claims {} rows", descriptor.rows)));

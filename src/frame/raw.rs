@@ -68,8 +68,8 @@ struct Dictionary {
 /// `INVALID_FRAME`, naming the column where there is one, when the buffers are not sound;
 /// `UNSUPPORTED_TYPE` for a type that is not stored.
 pub fn from_raw(descriptor: &str, buffers: Vec<Buffer>) -> Result<Frame> {
-    let descriptor: Descriptor =
-        serde_json::from_slice(descriptor.as_bytes()).map_err(|e| invalid(format!("its descriptor: {e}")))?;
+    let descriptor: Descriptor = serde_json::from_slice(descriptor.as_bytes())
+        .map_err(|e| invalid(format!("its descriptor: {e}")))?;
     if descriptor.columns.len() != descriptor.fields.len() {
         return Err(invalid("it has more columns than fields, or fewer"));
     }

@@ -175,10 +175,7 @@ impl<'a> Input<'a> {
     }
 
     /// Values of one width, whatever the type makes of them: 13 functions for 31 types.
-    fn primitive<N: ArrowNativeType>(
-        self,
-        fit: &dyn Fn(Value<'a>) -> Fit<N>,
-    ) -> Result<ArrayRef> {
+    fn primitive<N: ArrowNativeType>(self, fit: &dyn Fn(Value<'a>) -> Fit<N>) -> Result<ArrayRef> {
         let (data_type, column) = (self.data_type.clone(), self.column);
         let mut values = Vec::with_capacity(self.count);
         let mut nulls = NullBufferBuilder::new(self.count);
@@ -195,10 +192,7 @@ impl<'a> Input<'a> {
             .map_err(|e| Error::new(Code::InvalidArgument, e.to_string()).in_column(column))
     }
 
-    fn decimal<N: ArrowNativeType>(
-        self,
-        narrow: impl Fn(i256) -> Option<N>,
-    ) -> Result<ArrayRef> {
+    fn decimal<N: ArrowNativeType>(self, narrow: impl Fn(i256) -> Option<N>) -> Result<ArrayRef> {
         let shape: Shape = shape(self.data_type).ok_or_else(|| unsupported(self.data_type))?;
         self.primitive(&move |value| {
             let decimal = exact::decimal(value, shape).map_err(|e| e.map(&narrow))?;
@@ -216,10 +210,7 @@ impl<'a> Input<'a> {
         Ok(Arc::new(builder.finish()))
     }
 
-    fn bytes<O: OffsetSizeTrait>(
-        self,
-        fit: fn(Value<'a>) -> Fit<&'a [u8]>,
-    ) -> Result<ArrayRef> {
+    fn bytes<O: OffsetSizeTrait>(self, fit: fn(Value<'a>) -> Fit<&'a [u8]>) -> Result<ArrayRef> {
         let (data_type, column) = (self.data_type.clone(), self.column);
         let mut bytes = Vec::new();
         let mut lengths = Vec::with_capacity(self.count);
