@@ -53,7 +53,9 @@ async function compile(feature, profile, dev) {
     '--features',
     feature,
   ];
-  await run('cargo', ['build', ...LOCKED, ...args], { env: dev ? cargoEnv() : nameless(cargoEnv()) });
+  // Only the cdylib: together with the rlib that Cargo.toml has for tests, cargo leaves link-time optimisation out.
+  const cdylib = ['rustc', ...LOCKED, ...args, '--crate-type', 'cdylib'];
+  await run('cargo', cdylib, { env: dev ? cargoEnv() : nameless(cargoEnv()) });
   return join(root, 'target', WASM_TARGET, profile === 'dev' ? 'debug' : profile, 'framelock.wasm');
 }
 

@@ -7,6 +7,8 @@
 pub mod error;
 #[cfg_attr(not(all(target_family = "wasm", feature = "browser")), allow(dead_code))]
 mod sorted;
+#[cfg_attr(not(feature = "browser"), allow(dead_code))]
+mod json;
 
 #[cfg(feature = "browser")]
 pub mod message;

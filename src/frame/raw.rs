@@ -37,6 +37,7 @@ use serde::Deserialize;
 use super::Frame;
 use super::join::join;
 use crate::error::{Code, Error, Result};
+use crate::json;
 use arrays::{Arrays, Node};
 use regions::Regions;
 use types::{FieldDescriptor, Pairs, TypeDescriptor, metadata};
@@ -68,8 +69,8 @@ struct Dictionary {
 /// `INVALID_FRAME`, naming the column where there is one, when the buffers are not sound;
 /// `UNSUPPORTED_TYPE` for a type that is not stored.
 pub fn from_raw(descriptor: &str, buffers: Vec<Buffer>) -> Result<Frame> {
-    let descriptor: Descriptor = serde_json::from_slice(descriptor.as_bytes())
-        .map_err(|e| invalid(format!("its descriptor: {e}")))?;
+    let descriptor: Descriptor =
+        json::read(descriptor.as_bytes()).map_err(|e| invalid(format!("its descriptor: {e}")))?;
     if descriptor.columns.len() != descriptor.fields.len() {
         return Err(invalid("it has more columns than fields, or fewer"));
     }

@@ -60,7 +60,9 @@ pub fn settings(options: &JsValue) -> Option<(Settings, BTreeSet<String>)> {
     };
     let tables = get(&forward, "tables").dyn_into::<Array>().unwrap_or_default();
     let tables = tables.iter().filter_map(|table| table.as_string());
-    Some((settings, tables.map(|table| fold(&table)).collect()))
+    let mut folded = BTreeSet::new();
+    folded.extend(tables.map(|table| fold(&table)));
+    Some((settings, folded))
 }
 
 impl Driver {
