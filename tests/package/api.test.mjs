@@ -64,6 +64,18 @@ for (const { what, names, bytes } of BUDGETS) {
   });
 }
 
+test('the engine exports what its glue calls, and nothing that stands in for a C library', () => {
+  const exported = WebAssembly.Module.exports(
+    new WebAssembly.Module(readFileSync(join(dist, 'framelock_wasm_bg.wasm'))),
+  );
+  const glue = readFileSync(join(dist, 'framelock_wasm.js'), 'utf8');
+  // What wasm-bindgen keeps for itself has names of its own.
+  const idle = exported
+    .map(({ name }) => name)
+    .filter((name) => !name.startsWith('__') && !glue.includes(name));
+  assert.deepEqual(idle, []);
+});
+
 test('an app that uses framelock does not load framelock/testing or framelock/server, nor a page the engine', () => {
   const loads = (entry, pattern) => [...graph(entry)].filter((name) => pattern.test(name));
   for (const entry of ['index.js', 'worker.js']) assert.deepEqual(loads(entry, /^(testing|server)\//), []);
