@@ -47,3 +47,40 @@ where
     let a = A::deserialize(value.clone()).map_err(D::Error::custom)?;
     Ok((a, B::deserialize(value).map_err(D::Error::custom)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    enum Said {
+        GoodBye { to: String, times: u64 },
+        Nothing { why: Option<String> },
+    }
+
+    #[test]
+    fn a_variant_says_what_it_is_among_its_fields() {
+        let cases = [
+            (
+                Said::GoodBye { to: "a:\"{}".into(), times: u64::MAX },
+                r#"{"kind":"goodBye","to":"a:\"{}","times":18446744073709551615}"#,
+            ),
+            (Said::Nothing { why: None }, r#"{"kind":"nothing","why":null}"#),
+        ];
+        for (said, text) in cases {
+            assert_eq!(write_tagged(&said, "kind").as_deref(), Some(text.as_bytes()));
+            let value = untagged(read(text.as_bytes()).unwrap(), "kind").unwrap();
+            assert_eq!(Said::deserialize(value).unwrap(), said);
+        }
+    }
+
+    #[test]
+    fn what_does_not_say_it_is_refused() {
+        for text in ["{}", "[]", "null", r#"{"kind":1}"#, r#"{"is":"nothing"}"#] {
+            assert!(untagged(read(text.as_bytes()).unwrap(), "kind").is_err(), "{text}");
+        }
+        let other = untagged(read(br#"{"kind":"other"}"#).unwrap(), "kind").unwrap();
+        assert!(Said::deserialize(other).is_err());
+    }
+}
