@@ -119,7 +119,7 @@ mod tests {
             if (number >> 8) % 5 == 1 {
                 *model.entry(key.clone()).or_insert(0) += 1;
             }
-            if number % 97 == 0 {
+            if number.is_multiple_of(97) {
                 map.retain(|_, value| *value % 3 > 0);
                 model.retain(|_, value| *value % 3 > 0);
             }

@@ -53,8 +53,8 @@ const BUDGETS = [
   { what: 'the worker and its glue', names: () => graph('worker.js'), bytes: 11_800 },
   // Nobody downloads these two, but somebody may have to upload them to an edge.
   { what: 'the server', names: () => graph('server/index.js'), bytes: 25_500 },
-  { what: "the server's encoder", names: () => ['server/framelock_server.wasm'], bytes: 535_000 },
-  { what: 'the engine', names: () => ['framelock_wasm_bg.wasm'], bytes: 1_330_000 },
+  { what: "the server's encoder", names: () => ['server/framelock_server.wasm'], bytes: 426_000 },
+  { what: 'the engine', names: () => ['framelock_wasm_bg.wasm'], bytes: 950_000 },
 ];
 
 for (const { what, names, bytes } of BUDGETS) {
