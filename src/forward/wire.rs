@@ -2,6 +2,7 @@
 
 use super::item::{Content, Digest, Item, joined};
 use super::outbox::Refused;
+use crate::json;
 use serde::Deserialize;
 use std::fmt::Write as _;
 
@@ -167,7 +168,7 @@ pub enum Verdict {
 impl Answer {
     /// What it means.
     pub fn verdict(&self) -> Verdict {
-        let fields: Fields = serde_json::from_str(&self.body).unwrap_or_default();
+        let fields: Fields = json::read(self.body.as_bytes()).unwrap_or_default();
         let code = |default: &str| fields.code.clone().unwrap_or_else(|| default.to_owned());
         let later = |reason: String| Verdict::Later { reason, after_ms: self.retry_after_ms };
         let refused = |default: &str| Refused {

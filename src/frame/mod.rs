@@ -14,6 +14,7 @@ pub mod column;
 pub mod convert;
 pub mod decimal;
 pub mod ident;
+mod inflate;
 mod interval;
 mod ipc;
 pub mod iso;

@@ -10,8 +10,9 @@ use crate::envelope;
 use crate::error::{Code, Error, Result};
 use crate::ladder::Path;
 use crate::message::{Answer, FrameName, Message};
+use crate::sorted::SortedMap;
 use crate::store::{AppendRequest, Applied, Mode, is_verdict};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A frame that another tab offered.
 pub(super) struct Offer {
@@ -99,7 +100,7 @@ impl Node {
             Ok(outcomes) => outcomes,
             Err(error) if requests.len() == 1 => vec![Err(error)],
             Err(_) => {
-                let mut stuck: BTreeMap<&str, Error> = BTreeMap::new();
+                let mut stuck: SortedMap<&str, Error> = SortedMap::new();
                 let mut outcomes = Vec::with_capacity(requests.len());
                 for request in requests {
                     let outcome = match stuck.get(&*request.table) {
@@ -109,7 +110,7 @@ impl Node {
                     if let Err(error) = &outcome
                         && !is_verdict(error)
                     {
-                        stuck.entry(&request.table).or_insert_with(|| error.clone());
+                        stuck.insert(&request.table, error.clone());
                     }
                     outcomes.push(outcome);
                 }
@@ -137,7 +138,8 @@ impl Node {
                 forwarded |= request.forward;
             }
         }
-        let tables: BTreeSet<String> = frames.iter().map(|frame| frame.table.clone()).collect();
+        let mut tables = BTreeSet::new();
+        tables.extend(frames.iter().map(|frame| frame.table.clone()));
         self.announce(tables, frames, forwarded);
     }
 

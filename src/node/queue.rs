@@ -12,8 +12,8 @@ use crate::error::{Code, Error};
 use crate::ladder::{Path, Rung};
 use crate::message::{FrameName, Message};
 use crate::platform::FileError;
+use crate::sorted::SortedMap;
 use crate::store::{AppendRequest, is_verdict};
-use std::collections::BTreeMap;
 
 /// The queue grew and nobody emptied it for so long: perhaps its holder and its sender both died,
 /// so this node does it. The jitter keeps the others from coming at the same moment.
@@ -33,7 +33,7 @@ pub(super) struct Queue {
     loaded_at_ms: f64,
     page: Option<QueuePage>,
     /// Frames of this node that are queued and not known to be in, by table, in order.
-    own: BTreeMap<String, Vec<String>>,
+    own: SortedMap<String, Vec<String>>,
     /// When to drain it even without work of our own.
     pub drain_at_ms: Option<f64>,
     pub waiters: Vec<(CallId, String)>,
@@ -53,7 +53,7 @@ impl Queue {
             loading: false,
             loaded_at_ms: f64::NEG_INFINITY,
             page: None,
-            own: BTreeMap::new(),
+            own: SortedMap::new(),
             drain_at_ms: waits.then_some(0.0),
             waiters: Vec::new(),
             rejected_calls: Vec::new(),
@@ -75,7 +75,7 @@ impl Queue {
     }
 
     pub fn note_queued(&mut self, table: &str, frame_id: &str) {
-        self.own.entry(table.to_owned()).or_default().push(frame_id.to_owned());
+        self.own.get_or_insert(table.to_owned(), Vec::new()).push(frame_id.to_owned());
     }
 
     /// The frames of a table that are queued and not known to be in.

@@ -351,15 +351,15 @@ pub(super) fn bind(statement: &mut Statement<'_>, params: &Params) -> Result<()>
             Ok(())
         }
         Params::Named(values) => {
-            let mut bound = BTreeSet::new();
+            let mut bound = vec![false; wanted + 1];
             for (name, value) in values {
                 let Some(index) = find(statement, name)? else {
                     return refuse(format!("the statement has no parameter {name:?}"));
                 };
                 set(statement, index, value)?;
-                bound.insert(index);
+                bound[index] = true;
             }
-            if let Some(missing) = (1..=wanted).find(|index| !bound.contains(index)) {
+            if let Some(missing) = (1..=wanted).find(|index| !bound[*index]) {
                 let name = statement.parameter_name(missing).unwrap_or("?").to_owned();
                 return refuse(format!("parameter {name} was not given"));
             }
