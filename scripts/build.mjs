@@ -1,11 +1,21 @@
 // The build: Rust to wasm twice (the engine with wasm-bindgen's glue, the server's encoder), TypeScript to ESM, into
 // dist/. With --dev it compiles faster (no link-time optimisation, debug assertions on) and says no sizes.
 // SQLITE_WASM_RS_FLAGS says other SQLite options.
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { withExports } from './exports.mjs';
 import { setUp } from './setup.mjs';
 import { cargoEnv, dist, LOCKED, root, run, WASM_TARGET, wasmBindgenFolder } from './toolchain.mjs';
 
@@ -33,6 +43,9 @@ function printSizes() {
   line(`together, with ${rest} more`, sums);
 }
 
+/** Not what stands in for C's library in SQLite and zstd: they call it themselves. */
+const isOurs = (name) => !/^(rust_(sqlite|zstd)_wasm_|sqlite3_os_)/.test(name);
+
 /** Panic messages name source files: without this, where this machine keeps them, and no two machines build alike. */
 function nameless(env) {
   const crates = env.CARGO_HOME ?? join(homedir(), '.cargo');
@@ -53,7 +66,9 @@ async function compile(feature, profile, dev) {
     '--features',
     feature,
   ];
-  await run('cargo', ['build', ...LOCKED, ...args], { env: dev ? cargoEnv() : nameless(cargoEnv()) });
+  // Only the cdylib: together with the rlib that Cargo.toml has for tests, cargo leaves link-time optimisation out.
+  const cdylib = ['rustc', ...LOCKED, ...args, '--crate-type', 'cdylib'];
+  await run('cargo', cdylib, { env: dev ? cargoEnv() : nameless(cargoEnv()) });
   return join(root, 'target', WASM_TARGET, profile === 'dev' ? 'debug' : profile, 'framelock.wasm');
 }
 
@@ -67,10 +82,13 @@ export async function build({ dev = false, sizes = !dev } = {}) {
   rmSync(next, { recursive: true, force: true });
   mkdirSync(next, { recursive: true });
   const encoder = await compile('server', 'server', dev);
-  const wasm = await compile('browser', dev ? 'dev' : 'release', dev);
+  const engine = await compile('browser', dev ? 'dev' : 'release', dev);
+  const wasm = join(next, 'framelock_wasm.wasm');
+  writeFileSync(wasm, withExports(readFileSync(engine), isOurs));
   const names = dev ? [] : ['--remove-name-section', '--remove-producers-section'];
   const bindgen = ['--target', 'web', '--no-typescript', '--out-dir', next, '--out-name', 'framelock_wasm'];
   await run(join(wasmBindgenFolder(), 'wasm-bindgen'), [...bindgen, ...names, wasm]);
+  rmSync(wasm);
   const tsc = (...args) => run(join(root, 'node_modules', '.bin', 'tsc'), ['-p', ...args]);
   await tsc('tsconfig.build.json', '--outDir', next);
   const server = join(next, 'server');

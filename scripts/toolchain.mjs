@@ -31,8 +31,8 @@ const WASM_CFLAGS = '-ftls-model=local-exec -mbulk-memory -msign-ext -mnontrappi
 /** SIMD for the digest of every frame (xxh3); every browser with OPFS access handles has it. */
 const WASM_RUSTFLAGS = '-Ctarget-feature=+simd128';
 
-/** What sqlite-wasm-rs compiles in and nobody can reach from here: 16 KB of brotli. */
-const SQLITE_FLAGS = [
+/** What sqlite-wasm-rs compiles in and nobody can reach from here. */
+const SQLITE_WITHOUT = [
   'SESSION',
   'PREUPDATE_HOOK',
   'UNLOCK_NOTIFY',
@@ -42,9 +42,18 @@ const SQLITE_FLAGS = [
   'STMTVTAB',
   'OFFSET_SQL_FUNC',
   'UNKNOWN_SQL_FUNCTION',
-]
-  .map((name) => `-USQLITE_ENABLE_${name}`)
-  .join(' ');
+];
+
+/**
+ * What SQLite has unless it is told otherwise: write-ahead logs, which want shared memory that the VFS does not have
+ * (an imported file in WAL mode is taken out of it first), hooks for SQLite's own tests, tracing, counting of memory.
+ */
+const SQLITE_DEFINES = ['OMIT_WAL', 'OMIT_TRACE', 'UNTESTABLE', 'DEFAULT_MEMSTATUS=0'];
+
+const SQLITE_FLAGS = [
+  ...SQLITE_WITHOUT.map((name) => `-USQLITE_ENABLE_${name}`),
+  ...SQLITE_DEFINES.map((name) => `-DSQLITE_${name}`),
+].join(' ');
 
 /** Debian packages, each with the command or file that shows it is there. */
 export const DEBIAN_PACKAGES = {

@@ -7,6 +7,7 @@ use crate::calls::{parse_call, uuid};
 use crate::error::{Code, Error, Result};
 use crate::message::{lock_name, presence_name};
 use crate::node::{Call, Config, Event, PIECE};
+use crate::web::both::both;
 use crate::web::convert::{self, Post, error_object, get, number};
 use crate::web::driver::{Driver, Storage, random_bytes, sleep_ms};
 use crate::web::forward::{self, ExchangeFn, Forwarding};
@@ -19,6 +20,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
+use web_sys::FileSystemDirectoryHandle;
 
 /// One open handle. Calls are answered through `post`.
 #[wasm_bindgen]
@@ -135,18 +137,17 @@ async fn open(
         let message = "this browser has no Web Locks here (an insecure context?)";
         return Err(Error::new(Code::StorageUnavailable, message));
     }
-    let directory = opfs::directory().await?;
-    let presence = be_present(name).await?;
-    config.shared_reads = opfs::shared_reads(&directory).await;
-    let files = DatabaseFiles::locate(&directory, name).await?;
-    if let Err(error) = check_header(&files).await {
-        presence.end();
-        return Err(error);
-    }
-    let queue = QueueFiles::new(directory, name);
-    config.queue_waits = queue.counts().await.is_ok_and(|counts| counts.queued > 0);
+    let ((directory, presence), persisted) =
+        both(both(opfs::directory(), be_present(name)), persisted()).await;
+    let (directory, presence) = (directory?, presence?);
+    // Nobody removes the files from here on.
+    let queue = QueueFiles::new(directory.clone(), name);
+    let looks = both(opfs::shared_reads(&directory), queue.counts());
+    let ((shared_reads, counts), files) = both(looks, checked_files(&directory, name)).await;
+    let files = files?;
+    config.shared_reads = shared_reads;
+    config.queue_waits = counts.is_ok_and(|counts| counts.queued > 0);
     let has_work = config.queue_waits || settings.is_some();
-    let persisted = persisted().await;
     let storage = Storage::Opfs { files, queue };
     let driver = Driver::start(name, config, storage, Some(presence), post, forwarding);
     driver.set_persisted(persisted);
@@ -154,6 +155,13 @@ async fn open(
         driver.dispatch(Event::Wake);
     }
     Ok(Handle { driver, forwarded })
+}
+
+/// The files, made where there were none.
+async fn checked_files(directory: &FileSystemDirectoryHandle, name: &str) -> Result<DatabaseFiles> {
+    let files = DatabaseFiles::locate(directory, name).await?;
+    check_header(&files).await?;
+    Ok(files)
 }
 
 /// The lock that every open handle shares.

@@ -17,6 +17,7 @@ use crate::error::{Code, Error, Result};
 use crate::frame::Frame;
 use crate::frame::options::AppendOptions;
 use crate::frame::packed::Packed;
+use crate::json;
 use crate::store::{AppendRequest, Content};
 use arrow::buffer::Buffer;
 use serde::{Deserialize, Serialize};
@@ -102,7 +103,7 @@ pub fn decode(bytes: &[u8]) -> Result<AppendRequest> {
     if checksum(forward, header, content) != *sum {
         return Err(broken("damaged"));
     }
-    let header: Header = serde_json::from_slice(header).map_err(|_| broken("none of ours"))?;
+    let header: Header = json::read(header).map_err(|_| broken("none of ours"))?;
     let content = Buffer::from_slice_ref(content);
     let content = match header.form {
         Form::Ipc => Content::Frame(Frame::decode(content)?),

@@ -5,6 +5,11 @@
 //! `browser` is the engine in a page's worker, `server` turns forwarded frames into what an SQL
 //! server takes and has no SQLite in it.
 pub mod error;
+#[cfg_attr(not(feature = "browser"), allow(dead_code))]
+mod json;
+#[cfg_attr(not(all(target_family = "wasm", feature = "browser")), allow(dead_code))]
+mod sorted;
+
 #[cfg(feature = "browser")]
 pub mod message;
 #[cfg(feature = "browser")]

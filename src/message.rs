@@ -13,12 +13,17 @@
 
 use crate::error::{Code, Error};
 use crate::forward::Report;
-use serde::{Deserialize, Serialize};
+use crate::json;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The version of everything that tabs share: lock names, channels, queue files.
 pub const PROTOCOL: u32 = 1;
 const MAGIC: &[u8; 4] = b"FLM1";
+/// The field of the header that says which message it is.
+const KIND: &str = "kind";
 /// Larger headers are not ours.
 const MAX_HEADER_BYTES: usize = 1 << 20;
 
@@ -44,7 +49,7 @@ pub fn channel_name(database: &str) -> String {
 
 /// A message; `from` is the sender's handle id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Message {
     /// The sender waits for the lease; or it has but frames that it would rather hand over.
     Want {
@@ -95,13 +100,28 @@ pub struct FrameName {
 }
 
 /// What became of an offer. No answer is one too: the sender then queues the frame.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "is", rename_all = "camelCase")]
 pub enum Answer {
     /// It is committed.
     Applied { rows: u64, coerced: BTreeMap<String, u64>, duplicate: bool },
     /// The database refuses it; nothing was written.
     Refused { error: Refusal },
+}
+
+/// How it is read: by [`json::untagged`].
+#[derive(Deserialize)]
+#[serde(remote = "Answer", rename_all = "camelCase")]
+enum AnswerRead {
+    Applied { rows: u64, coerced: BTreeMap<String, u64>, duplicate: bool },
+    Refused { error: Refusal },
+}
+
+impl<'de> Deserialize<'de> for Answer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = json::untagged(Value::deserialize(deserializer)?, "is");
+        value.and_then(AnswerRead::deserialize).map_err(D::Error::custom)
+    }
 }
 
 /// An [`Error`] on its way to another tab.
@@ -143,7 +163,7 @@ impl From<Refusal> for Error {
 impl Message {
     /// The bytes of the message with its payload.
     pub fn encode(&self, payload: &[u8]) -> Vec<u8> {
-        let header = serde_json::to_vec(self).unwrap_or_default();
+        let header = json::write_tagged(self, KIND).unwrap_or_default();
         let mut bytes = Vec::with_capacity(8 + header.len() + payload.len());
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&(header.len() as u32).to_le_bytes());
@@ -161,7 +181,8 @@ impl Message {
             return None;
         }
         let (header, payload) = rest.split_at(length);
-        Some((serde_json::from_slice(header).ok()?, payload))
+        let message = json::untagged(json::read(header).ok()?, KIND).ok()?;
+        Some((Message::deserialize(message).ok()?, payload))
     }
 }
 

@@ -19,6 +19,7 @@ impl Sender {
                 let ours = Remote { last_seq: to - self.outbox.base, digest: Some(digest) };
                 self.went_well();
                 if remote == ours {
+                    self.previous = Some((to, digest));
                     self.acknowledge(to, count);
                 } else {
                     // It has more than was ever sent, or something else: look into that.
@@ -29,9 +30,10 @@ impl Sender {
                 }
             }
             (Verdict::Gap(remote), Asked::Items { .. })
-                if remote.last_seq == self.outbox.acknowledged - self.outbox.base =>
+                if remote.last_seq == self.outbox.acknowledged - self.outbox.base
+                    && remote.digest == self.digest_before(self.outbox.acknowledged + 1) =>
             {
-                // Just what comes next was sent.
+                // Just what comes next was sent, and what it says to have before that is right.
                 self.failed("BAD_ANSWER".to_owned(), None);
             }
             (Verdict::Gap(remote), Asked::Items { .. }) => {
@@ -107,6 +109,9 @@ impl Sender {
     pub(super) fn compared(&mut self, remote: Remote, own: Option<Digest>) {
         let number = self.outbox.base + remote.last_seq;
         let (acknowledged, agrees) = (self.outbox.acknowledged, own == remote.digest);
+        if agrees {
+            self.previous = own.map(|digest| (number, digest));
+        }
         if number > acknowledged {
             match agrees {
                 // Its answer was lost, or the record of it.
@@ -114,7 +119,8 @@ impl Sender {
                 false => self.fork(),
             }
         } else if !agrees {
-            self.lost(number);
+            // Something else is there, and nobody can tell what of its own the server has before it.
+            self.lost(self.outbox.base);
         } else if number < acknowledged {
             self.rewind(number);
         }

@@ -92,7 +92,8 @@ fn schema_of(ipc: &[u8]) -> Option<&[u8]> {
 /// The rows of items that [`Item::joins`] each other, one stream: the schema once, then everybody's
 /// messages in order, then the end.
 pub fn joined<'i>(items: impl Iterator<Item = &'i Item>) -> Vec<u8> {
-    let mut body = Vec::new();
+    let (mut body, items) = (Vec::new(), items.collect::<Vec<_>>());
+    body.reserve(items.iter().map(|item| item.bytes()).sum());
     for item in items {
         let Content::Frame(ipc) = &item.content else {
             continue;

@@ -14,8 +14,10 @@ const LOOK_ITEMS: usize = 4096;
 const LOOK_GAP_MS: f64 = 100.0;
 /// How often the outbox is looked at although nobody said that it grew: messages may get lost.
 const LOOK_AGAIN_MS: f64 = 60_000.0;
-/// Acknowledgements are written down together, so much later.
+/// Acknowledgements are written down together, so much later; while the caller is busy at most so much
+/// later than that, for it is a transaction of its own.
 const RECORD_MS: f64 = 500.0;
+const LATEST_RECORD_MS: f64 = 5000.0;
 /// After a failure of the storage.
 const STORAGE_MS: f64 = 2000.0;
 /// How often old items are let go of.
@@ -72,6 +74,7 @@ impl Sender {
         } else {
             self.doubt = true;
             self.alone_until = 0;
+            self.previous = None;
             self.outbox = state;
             self.window = Window::default();
             for (number, bytes) in kept {
@@ -115,6 +118,14 @@ impl Sender {
 
     fn last_loaded(&self) -> i64 {
         self.items.back().map_or(self.outbox.acknowledged, |item| item.number)
+    }
+
+    /// When the next look may be: frames that came can wait for the caller's sake, nothing else can.
+    pub(super) fn may_look_at_ms(&self, purpose: Purpose) -> f64 {
+        match purpose {
+            Purpose::More | Purpose::Count => self.look_at_ms.max(self.free_at_ms()),
+            Purpose::Open | Purpose::Compare(_) => self.look_at_ms,
+        }
     }
 
     /// What there is to look for, if anything is.
@@ -174,7 +185,7 @@ impl Sender {
 
     /// Records what the server has, and lets go of what was kept for long enough.
     pub(super) fn write_down(&mut self) {
-        let due = self.record_at_ms.is_some_and(|at_ms| self.now_ms >= at_ms);
+        let due = self.record_due_ms().is_some_and(|at_ms| self.now_ms >= at_ms);
         let keep_ms = self.settings.keep_ms;
         let expires = self.expires_at_ms().is_some_and(|at_ms| self.now_ms >= at_ms);
         if !(due || expires) || self.stale || self.state == State::Recording {
@@ -183,6 +194,11 @@ impl Sender {
         let keep_from = self.window.keep_from(self.now_ms, keep_ms, self.settings.keep_bytes);
         self.expire_at_ms = self.now_ms + EXPIRE_MS;
         self.record_acknowledged(keep_from);
+    }
+
+    pub(super) fn record_due_ms(&self) -> Option<f64> {
+        let latest_ms = |at_ms: f64| at_ms + LATEST_RECORD_MS;
+        self.record_at_ms.map(|at_ms| at_ms.max(self.busy_until_ms).min(latest_ms(at_ms)))
     }
 
     pub(super) fn expires_at_ms(&self) -> Option<f64> {

@@ -1,7 +1,8 @@
 //! What the sender reads from the outbox and writes to it, as data; `store::outbox` does it.
 
 use super::item::{Digest, Item};
-use serde::{Deserialize, Serialize};
+use crate::json;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +21,8 @@ pub struct Look {
 pub enum PauseReason {
     /// `db.forwarding.pause()`.
     Asked,
-    /// The server's stream ends at `remote`, and what it is missing is kept no more.
+    /// The server is known to have no more than up to `remote`, and what it is missing is kept no more; or it has
+    /// something else in its place.
     RemoteRewound { remote: i64 },
 }
 
@@ -64,7 +66,7 @@ pub struct Refused {
 }
 
 /// An item that the server refused, kept aside with the reason until the user settles it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
     /// Its number in the outbox: its name for retrying and discarding.
@@ -75,6 +77,24 @@ pub struct DeadLetter {
     pub rows: u64,
     #[serde(flatten)]
     pub refused: Refused,
+}
+
+/// The fields that are its own.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Own {
+    id: i64,
+    stream: String,
+    seq: i64,
+    table: String,
+    rows: u64,
+}
+
+impl<'de> Deserialize<'de> for DeadLetter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (Own { id, stream, seq, table, rows }, refused) = json::both(deserializer)?;
+        Ok(DeadLetter { id, stream, seq, table, rows, refused })
+    }
 }
 
 /// What to write. Each is about a stream, and changes nothing when that is no longer the outbox's:

@@ -1,7 +1,8 @@
 //! What is told of forwarding: `status().forwarding`, and the event `forward`.
 
 use super::outbox::{DeadLetter, OutboxState, PauseReason};
-use serde::{Deserialize, Serialize};
+use crate::json;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The contract's `status().forwarding`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -81,12 +82,27 @@ pub enum Happened {
 }
 
 /// The detail of the event `forward`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     pub what: Happened,
     #[serde(flatten)]
     pub status: Status,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<DeadLetter>,
+}
+
+/// The fields that are its own.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Own {
+    what: Happened,
+    dead_letter: Option<DeadLetter>,
+}
+
+impl<'de> Deserialize<'de> for Report {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (own, status) = json::both::<_, Own, _>(deserializer)?;
+        Ok(Report { what: own.what, status, dead_letter: own.dead_letter })
+    }
 }

@@ -10,6 +10,10 @@
 //! One thing is under way at a time: a look, a record that must be in, a token, an exchange. Waiting
 //! and pausing only keep the next exchange from being begun. What the server has is recorded lazily:
 //! who takes over asks it anyway, and what is sent twice it answers as a duplicate.
+//!
+//! Hashing, compressing and sending take their time from the thread that also writes. So while the
+//! caller's calls come one upon the other, the sender rests ten times as long as the last exchange took,
+//! at the beginning and after each exchange; what came in the meantime goes together.
 
 use super::item::{Digest, Item};
 use super::looks::Purpose;
@@ -32,6 +36,11 @@ const LONGEST_IMPOSED_MS: f64 = 3_600_000.0;
 /// An exchange that takes longer has failed.
 const EXCHANGE_MS: f64 = 120_000.0;
 const TOKEN_MS: f64 = 60_000.0;
+/// While the caller is busy: a rest in lengths of the last exchange, at least and at most. 4 MiB take 200 ms,
+/// most of it for compression.
+const REST_LENGTHS: f64 = 10.0;
+const SHORTEST_REST_MS: f64 = 100.0;
+const LONGEST_REST_MS: f64 = 5000.0;
 
 /// What the user set.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -139,6 +148,13 @@ pub struct Sender {
     pub(super) gzip: bool,
     /// The body was damaged on its way, and is sent once more.
     pub(super) resent: bool,
+    /// Number and digest of the last item that the server is known to have.
+    pub(super) previous: Option<(i64, Digest)>,
+    /// Until then the caller is taken to be in the middle of something.
+    pub(super) busy_until_ms: f64,
+    /// How long it rests, and until when, should the caller be busy.
+    rest_ms: f64,
+    rest_until_ms: f64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -180,6 +196,10 @@ impl Sender {
             body_bytes: BODY_BYTES,
             gzip: true,
             resent: false,
+            previous: None,
+            busy_until_ms: 0.0,
+            rest_ms: SHORTEST_REST_MS,
+            rest_until_ms: 0.0,
         }
     }
 
@@ -200,7 +220,14 @@ impl Sender {
 
     /// Somebody looked at the outbox for another reason.
     pub fn saw(&mut self, state: &OutboxState) {
-        if self.is_on() && state.stream == self.outbox.stream && state.base == self.outbox.base {
+        if self.is_on() && self.outbox.stream.is_none() && state.stream.is_some() {
+            // The first frame came. What there is to be told of it, the look tells.
+            self.outbox = OutboxState { paused: None, ..state.clone() };
+            (self.stale, self.fresh) = (true, true);
+        } else if self.is_on()
+            && state.stream == self.outbox.stream
+            && state.base == self.outbox.base
+        {
             self.outbox.dead_letters = state.dead_letters;
             if state.last > self.outbox.last {
                 (self.outbox.last, self.fresh) = (state.last, true);
@@ -234,6 +261,15 @@ impl Sender {
     pub fn woken(&mut self, now_ms: f64) -> Vec<Step> {
         self.wait = self.wait.filter(|wait| wait.imposed);
         self.advance(now_ms)
+    }
+
+    /// The caller calls, or was answered; until then its next call is expected.
+    pub fn caller_is_busy(&mut self, now_ms: f64, until_ms: f64) {
+        if now_ms > self.busy_until_ms {
+            // It begins: what it does may be over before the rest is.
+            self.rest_until_ms = self.rest_until_ms.max(now_ms + self.rest_ms);
+        }
+        self.busy_until_ms = until_ms;
     }
 
     /// The outbox was changed by somebody else: settled dead letters, a pause, another file.
@@ -270,11 +306,15 @@ impl Sender {
     /// The answer to [`Step::Exchange`].
     pub fn answered(&mut self, now_ms: f64, of: u32, outcome: Outcome) -> Vec<Step> {
         self.now_ms = now_ms;
-        if let State::Exchanging { id, asked, .. } = &self.state
+        if let State::Exchanging { id, asked, until_ms } = &self.state
             && *id == of
         {
-            let asked = asked.clone();
+            let (asked, took_ms) = (asked.clone(), now_ms - (until_ms - EXCHANGE_MS));
             self.state = State::Idle;
+            if matches!(asked, Asked::Items { .. }) {
+                self.rest_ms = (REST_LENGTHS * took_ms).clamp(SHORTEST_REST_MS, LONGEST_REST_MS);
+                self.rest_until_ms = now_ms + self.rest_ms;
+            }
             match outcome {
                 Outcome::Failed => self.failed("NETWORK".to_owned(), None),
                 Outcome::Answered(answer) => self.judge(asked, answer.verdict()),
@@ -318,14 +358,19 @@ impl Sender {
         self.wait.is_none() && self.stopped.is_none() && self.outbox.paused.is_none()
     }
 
+    /// When there is time to send: now, unless the caller is busy and the rest is not over.
+    pub(super) fn free_at_ms(&self) -> f64 {
+        self.rest_until_ms.min(self.busy_until_ms)
+    }
+
     /// Begins what comes next, if anything does.
     fn begin_next(&mut self) -> bool {
         if let Some(purpose) = self.next_look()
-            && self.now_ms >= self.look_at_ms
+            && self.now_ms >= self.may_look_at_ms(purpose)
         {
             return self.look(purpose);
         }
-        let exchanges = self.may_exchange() && !self.stale;
+        let exchanges = self.may_exchange() && !self.stale && self.now_ms >= self.free_at_ms();
         let wants = exchanges && (self.doubt || !self.items.is_empty());
         if wants && self.settings.has_token && !self.token_known {
             self.last_id += 1;
@@ -345,7 +390,8 @@ impl Sender {
             (wire::ask(stream), Asked::Where)
         } else {
             let items: Vec<&Item> = self.items.iter().take(self.count_together()).collect();
-            let put = wire::put(stream, self.outbox.base, &items, self.gzip);
+            let after = items.first().and_then(|item| self.digest_before(item.number));
+            let put = wire::put(stream, self.outbox.base, &items, after, self.gzip);
             let (Some((request, digest)), Some(last)) = (put, items.last()) else {
                 return false;
             };
@@ -357,6 +403,12 @@ impl Sender {
         self.state = State::Exchanging { id, asked, until_ms: self.now_ms + EXCHANGE_MS };
         self.steps.push(Step::Exchange { id, request });
         true
+    }
+
+    /// The digest of the item before this one, if it is of this stream and known.
+    pub(super) fn digest_before(&self, number: i64) -> Option<Digest> {
+        let (before, digest) = self.previous?;
+        (before == number - 1 && before > self.outbox.base).then_some(digest)
     }
 
     /// How many of the items go in one body.
@@ -412,13 +464,16 @@ impl Sender {
             State::Exchanging { until_ms, .. } | State::Token { until_ms, .. } => Some(until_ms),
             _ => None,
         };
-        let looks = self.state == State::Idle && self.next_look().is_some();
+        let idle = self.state == State::Idle;
+        let look = self.next_look().filter(|_| idle).map(|purpose| self.may_look_at_ms(purpose));
+        let sends = idle && (self.doubt || !self.items.is_empty()) && self.may_exchange();
         let times = [
             timeout,
             self.wait.map(|wait| wait.until_ms),
-            looks.then_some(self.look_at_ms),
-            (self.state == State::Idle).then(|| self.look_again_at_ms()),
-            self.record_at_ms,
+            look,
+            sends.then(|| self.free_at_ms()).filter(|at_ms| *at_ms > self.now_ms),
+            idle.then(|| self.look_again_at_ms()),
+            self.record_due_ms(),
             self.expires_at_ms(),
         ];
         times.into_iter().flatten().min_by(f64::total_cmp)

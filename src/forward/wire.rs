@@ -2,6 +2,7 @@
 
 use super::item::{Content, Digest, Item, joined};
 use super::outbox::Refused;
+use crate::json;
 use serde::Deserialize;
 use std::fmt::Write as _;
 
@@ -44,8 +45,18 @@ pub fn ask(stream: &str) -> Request {
     }
 }
 
-/// Items that go together, in order; at least one.
-pub fn put(stream: &str, base: i64, items: &[&Item], gzip: bool) -> Option<(Request, Digest)> {
+/// Items that go together, in order; at least one. `after` is the digest of the item before them, if there
+/// is one: a server in which that one is another takes none of them.
+///
+/// It goes in the address. A server that does not know it passes over it there, and for a header across
+/// origins it would have to say first that it allows it.
+pub fn put(
+    stream: &str,
+    base: i64,
+    items: &[&Item],
+    after: Option<Digest>,
+    gzip: bool,
+) -> Option<(Request, Digest)> {
     let (first, last) = (items.first()?, items.last()?);
     let range = match (first.number - base, last.number - base) {
         (from, to) if from == to => from.to_string(),
@@ -62,6 +73,10 @@ pub fn put(stream: &str, base: i64, items: &[&Item], gzip: bool) -> Option<(Requ
             (JSON, skip.to_string().into_bytes())
         }
     };
+    if let Some(after) = after {
+        path += "&after=";
+        path += &percent_encoded(&after.text());
+    }
     let alone = items.len() == 1 && content_type == ARROW;
     let content_digest = if alone { item_digest } else { Digest::of(&body) };
     let request = Request {
@@ -153,7 +168,7 @@ pub enum Verdict {
 impl Answer {
     /// What it means.
     pub fn verdict(&self) -> Verdict {
-        let fields: Fields = serde_json::from_str(&self.body).unwrap_or_default();
+        let fields: Fields = json::read(self.body.as_bytes()).unwrap_or_default();
         let code = |default: &str| fields.code.clone().unwrap_or_else(|| default.to_owned());
         let later = |reason: String| Verdict::Later { reason, after_ms: self.retry_after_ms };
         let refused = |default: &str| Refused {
@@ -194,19 +209,22 @@ mod tests {
     #[test]
     fn a_single_item_is_put_under_its_sequence_number() {
         let item = item(7, Content::Frame(b"rows".to_vec()));
-        let (request, digest) = put("s", 4, &[&item], true).unwrap();
+        let (request, digest) = put("s", 4, &[&item], None, true).unwrap();
         assert_eq!(request.path, "/v1/streams/s/frames/3?table=n%C3%A4me%2F%3F%26");
         assert_eq!(digest, Digest::of(b"rows"));
         assert_eq!(request.content_digest, digest.text());
         assert_eq!(request.item_digest, digest.text());
         assert!(request.gzip && request.body == b"rows");
+        let (request, _) = put("s", 4, &[&item], Some(Digest([0; 32])), true).unwrap();
+        let after = "&after=sha-256%3D%3AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%3D%3A";
+        assert!(request.path.ends_with(after), "{}", request.path);
     }
 
     #[test]
     fn a_skip_says_what_is_skipped_and_why() {
         let digest = Digest::of(b"rows");
         let skip = item(1, Content::Skip { digest, code: "CONSTRAINT".into() });
-        let (request, recorded) = put("s", 0, &[&skip], true).unwrap();
+        let (request, recorded) = put("s", 0, &[&skip], None, true).unwrap();
         assert!(request.path.ends_with("&skip=1") && !request.gzip);
         assert_eq!((request.content_type, recorded), ("application/json", digest));
         assert_eq!(request.content_digest, Digest::of(&request.body).text());

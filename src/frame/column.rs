@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 
 use arrow::array::{
-    Array, ArrowPrimitiveType, AsArray, BinaryArray, BinaryViewArray, BooleanArray,
-    FixedSizeBinaryArray, LargeBinaryArray, LargeStringArray, StringArray, StringViewArray,
+    Array, AsArray, BinaryArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray,
+    LargeBinaryArray, LargeStringArray, StringArray, StringViewArray,
 };
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::*;
@@ -194,48 +194,22 @@ impl<'a> Source<'a> {
         let source = match data_type {
             Null => Some(Source::Null),
             Boolean => array.as_boolean_opt().map(Source::Bool),
-            Int8 => values::<Int8Type>(array).map(Source::I8),
-            Int16 => values::<Int16Type>(array).map(Source::I16),
-            Int32 => values::<Int32Type>(array).map(Source::I32),
-            Int64 => values::<Int64Type>(array).map(Source::I64),
-            UInt8 => values::<UInt8Type>(array).map(Source::U8),
-            UInt16 => values::<UInt16Type>(array).map(Source::U16),
-            UInt32 => values::<UInt32Type>(array).map(Source::U32),
-            UInt64 => values::<UInt64Type>(array).map(Source::U64),
-            Float16 => values::<Float16Type>(array).map(Source::F16),
-            Float32 => values::<Float32Type>(array).map(Source::F32),
-            Float64 => values::<Float64Type>(array).map(Source::F64),
-            Date32 => values::<Date32Type>(array).map(Source::I32),
-            Date64 => values::<Date64Type>(array).map(Source::I64),
-            Time32(TimeUnit::Second) => values::<Time32SecondType>(array).map(Source::I32),
-            Time32(_) => values::<Time32MillisecondType>(array).map(Source::I32),
-            Time64(TimeUnit::Microsecond) => {
-                values::<Time64MicrosecondType>(array).map(Source::I64)
+            Int8 => values(array).map(Source::I8),
+            Int16 => values(array).map(Source::I16),
+            Int32 | Date32 | Time32(_) => values(array).map(Source::I32),
+            Int64 | Date64 | Time64(_) | Timestamp(..) | Duration(_) => {
+                values(array).map(Source::I64)
             }
-            Time64(_) => values::<Time64NanosecondType>(array).map(Source::I64),
-            Timestamp(unit, _) => match unit {
-                TimeUnit::Second => values::<TimestampSecondType>(array),
-                TimeUnit::Millisecond => values::<TimestampMillisecondType>(array),
-                TimeUnit::Microsecond => values::<TimestampMicrosecondType>(array),
-                TimeUnit::Nanosecond => values::<TimestampNanosecondType>(array),
-            }
-            .map(Source::I64),
-            Duration(unit) => match unit {
-                TimeUnit::Second => values::<DurationSecondType>(array),
-                TimeUnit::Millisecond => values::<DurationMillisecondType>(array),
-                TimeUnit::Microsecond => values::<DurationMicrosecondType>(array),
-                TimeUnit::Nanosecond => values::<DurationNanosecondType>(array),
-            }
-            .map(Source::I64),
-            Interval(IntervalUnit::YearMonth) => {
-                values::<IntervalYearMonthType>(array).map(Source::YearMonth)
-            }
-            Interval(IntervalUnit::DayTime) => {
-                values::<IntervalDayTimeType>(array).map(Source::DayTime)
-            }
-            Interval(IntervalUnit::MonthDayNano) => {
-                values::<IntervalMonthDayNanoType>(array).map(Source::MonthDayNano)
-            }
+            UInt8 => values(array).map(Source::U8),
+            UInt16 => values(array).map(Source::U16),
+            UInt32 => values(array).map(Source::U32),
+            UInt64 => values(array).map(Source::U64),
+            Float16 => values(array).map(Source::F16),
+            Float32 => values(array).map(Source::F32),
+            Float64 => values(array).map(Source::F64),
+            Interval(IntervalUnit::YearMonth) => values(array).map(Source::YearMonth),
+            Interval(IntervalUnit::DayTime) => values(array).map(Source::DayTime),
+            Interval(IntervalUnit::MonthDayNano) => values(array).map(Source::MonthDayNano),
             Utf8 => array.as_string_opt::<i32>().map(Source::Utf8),
             LargeUtf8 => array.as_string_opt::<i64>().map(Source::LargeUtf8),
             Utf8View => array.as_string_view_opt().map(Source::Utf8View),
@@ -270,10 +244,10 @@ impl<'a> Source<'a> {
         let from = decimal::shape(array.data_type())?;
         let to = decimal::shape(value_type(&storage.data_type))?;
         let values = match array.data_type() {
-            DataType::Decimal32(..) => values::<Decimal32Type>(array).map(Decimals::D32),
-            DataType::Decimal64(..) => values::<Decimal64Type>(array).map(Decimals::D64),
-            DataType::Decimal128(..) => values::<Decimal128Type>(array).map(Decimals::D128),
-            _ => values::<Decimal256Type>(array).map(Decimals::D256),
+            DataType::Decimal32(..) => values(array).map(Decimals::D32),
+            DataType::Decimal64(..) => values(array).map(Decimals::D64),
+            DataType::Decimal128(..) => values(array).map(Decimals::D128),
+            _ => values(array).map(Decimals::D256),
         };
         Some(Source::Decimal(values?, from, to))
     }
@@ -360,8 +334,13 @@ impl Ends {
     }
 }
 
-fn values<T: ArrowPrimitiveType>(array: &dyn Array) -> Option<ScalarBuffer<T::Native>> {
-    array.as_primitive_opt::<T>().map(|array| array.values().clone())
+/// The values of a primitive array, by their width: one way for the nine types of eight bytes. The
+/// caller has looked at the type.
+fn values<N: ArrowNativeType>(array: &dyn Array) -> Option<ScalarBuffer<N>> {
+    let data = array.to_data();
+    let width = data.data_type().primitive_width();
+    let buffer = data.buffers().first().filter(|_| width == Some(size_of::<N>()))?;
+    Some(ScalarBuffer::new(buffer.clone(), data.offset(), data.len()))
 }
 
 fn text<'a>(text: String) -> Cell<'a> {

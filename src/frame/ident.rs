@@ -1,10 +1,9 @@
 //! Names: what may be one, how it is quoted, when two are the same.
 
-use std::collections::BTreeMap;
-
 use arrow::datatypes::Schema;
 
 use crate::error::{Code, Error, Result};
+use crate::sorted::SortedMap;
 
 /// SQLite's default limit on the columns of a table.
 pub const MAX_COLUMNS: usize = 2_000;
@@ -50,7 +49,7 @@ pub fn check_columns(schema: &Schema) -> Result<()> {
             format!("{} columns, but SQLite has at most {MAX_COLUMNS}", schema.fields().len()),
         ));
     }
-    let mut seen = BTreeMap::new();
+    let mut seen = SortedMap::new();
     for field in schema.fields() {
         let name = field.name();
         if name.contains('\0') {

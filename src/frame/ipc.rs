@@ -21,11 +21,13 @@ use arrow::ipc::convert::try_fb_to_schema;
 use arrow::ipc::reader::read_record_batch;
 use arrow::ipc::writer::StreamWriter;
 use arrow::ipc::{
-    DictionaryBatch, Message, MessageHeader, MetadataVersion, root_as_footer, root_as_message,
+    DictionaryBatch, Message, MessageHeader, MetadataVersion, RecordBatch as IpcBatch,
+    root_as_footer, root_as_message,
 };
 
 use super::Frame;
 use super::ident::check_columns;
+use super::inflate::inflate;
 use super::join::join;
 use super::storage::Encoding;
 use super::verify::{Ledger, check_batch};
@@ -46,11 +48,20 @@ pub fn decode(bytes: Buffer, ledger: Ledger) -> Result<Frame> {
 
 /// Writes a stream; see [`Frame::encode`].
 pub fn encode(frame: &Frame) -> Result<Vec<u8>> {
-    let mut writer = StreamWriter::try_new(Vec::new(), &frame.schema).map_err(invalid)?;
+    // Growing megabytes by doubling copies them all again. Alignment and messages come on top.
+    let bytes: usize = frame.batches.iter().map(bytes_of).sum();
+    let out = Vec::with_capacity(bytes + bytes / 64 + 4096);
+    let mut writer = StreamWriter::try_new(out, &frame.schema).map_err(invalid)?;
     for batch in &frame.batches {
         writer.write(batch).map_err(invalid)?;
     }
     writer.into_inner().map_err(invalid)
+}
+
+/// About how many bytes a batch takes in a stream.
+pub fn bytes_of(batch: &RecordBatch) -> usize {
+    let data = batch.columns().iter().map(|column| column.to_data());
+    data.map(|data| data.get_slice_memory_size().unwrap_or(0)).sum()
 }
 
 /// What has been read so far.
@@ -87,17 +98,36 @@ impl Reader {
     fn read(&mut self, message: Message<'_>, body: &Buffer) -> Result<()> {
         let version = message.version();
         if let Some(batch) = message.header_as_record_batch() {
-            let fields = self.schema.fields().iter().map(AsRef::as_ref);
-            check_batch(fields, batch, version, body, &mut self.ledger)?;
             let schema = Arc::clone(&self.schema);
-            let batch = read_record_batch(body, batch, schema, &self.dictionaries, None, &version);
-            self.batches.push(batch.map_err(invalid)?);
+            let batch = self.read_batch(schema, batch, version, body)?;
+            self.batches.push(batch);
             Ok(())
         } else if let Some(batch) = message.header_as_dictionary_batch() {
             self.read_dictionary(batch, version, body)
         } else {
             Err(malformed("a message that is neither a batch nor a dictionary"))
         }
+    }
+
+    fn read_batch(
+        &mut self,
+        schema: SchemaRef,
+        batch: IpcBatch<'_>,
+        version: MetadataVersion,
+        body: &Buffer,
+    ) -> Result<RecordBatch> {
+        let fields = schema.fields().iter().map(AsRef::as_ref);
+        check_batch(fields, batch, version, body, &mut self.ledger)?;
+        let dictionaries = &self.dictionaries;
+        let read = match batch.compression() {
+            None => read_record_batch(body, batch, schema, dictionaries, None, &version),
+            Some(compression) => {
+                let inflated = inflate(batch, compression.codec(), body, &self.ledger)?;
+                let batch = inflated.batch()?;
+                read_record_batch(&inflated.body, batch, schema, dictionaries, None, &version)
+            }
+        };
+        read.map_err(invalid)
     }
 
     fn read_dictionary(
@@ -111,10 +141,8 @@ impl Reader {
             return Err(malformed("a dictionary that no column has"));
         };
         let field = Field::new("", values.clone(), true);
-        check_batch([&field], data, version, body, &mut self.ledger)?;
         let schema = Arc::new(Schema::new(vec![field]));
-        let read = read_record_batch(body, data, schema, &self.dictionaries, None, &version);
-        let mut values = Arc::clone(read.map_err(invalid)?.column(0));
+        let mut values = Arc::clone(self.read_batch(schema, data, version, body)?.column(0));
         if batch.isDelta() {
             let Some(known) = self.dictionaries.get(&id) else {
                 return Err(malformed("a dictionary that grows before it is there"));

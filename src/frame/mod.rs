@@ -15,6 +15,7 @@ pub mod convert;
 pub mod decimal;
 pub mod early;
 pub mod ident;
+mod inflate;
 mod interval;
 mod ipc;
 pub mod iso;

@@ -33,6 +33,7 @@ use super::Frame;
 use super::options::Lossy;
 use super::raw::regions::{Region, Regions};
 use crate::error::{Code, Error, Result};
+use crate::json;
 use cells::{Cells, Column, Data, typed_array};
 
 /// The first bytes of [`Packed::encode`]: a name and the version of the layout.
@@ -84,7 +85,7 @@ impl Packed {
     /// # Errors
     /// `INVALID_FRAME` when the descriptor and the buffers do not agree.
     pub fn parse(descriptor: &str, buffers: Vec<Buffer>) -> Result<Packed> {
-        let descriptor: Descriptor = serde_json::from_str(descriptor).map_err(malformed)?;
+        let descriptor: Descriptor = json::read(descriptor.as_bytes()).map_err(malformed)?;
         let regions = Regions::new(buffers);
         if descriptor.rows > MAX_ROWS {
             return Err(malformed(format!("it claims {} rows", descriptor.rows)));

@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 
 use super::Frame;
+use super::ipc::bytes_of;
 use super::join::part;
 use super::plan::PlannedColumn;
 use crate::error::{Code, Error, Result};
@@ -65,8 +67,7 @@ fn cut(
     most_bytes: usize,
     pieces: &mut Vec<Piece>,
 ) -> Result<()> {
-    // Copied: the writer may write more of a slice than its rows.
-    let columns = batch.columns().iter().map(|column| part(column, start, rows));
+    let columns = batch.columns().iter().map(|column| rows_of(column, start, rows));
     let columns: Vec<ArrayRef> = columns.collect::<std::result::Result<_, _>>().map_err(invalid)?;
     let copy = RecordBatch::try_new(batch.schema(), columns).map_err(invalid)?;
     let ipc = Frame::new(batch.schema(), vec![copy]).encode()?;
@@ -79,12 +80,86 @@ fn cut(
     Ok(())
 }
 
-/// About how many bytes a batch takes in a stream.
-fn bytes_of(batch: &RecordBatch) -> usize {
-    let data = batch.columns().iter().map(|column| column.to_data());
-    data.map(|data| data.get_slice_memory_size().unwrap_or(usize::MAX / 64)).sum()
+/// Some rows of a column: as they lie there, or copied where the writer would write more of a slice than its
+/// rows. (Of views that are nested it still does.)
+fn rows_of(
+    column: &ArrayRef,
+    start: usize,
+    rows: usize,
+) -> std::result::Result<ArrayRef, ArrowError> {
+    let slice = || column.slice(start, rows);
+    match column.data_type() {
+        kind if kind.is_primitive() => Ok(slice()),
+        DataType::Boolean | DataType::Utf8 | DataType::LargeUtf8 => Ok(slice()),
+        DataType::Binary | DataType::LargeBinary => Ok(slice()),
+        DataType::Utf8View => Ok(Arc::new(slice().as_string_view().gc())),
+        DataType::BinaryView => Ok(Arc::new(slice().as_binary_view().gc())),
+        _ => part(column, start, rows),
+    }
 }
 
-fn invalid(error: arrow::error::ArrowError) -> Error {
+fn invalid(error: ArrowError) -> Error {
     Error::new(Code::InvalidFrame, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::*;
+    use arrow::datatypes::{Int8Type, Int32Type};
+
+    #[test]
+    fn pieces_have_their_rows_and_no_others_whatever_the_type() {
+        const ROWS: usize = 5003;
+        let some = |i: usize| (i % 5 != 3).then_some(i);
+        let every = || (0..ROWS).map(some);
+        let text = |i: usize| format!("né {i}");
+        let lists = every().map(|i| i.map(|i| vec![Some(i as i32), None]));
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("bool", Arc::new(BooleanArray::from_iter(every().map(|i| i.map(|i| i % 3 == 0))))),
+            ("int", Arc::new(Int64Array::from_iter(every().map(|i| i.map(|i| i as i64))))),
+            ("float", Arc::new(Float32Array::from_iter_values((0..ROWS).map(|i| i as f32)))),
+            ("digits", Arc::new(Decimal128Array::from_iter(every().map(|i| i.map(|i| i as i128))))),
+            (
+                "moment",
+                Arc::new(TimestampMicrosecondArray::from_iter(
+                    every().map(|i| i.map(|i| i as i64)),
+                )),
+            ),
+            ("text", Arc::new(StringArray::from_iter(every().map(|i| i.map(text))))),
+            ("large", Arc::new(LargeStringArray::from_iter(every().map(|i| i.map(text))))),
+            ("bytes", Arc::new(BinaryArray::from_iter(every().map(|i| i.map(text))))),
+            (
+                "view",
+                Arc::new(StringViewArray::from_iter(
+                    every().map(|i| i.map(|i| format!("a longer text {i}"))),
+                )),
+            ),
+            (
+                "word",
+                Arc::new(
+                    (0..ROWS).map(|i| ["a", "b"][i % 2]).collect::<DictionaryArray<Int8Type>>(),
+                ),
+            ),
+            ("list", Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists))),
+            ("nothing", Arc::new(NullArray::new(ROWS))),
+        ];
+        let whole = RecordBatch::try_from_iter(columns).unwrap();
+        let least = Frame::new(whole.schema(), vec![whole.clone()]).encode().unwrap().len();
+        let mut pieces = Vec::new();
+        // Not where a byte of a bitmap begins.
+        for (start, rows) in [(0, 1001), (1001, 7), (1008, 2000), (3008, ROWS - 3008)] {
+            cut(&whole, start, rows, usize::MAX, &mut pieces).unwrap();
+        }
+        let mut row = 0;
+        for piece in &pieces {
+            let frame = Frame::decode(piece.ipc.clone().into()).unwrap();
+            let batch = &frame.batches[0];
+            assert_eq!(*batch, whole.slice(row, batch.num_rows()));
+            row += batch.num_rows();
+        }
+        assert_eq!(row, ROWS);
+        let bytes: usize = pieces.iter().map(|piece| piece.ipc.len()).sum();
+        assert!(bytes < least + pieces.len() * 4096, "{bytes} bytes of {least}");
+    }
 }

@@ -27,7 +27,6 @@ mod arrays;
 pub(super) mod regions;
 mod types;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_empty_array};
@@ -38,6 +37,7 @@ use serde::Deserialize;
 use super::Frame;
 use super::join::join;
 use crate::error::{Code, Error, Result};
+use crate::json;
 use arrays::{Arrays, Node};
 use regions::Regions;
 use types::{FieldDescriptor, Pairs, TypeDescriptor, metadata};
@@ -70,7 +70,7 @@ struct Dictionary {
 /// `UNSUPPORTED_TYPE` for a type that is not stored.
 pub fn from_raw(descriptor: &str, buffers: Vec<Buffer>) -> Result<Frame> {
     let descriptor: Descriptor =
-        serde_json::from_str(descriptor).map_err(|e| invalid(format!("its descriptor: {e}")))?;
+        json::read(descriptor.as_bytes()).map_err(|e| invalid(format!("its descriptor: {e}")))?;
     if descriptor.columns.len() != descriptor.fields.len() {
         return Err(invalid("it has more columns than fields, or fewer"));
     }
@@ -146,19 +146,21 @@ fn aligned_batches(
 
 /// Record batches cut wherever any column has a boundary.
 fn regrouped_batches(schema: &SchemaRef, columns: &[Vec<ArrayRef>]) -> Result<Vec<RecordBatch>> {
-    let mut cuts = BTreeSet::new();
+    let mut cuts = Vec::new();
     let mut total = None;
     for (field, chunks) in schema.fields().iter().zip(columns) {
         let mut rows = 0u64;
         for chunk in chunks {
             rows += chunk.len() as u64;
-            cuts.insert(rows);
+            cuts.push(rows);
         }
         if *total.get_or_insert(rows) != rows {
             let error = invalid("it has another number of rows than those before it");
             return Err(error.in_column(field.name()));
         }
     }
+    cuts.sort_unstable();
+    cuts.dedup();
     let mut cursors = vec![(0usize, 0usize); columns.len()];
     let mut batches = Vec::with_capacity(cuts.len());
     let mut from = 0;

@@ -65,9 +65,7 @@ impl TableState {
 
     /// The names of the primary key's columns, in its order.
     pub fn primary_key(&self) -> Vec<String> {
-        let mut columns: Vec<_> =
-            self.columns.iter().filter(|column| column.primary_key > 0).collect();
-        columns.sort_by_key(|column| column.primary_key);
-        columns.iter().map(|column| column.name.clone()).collect()
+        let nth = |nth| self.columns.iter().find(|column| column.primary_key == nth);
+        (1..).map_while(nth).map(|column| column.name.clone()).collect()
     }
 }

@@ -233,7 +233,8 @@ impl Parser<'_> {
         if !self.rest.starts_with('"') {
             return self.plain_word();
         }
-        let mut values = serde_json::Deserializer::from_str(self.rest).into_iter::<String>();
+        let mut values =
+            serde_json::Deserializer::from_slice(self.rest.as_bytes()).into_iter::<String>();
         let word = values.next()?.ok()?;
         self.rest = self.rest.get(values.byte_offset()..)?;
         Some(word)

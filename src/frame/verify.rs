@@ -19,7 +19,7 @@ const FREE_ROWS: u64 = 1 << 24;
 const FREE_BYTES: u64 = 256 << 20;
 const BYTES_PER_BYTE: u64 = 16;
 
-/// A claim worth asking the allocator about, before arrow-rs allocates without asking.
+/// A claim worth asking the allocator about.
 const LARGE_BYTES: u64 = 1 << 20;
 
 /// What a frame has claimed so far.
@@ -54,14 +54,17 @@ impl Ledger {
                 self.limit_bytes
             )));
         }
-        if bytes >= LARGE_BYTES {
-            let bytes_needed = usize::try_from(bytes).unwrap_or(usize::MAX);
-            let mut probe = Vec::<u8>::new();
-            if probe.try_reserve_exact(bytes_needed).is_err() {
-                return Err(malformed(format!(
-                    "it asks for {bytes} bytes of memory; there are less"
-                )));
-            }
+        self.probe(bytes)
+    }
+
+    /// Asks the allocator for bytes that will be allocated without asking.
+    ///
+    /// # Errors
+    /// `INVALID_FRAME` when there are less.
+    pub fn probe(&self, bytes: u64) -> Result<()> {
+        let bytes_needed = usize::try_from(bytes).unwrap_or(usize::MAX);
+        if bytes >= LARGE_BYTES && Vec::<u8>::new().try_reserve_exact(bytes_needed).is_err() {
+            return Err(malformed(format!("it asks for {bytes} bytes of memory; there are less")));
         }
         Ok(())
     }
@@ -239,14 +242,10 @@ where
     fn at_least(&mut self, needed: u64) -> Result<u64> {
         let buffer =
             self.buffers.next().ok_or_else(|| malformed("a batch with too few buffers"))?;
-        let bytes = usize::try_from(buffer.offset())
-            .ok()
-            .zip(usize::try_from(buffer.length()).ok())
-            .and_then(|(start, length)| self.body.get(start..start.checked_add(length)?))
-            .ok_or_else(|| malformed("a buffer outside its body"))?;
         let length = match self.codec {
-            Some(codec) if !bytes.is_empty() => self.decompressed(codec, bytes)?,
-            _ => {
+            Some(codec) => self.inflated(codec, &claim(buffer, self.body)?)?,
+            None => {
+                let bytes = bytes_of(buffer, self.body)?;
                 // arrow-rs copies what is not aligned.
                 if bytes.as_ptr().align_offset(16) != 0 {
                     self.ledger.allocate(bytes.len() as u64)?;
@@ -261,19 +260,12 @@ where
     }
 
     /// The size a compressed buffer claims to have, if its bytes can have it.
-    fn decompressed(&mut self, codec: CompressionType, bytes: &[u8]) -> Result<u64> {
-        let (prefix, rest) = bytes
-            .split_first_chunk::<8>()
-            .ok_or_else(|| malformed("a compressed buffer without its size"))?;
-        let rest = rest.len() as u64;
-        let size = match i64::from_le_bytes(*prefix) {
-            -1 => return Ok(rest),
-            size => u64::try_from(size).map_err(|_| malformed("a compressed buffer's size"))?,
-        };
+    fn inflated(&mut self, codec: CompressionType, claim: &Claim<'_>) -> Result<u64> {
+        let (bytes, size) = (claim.bytes.len() as u64, claim.inflated_bytes as u64);
         // LZ4 stores at best 255 bytes in one, ZSTD a block of 128 KiB in four.
         let possible = match codec {
-            CompressionType::LZ4_FRAME => rest.saturating_mul(255),
-            _ => rest.saturating_mul(32 << 10).saturating_add(128 << 10),
+            CompressionType::LZ4_FRAME => bytes.saturating_mul(255),
+            _ => bytes.saturating_mul(32 << 10).saturating_add(128 << 10),
         };
         if size > possible {
             return Err(malformed("a compressed buffer that claims more than it can have"));
@@ -281,6 +273,44 @@ where
         self.ledger.allocate(size)?;
         Ok(size)
     }
+}
+
+/// A buffer of a compressed body, and what it says of itself.
+pub struct Claim<'b> {
+    /// What follows the size.
+    pub bytes: &'b [u8],
+    /// Its size when inflated.
+    pub inflated_bytes: usize,
+    /// Whether the bytes are a frame of the body's codec, not the content itself.
+    pub is_compressed: bool,
+}
+
+/// Reads what a buffer of a compressed body says of itself; it may be a lie.
+///
+/// # Errors
+/// `INVALID_FRAME` when it lies outside its body, or its size is missing or none.
+pub fn claim<'b>(buffer: &IpcBuffer, body: &'b [u8]) -> Result<Claim<'b>> {
+    let bytes = bytes_of(buffer, body)?;
+    if bytes.is_empty() {
+        return Ok(Claim { bytes, inflated_bytes: 0, is_compressed: false });
+    }
+    let (prefix, bytes) = bytes
+        .split_first_chunk::<8>()
+        .ok_or_else(|| malformed("a compressed buffer without its size"))?;
+    match i64::from_le_bytes(*prefix) {
+        -1 => Ok(Claim { bytes, inflated_bytes: bytes.len(), is_compressed: false }),
+        size => usize::try_from(size)
+            .map(|inflated_bytes| Claim { bytes, inflated_bytes, is_compressed: true })
+            .map_err(|_| malformed("a compressed buffer's size")),
+    }
+}
+
+fn bytes_of<'b>(buffer: &IpcBuffer, body: &'b [u8]) -> Result<&'b [u8]> {
+    usize::try_from(buffer.offset())
+        .ok()
+        .zip(usize::try_from(buffer.length()).ok())
+        .and_then(|(start, length)| body.get(start..start.checked_add(length)?))
+        .ok_or_else(|| malformed("a buffer outside its body"))
 }
 
 fn width(data_type: &DataType) -> Result<u64> {

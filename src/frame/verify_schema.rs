@@ -4,8 +4,6 @@
 //! does not know: that the schema is of a size and depth that we are willing to follow, and that
 //! every type is one that arrow-rs can build arrays of without a panic.
 
-use std::collections::BTreeMap;
-
 use arrow::datatypes::{DataType, Field};
 use arrow::ipc::{Endianness, Field as IpcField, Schema, Type};
 
@@ -13,6 +11,7 @@ use super::ident::MAX_COLUMNS;
 use super::ipc::{malformed, unsupported};
 use super::{decimal, types};
 use crate::error::{Code, Result};
+use crate::sorted::SortedMap;
 
 /// The deepest nesting of types.
 const MAX_DEPTH: usize = 32;
@@ -54,7 +53,7 @@ fn check_flatbuffer_field(field: IpcField<'_>, depth: usize, count: &mut usize) 
 }
 
 /// The value types of dictionaries by their ids.
-pub type Dictionaries = BTreeMap<i64, DataType>;
+pub type Dictionaries = SortedMap<i64, DataType>;
 
 /// Checks a column's type, and enters its dictionaries.
 ///

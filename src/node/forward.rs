@@ -15,6 +15,9 @@ use crate::store::Mode;
 
 /// Calls of the client go first, but not for longer than this.
 const PATIENCE_MS: f64 = 250.0;
+/// Calls that come within so much of the last answer come one upon the other: a frame of 100,000 rows takes
+/// a page 50 ms to make.
+const BUSY_MS: f64 = 100.0;
 /// The database could not be opened; and the sender's lock was taken away.
 const PAUSE_MS: f64 = 2000.0;
 
@@ -31,6 +34,8 @@ pub(super) struct Forwarder {
     not_before_ms: f64,
     /// What the one who sends said last.
     heard: Status,
+    /// Frames were put into the outbox under this lease.
+    grew: bool,
 }
 
 impl Forwarder {
@@ -45,6 +50,7 @@ impl Forwarder {
             due_since_ms: 0.0,
             not_before_ms: 0.0,
             heard: Status::default(),
+            grew: false,
         }
     }
 
@@ -80,6 +86,13 @@ impl Node {
         }
         for report in reports {
             self.report(report);
+        }
+    }
+
+    /// A call came, or was answered: the next one may come at any moment, and the sender can wait for that.
+    pub(super) fn let_caller_go_first(&mut self) {
+        if let Some(forward) = &mut self.forward {
+            forward.sender.caller_is_busy(self.now_ms, self.now_ms + BUSY_MS);
         }
     }
 
@@ -159,7 +172,18 @@ impl Node {
 
     /// A commit, here or elsewhere, put frames into the outbox.
     pub(super) fn frames_to_forward(&mut self) {
+        let here = self.lease.held().is_some();
+        if let Some(forward) = &mut self.forward {
+            forward.grew |= here;
+        }
         self.with_sender(Sender::frames_came);
+    }
+
+    /// The lease ends: the last chance to know how much waits, for the sender may not look for a while.
+    pub(super) fn count_outbox(&mut self) {
+        if self.forward.as_mut().is_some_and(|forward| std::mem::take(&mut forward.grew)) {
+            let _kept_for_later = self.forward_status();
+        }
     }
 
     /// Somebody changed the outbox, and perhaps wants the sender to forget what stopped it.
@@ -224,9 +248,8 @@ impl Node {
 
     /// The contract's `status().forwarding`; exact under a lease, else as of the last news.
     pub(super) fn forward_status(&mut self) -> Option<Status> {
+        let readable = self.lease.held().is_some() && !self.is_midway() && self.store.is_open();
         let forward = self.forward.as_mut()?;
-        let idle = self.tx.is_none() && self.underway.is_none();
-        let readable = self.lease.held().is_some() && idle && self.store.is_open();
         if readable && let Ok(state) = self.store.outbox_state() {
             forward.sender.saw(&state);
             forward.heard = forward.heard.updated(&state);

@@ -10,8 +10,8 @@ use crate::envelope;
 use crate::error::{Code, Error, Result};
 use crate::ladder::Path;
 use crate::message::{Answer, FrameName, Message};
+use crate::sorted::SortedMap;
 use crate::store::{AppendRequest, Applied, Mode, is_verdict};
-use std::collections::BTreeMap;
 
 /// A frame that another tab offered.
 pub(super) struct Offer {
@@ -73,10 +73,6 @@ impl Node {
             // The disk is full, or worse: that is no verdict on the frame. Silence queues it.
             Err(_) => return,
         };
-        self.answer(offer, answer);
-    }
-
-    pub(super) fn answer(&mut self, offer: &Offer, answer: Answer) {
         let message = Message::Answer {
             from: self.me(),
             to: offer.from.clone(),
@@ -103,7 +99,7 @@ impl Node {
             Ok(outcomes) => outcomes,
             Err(error) if requests.len() == 1 => vec![Err(error)],
             Err(_) => {
-                let mut stuck: BTreeMap<&str, Error> = BTreeMap::new();
+                let mut stuck: SortedMap<&str, Error> = SortedMap::new();
                 let mut outcomes = Vec::with_capacity(requests.len());
                 for request in requests {
                     let outcome = match stuck.get(&*request.table) {
@@ -113,7 +109,7 @@ impl Node {
                     if let Err(error) = &outcome
                         && !is_verdict(error)
                     {
-                        stuck.entry(&request.table).or_insert_with(|| error.clone());
+                        stuck.insert(&request.table, error.clone());
                     }
                     outcomes.push(outcome);
                 }

@@ -104,8 +104,7 @@ impl Node {
     fn takes_along(&self) -> bool {
         self.lease.held() == Some(Mode::Exclusive)
             && self.store.is_open()
-            && self.tx.is_none()
-            && self.underway().is_none()
+            && !self.is_midway()
             && !self.suspended
             && !self.hidden
             && self.closing.is_none()

@@ -34,7 +34,7 @@ impl Node {
             };
             return self.take(steps);
         };
-        if self.tx.is_some() || self.underway().is_some() || self.looking || self.queue.loading {
+        if self.is_midway() || self.looking || self.queue.loading {
             return;
         }
         let needed = self.needed();
@@ -87,6 +87,7 @@ impl Node {
 
     pub(super) fn release_lease(&mut self) {
         self.end_invitation();
+        self.count_outbox();
         // Merged writes are pending only inside a transaction, and none is open; should one fail
         // to reach the file all the same, the journal has it, and the next lease undoes it.
         let _undone_by_the_journal = self.store.detach();

@@ -42,6 +42,11 @@ impl Node {
         self.underway.as_ref().map(|underway| underway.call)
     }
 
+    /// Whether the database is in the middle of something: the caller's transaction, or long work.
+    pub(super) fn is_midway(&self) -> bool {
+        self.tx.is_some() || self.underway.is_some()
+    }
+
     /// Begins the frame at the head of the calls. Gives whether it is over with that already.
     pub(super) fn begin_frame(&mut self) -> bool {
         let Some(Op { call, work: Work::Append(append), .. }) = self.ops.front() else {

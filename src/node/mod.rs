@@ -259,6 +259,7 @@ impl Node {
         if std::mem::take(&mut self.ran) {
             self.now_ms = now_ms.max(self.now_ms);
             self.idle_since_ms = self.now_ms;
+            self.let_caller_go_first();
         }
     }
 
@@ -334,6 +335,7 @@ impl Node {
     fn push_op(&mut self, call: CallId, work: Work, timeout_ms: f64) {
         let (since_ms, until_ms) = (self.now_ms, self.now_ms + timeout_ms);
         self.in_loop = self.now_ms - self.idle_since_ms <= lock::LINGER_MS;
+        self.let_caller_go_first();
         self.ops.push_back(Op { call, work, since_ms, until_ms });
     }
 

@@ -12,6 +12,7 @@ use crate::error::{Code, Error};
 use crate::ladder::{Path, Rung};
 use crate::message::{FrameName, Message};
 use crate::platform::FileError;
+use crate::sorted::SortedMap;
 use crate::store::{AppendRequest, is_verdict};
 use std::collections::BTreeMap;
 
@@ -33,7 +34,7 @@ pub(super) struct Queue {
     loaded_at_ms: f64,
     page: Option<QueuePage>,
     /// Frames of this node that are queued and not known to be in, by table, in order.
-    own: BTreeMap<String, Vec<OwnFrame>>,
+    own: SortedMap<String, Vec<OwnFrame>>,
     /// When to drain it even without work of our own.
     pub drain_at_ms: Option<f64>,
     pub waiters: Vec<(CallId, String)>,
@@ -58,7 +59,7 @@ impl Queue {
             loading: false,
             loaded_at_ms: f64::NEG_INFINITY,
             page: None,
-            own: BTreeMap::new(),
+            own: SortedMap::new(),
             drain_at_ms: waits.then_some(0.0),
             waiters: Vec::new(),
             rejected_calls: Vec::new(),
@@ -80,7 +81,7 @@ impl Queue {
     }
 
     pub fn note_queued(&mut self, request: &AppendRequest) {
-        let own = self.own.entry(request.table.clone()).or_default();
+        let own = self.own.get_or_insert(request.table.clone(), Vec::new());
         own.push((request.frame_id.clone(), request.digest));
     }
 

@@ -20,12 +20,7 @@ impl Node {
         let Some(held) = self.lease.held() else {
             return false;
         };
-        if self.tx.is_some()
-            || self.underway().is_some()
-            || self.looking
-            || self.suspended
-            || !self.store.is_open()
-        {
+        if self.is_midway() || self.looking || self.suspended || !self.store.is_open() {
             return false;
         }
         let may_write = held == Mode::Exclusive;
@@ -54,12 +49,9 @@ impl Node {
                 self.follow_into_queue();
                 return true;
             }
-            Work::Append(append) if self.is_long(&append.request) => {
-                return self.begin_frame() && self.unit_done();
-            }
+            // A long one shares no transaction.
             Work::Append(_) => {
-                self.run_frames();
-                return self.unit_done();
+                return (self.run_frames() || self.begin_frame()) && self.unit_done();
             }
             Work::Export => return self.begin_export() && self.unit_done(),
             Work::Drain { .. } => return self.run_drain_call(),

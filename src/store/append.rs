@@ -405,7 +405,8 @@ impl Store {
             conn.prepare_cached(SELECT)?.query_row([frame_id], |row| Ok((row.get(0)?, row.get(1)?)))
         })?;
         self.make_durable()?;
-        let coerced = coerced.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+        let coerced =
+            coerced.and_then(|json| crate::json::read(json.as_bytes()).ok()).unwrap_or_default();
         Ok(Some(FrameName { frame_id: frame_id.to_owned(), table, rows, digest, coerced }))
     }
 }

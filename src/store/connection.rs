@@ -172,6 +172,12 @@ impl Store {
         if self.in_transaction() {
             self.rollback();
         }
+        if self.has_hot_journal() {
+            // SQLite failed to roll back by itself. Its pager would play the journal back at its next
+            // read, even if somebody else has done so by then, and under a shared lease it must not.
+            self.inserts.clear();
+            self.conn = None;
+        }
         self.vfs.slots().detach().map_err(from_file)
     }
 
@@ -364,15 +370,15 @@ pub(super) fn bind(statement: &mut Statement<'_>, params: &Params) -> Result<()>
             Ok(())
         }
         Params::Named(values) => {
-            let mut bound = BTreeSet::new();
+            let mut bound = vec![false; wanted + 1];
             for (name, value) in values {
                 let Some(index) = find(statement, name)? else {
                     return refuse(format!("the statement has no parameter {name:?}"));
                 };
                 set(statement, index, value)?;
-                bound.insert(index);
+                bound[index] = true;
             }
-            if let Some(missing) = (1..=wanted).find(|index| !bound.contains(index)) {
+            if let Some(missing) = (1..=wanted).find(|index| !bound[*index]) {
                 let name = statement.parameter_name(missing).unwrap_or("?").to_owned();
                 return refuse(format!("parameter {name} was not given"));
             }

@@ -24,6 +24,7 @@ use crate::frame::Frame;
 use crate::frame::cell::Cell;
 use crate::frame::pieces::pieces;
 use crate::frame::plan::Plan;
+use crate::json;
 use rusqlite::{OptionalExtension, Row, params};
 use std::borrow::Cow;
 
@@ -380,6 +381,6 @@ fn read_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
         seq: row.get(2)?,
         table: row.get(3)?,
         rows: row.get::<_, i64>(4)? as u64,
-        refused: serde_json::from_str(&text).unwrap_or_else(|_| unknown()),
+        refused: json::read(text.as_bytes()).unwrap_or_else(|_| unknown()),
     })
 }

@@ -7,12 +7,12 @@ use crate::frame::catalogue;
 use crate::frame::cell::Cell;
 use crate::frame::ident::fold;
 use crate::frame::read::{BatchReader, ReadColumn};
+use crate::sorted::SortedMap;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Field;
 use arrow::ipc::writer::StreamWriter;
 use rusqlite::types::ValueRef;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 /// Takes the rows of a query, one at a time.
 pub trait RowSink {
@@ -115,7 +115,7 @@ impl Store {
 
     /// Result columns, with the catalogue's field where one is a plain reference to a column.
     fn read_columns(&self, statement: &rusqlite::Statement<'_>) -> Result<Vec<ReadColumn>> {
-        let mut tables: BTreeMap<String, BTreeMap<String, Field>> = BTreeMap::new();
+        let mut tables: SortedMap<String, SortedMap<String, Field>> = SortedMap::new();
         let mut columns = Vec::new();
         for column in statement.columns_with_metadata() {
             let mut field = None;
@@ -133,7 +133,7 @@ impl Store {
 
     /// The catalogue's fields of a table, by folded column name; those that cannot be about the
     /// column as it is declared now are left out.
-    pub(super) fn catalogue_of(&self, table: &str) -> Result<BTreeMap<String, Field>> {
+    pub(super) fn catalogue_of(&self, table: &str) -> Result<SortedMap<String, Field>> {
         let conn = self.conn()?;
         let read = || {
             let mut select = conn.prepare_cached(
@@ -148,10 +148,10 @@ impl Store {
                 .collect()
         };
         let rows: Vec<(String, String, bool, Vec<u8>)> = match read() {
-            Err(error) if is_missing_table(&error) => return Ok(BTreeMap::new()),
+            Err(error) if is_missing_table(&error) => return Ok(SortedMap::new()),
             other => other.map_err(|e| self.sql_error(e))?,
         };
-        let mut fields = BTreeMap::new();
+        let mut fields = SortedMap::new();
         for (column, declared, strict, bytes) in rows {
             let field = catalogue::decode_field(&bytes)?;
             if catalogue::applies(&field, &declared, strict) {

@@ -16,9 +16,10 @@ use crate::lease::LockId;
 use crate::message::{PROTOCOL, channel_name, lock_name};
 use crate::node::{Config, Effect, Event, Node, QueueCounts, Reply};
 use crate::platform::{File, Handles};
+use crate::sorted::SortedMap;
 use crate::store::{Mode, Os};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::{Rc, Weak};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
@@ -67,7 +68,7 @@ struct BrowserOs {
 /// The appends whose callers want to hear of progress.
 #[derive(Default)]
 struct Watched {
-    calls: BTreeMap<String, u32>,
+    calls: SortedMap<String, u32>,
     told_ms: f64,
 }
 
@@ -122,11 +123,11 @@ pub struct Driver {
     channel: Option<BroadcastChannel>,
     /// Held as long as the handle is open; keeps the database from being deleted.
     presence: Option<LockRequest>,
-    locks: RefCell<BTreeMap<LockId, LockRequest>>,
+    locks: RefCell<SortedMap<LockId, LockRequest>>,
     timer: RefCell<Option<(f64, JsValue)>>,
     on_timer: RefCell<Option<Closure<dyn FnMut()>>>,
     on_message: RefCell<Option<OnMessage>>,
-    started_ms: RefCell<BTreeMap<u32, f64>>,
+    started_ms: RefCell<SortedMap<u32, f64>>,
     watched: Rc<RefCell<Watched>>,
     /// The events that somebody listens to; a message to the page costs more than a small append.
     listened: RefCell<BTreeSet<String>>,
@@ -138,11 +139,11 @@ pub struct Driver {
     pub(super) jobs_running: Cell<bool>,
     pub(super) turn: RefCell<Option<Turn>>,
     /// Files on their way out, by call.
-    pub(super) exports: RefCell<BTreeMap<u32, Export>>,
+    pub(super) exports: RefCell<SortedMap<u32, Export>>,
     /// No file of the queue that this handle named has this number, or a higher one.
     pub(super) unused_order: Cell<u64>,
     /// Batches that streams have yet to hand over, by cursor (the call that opened it).
-    cursors: RefCell<BTreeMap<u32, VecDeque<Vec<u8>>>>,
+    cursors: RefCell<SortedMap<u32, VecDeque<Vec<u8>>>>,
 }
 
 impl Driver {
@@ -407,7 +408,7 @@ impl Driver {
             channel.set_onmessage(None);
             channel.close();
         }
-        for (_, request) in std::mem::take(&mut *self.locks.borrow_mut()) {
+        for request in std::mem::take(&mut *self.locks.borrow_mut()).into_values() {
             request.end();
         }
         if let Some(presence) = &self.presence {

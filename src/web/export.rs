@@ -100,7 +100,7 @@ impl Driver {
 
     pub(super) fn export_part(self: &Rc<Self>, call: u32, total: u64, offset: u64, bytes: &[u8]) {
         let mut exports = self.exports.borrow_mut();
-        let export = exports.entry(call).or_insert(Export::Bytes(None));
+        let export = exports.get_or_insert(call, Export::Bytes(None));
         if let Err(error) = export.add(total, offset, bytes) {
             exports.remove(&call);
             convert::post_error(&self.post, call, &error, &[]);

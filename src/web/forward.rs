@@ -10,9 +10,10 @@ use crate::frame::ident::fold;
 use crate::lease::LockId;
 use crate::message::sender_name;
 use crate::node::Event;
+use crate::sorted::SortedMap;
 use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -24,8 +25,8 @@ pub type ExchangeFn = Function;
 #[derive(Default)]
 pub struct Forwarding {
     exchange: Option<ExchangeFn>,
-    locks: RefCell<BTreeMap<LockId, LockRequest>>,
-    exchanges: RefCell<BTreeMap<u32, AbortController>>,
+    locks: RefCell<SortedMap<LockId, LockRequest>>,
+    exchanges: RefCell<SortedMap<u32, AbortController>>,
 }
 
 impl Forwarding {
@@ -36,10 +37,10 @@ impl Forwarding {
 
     /// Lets go of everything.
     pub fn close(&self) {
-        for (_, request) in std::mem::take(&mut *self.locks.borrow_mut()) {
+        for request in std::mem::take(&mut *self.locks.borrow_mut()).into_values() {
             request.end();
         }
-        for (_, exchange) in std::mem::take(&mut *self.exchanges.borrow_mut()) {
+        for exchange in std::mem::take(&mut *self.exchanges.borrow_mut()).into_values() {
             exchange.abort();
         }
     }
@@ -59,7 +60,9 @@ pub fn settings(options: &JsValue) -> Option<(Settings, BTreeSet<String>)> {
     };
     let tables = get(&forward, "tables").dyn_into::<Array>().unwrap_or_default();
     let tables = tables.iter().filter_map(|table| table.as_string());
-    Some((settings, tables.map(|table| fold(&table)).collect()))
+    let mut folded = BTreeSet::new();
+    folded.extend(tables.map(|table| fold(&table)));
+    Some((settings, folded))
 }
 
 impl Driver {

@@ -46,7 +46,7 @@ struct Shared {
     ended: bool,
 }
 
-/// A request for a lock, and the lock once it is granted. Ends when told to, or with the worker.
+/// A request for a lock, and the lock once it is granted. Ends when told to or dropped, or with the worker.
 pub struct LockRequest {
     controller: AbortController,
     shared: Rc<RefCell<Shared>>,
@@ -97,16 +97,25 @@ impl LockRequest {
         LockRequest { controller, shared }
     }
 
-    /// Takes the request back, or gives the lock up.
+    /// Takes the request back, or gives the lock up; once is enough.
     pub fn end(&self) {
         let mut shared = self.shared.borrow_mut();
-        shared.ended = true;
+        if std::mem::replace(&mut shared.ended, true) {
+            return;
+        }
         match shared.resolve.take() {
             Some(resolve) => {
                 let _nobody_listens = resolve.call0(&JsValue::UNDEFINED);
             }
             None => self.controller.abort(),
         }
+    }
+}
+
+/// Whoever fails half-way through opening leaves no lock behind: under framelock/here the worker lives on.
+impl Drop for LockRequest {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -1,6 +1,7 @@
 //! The browser: carries out what the node decides. Thin, and the only layer that names browser
 //! types; tested in real browsers only.
 
+pub mod both;
 pub mod bytes;
 pub mod convert;
 pub mod driver;

@@ -2,6 +2,7 @@
 //!
 //! The only place that knows directories, handles and the names of DOM exceptions.
 
+use super::both::both;
 use crate::error::{Code, Error, Result};
 use crate::platform::{File, FileError, FileResult, Handles};
 use crate::store::Mode;
@@ -114,8 +115,10 @@ impl DatabaseFiles {
     /// Finds or creates the files of a database.
     pub async fn locate(directory: &FileSystemDirectoryHandle, name: &str) -> Result<Self> {
         let journal_name = format!("{name}{JOURNAL_SUFFIX}");
-        let database = file(directory, name, true).await.map_err(|e| unavailable(&e))?;
-        let journal = file(directory, &journal_name, true).await.map_err(|e| unavailable(&e))?;
+        let (database, journal) =
+            both(file(directory, name, true), file(directory, &journal_name, true)).await;
+        let database = database.map_err(|e| unavailable(&e))?;
+        let journal = journal.map_err(|e| unavailable(&e))?;
         if !has_method(&database, "createSyncAccessHandle") {
             return Err(Error::new(
                 Code::StorageUnavailable,

@@ -14,6 +14,7 @@
 
 use super::opfs::{self, await_as, file_error};
 use crate::envelope;
+use crate::json;
 use crate::node::{QueueCounts, QueuePage, Rejected};
 use crate::platform::{File, FileError, FileResult};
 use crate::store::Mode;
@@ -181,7 +182,7 @@ impl QueueFiles {
         let mut list = Vec::new();
         for stem in names.iter().filter_map(|name| name.strip_suffix(REJECTED)) {
             let report = read(&folder, &format!("{stem}{REASON}")).await;
-            let report = report.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            let report = report.ok().and_then(|bytes| json::read(&bytes).ok());
             list.extend(report.map(|report| (stem.to_owned(), report)));
         }
         Ok(list)

@@ -89,7 +89,9 @@ export class ForwardServer {
       if (known !== undefined && known !== digest) return [409, { code: 'STREAM_FORKED' }];
       return [200, stands()];
     }
-    if (from !== items.length + 1) return [409, { code: 'SEQ_GAP', ...stands() }];
+    const after = searchParams.get('after');
+    const follows = after === null || items.length === 0 || after === items.at(-1).digest;
+    if (from !== items.length + 1 || !follows) return [409, { code: 'SEQ_GAP', ...stands() }];
     const table = searchParams.get('table');
     const skip = searchParams.get('skip') === '1' ? JSON.parse(body.toString()) : undefined;
     const empty = skip !== undefined || !this.reads;

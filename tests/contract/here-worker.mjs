@@ -65,6 +65,24 @@ const deeds = {
       started,
     };
   },
+  async fails() {
+    const folder = await (
+      await navigator.storage.getDirectory()
+    ).getDirectoryHandle('framelock', { create: true });
+    // No file can have this name.
+    await folder.getDirectoryHandle('here-folder', { create: true });
+    const open = () => openDatabase('here-folder', { engine: here });
+    const code = await open().catch(({ code }) => code);
+    // The browser frees a lock a moment after it was let go of.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const { held, pending } = await navigator.locks.query();
+    const locks = [...held, ...pending].filter(({ name }) => name.includes('here-folder')).length;
+    await folder.removeEntry('here-folder');
+    const db = await open();
+    await db.close();
+    await deleteDatabase('here-folder', { engine: here });
+    return { code, locks, started };
+  },
   async own() {
     const db = await openDatabase('here-own');
     const wrong = await openDatabase('here-own', { engine: {} }).catch(({ code }) => code);

@@ -52,6 +52,10 @@ inBrowsers((context) => {
     assert.deepEqual(await tab.run(ask, 'memory'), { rows: 1000, started: 0 });
   });
 
+  test('an open that fails half-way leaves no lock behind', async () => {
+    assert.deepEqual(await tab.run(ask, 'fails'), { code: 'STORAGE_UNAVAILABLE', locks: 0, started: 0 });
+  });
+
   // Firefox's `new Worker` in a worker does not return now and then, and that worker hangs for good; one-line scripts
   // without framelock do it too (docs/recipes.md). client.test opens one there all the same.
   const own = { skip: context.name === 'firefox' && 'Firefox: new Worker in a worker may hang' };

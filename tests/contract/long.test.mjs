@@ -161,6 +161,28 @@ inBrowsers((context) => {
     assert.deepEqual([type, same, again], ['application/vnd.sqlite3', true, ROWS]);
   });
 
+  test('an export that a frozen page breaks off begins anew, and one that is closed upon is complete', async () => {
+    const [held, sizes] = await tab.run(async () => {
+      // Both messages are on their way before the worker has read the first piece.
+      const exported = db.exportBlob();
+      document.dispatchEvent(new Event('freeze'));
+      let held;
+      for (let looks = 0; looks < 100 && held !== 0; looks++) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        held = (await navigator.locks.query()).held.filter(({ name }) => name === 'framelock/1/long').length;
+      }
+      document.dispatchEvent(new Event('resume'));
+      globalThis.blob = await exported;
+      const again = db.exportFile();
+      await db.close();
+      return [held, [blob.size, (await again).length]];
+    });
+    assert.equal(held, 0, 'the lock while the page is frozen');
+    assert.equal(sizes[0], sizes[1]);
+    const file = await tab.download(() => blob);
+    assert.equal(sqlite3(file, 'PRAGMA integrity_check; SELECT count(*) FROM big'), `ok\n${ROWS}`);
+  });
+
   test('a file of 64 MB goes out and in through a few megabytes of the wasm’s memory', async (t) => {
     const size = Number(process.env.FRAMELOCK_EXPORT_MB ?? 64);
     const { seen, sizes, n, error } = await tab.run(

@@ -118,6 +118,11 @@ impl Desk {
         self.wait(100.0);
     }
 
+    /// The caller calls; its next call is expected for so long.
+    pub fn busy(&mut self, ms: f64) {
+        self.sender.caller_is_busy(self.now_ms, self.now_ms + ms);
+    }
+
     /// Time passes, and every timer fires on its way.
     pub fn wait(&mut self, ms: f64) {
         let end_ms = self.now_ms + ms;
@@ -135,11 +140,22 @@ impl Desk {
         self.work(steps);
     }
 
-    /// The path of the request that waits, without the stream's id.
+    /// The path of the request that waits, without the stream's id and the digest of the item before.
     pub fn path(&self) -> &str {
         let (_, request) = self.asked.as_ref().expect("a request");
         let stream = self.status().stream.expect("a stream");
-        request.path.split_once(&*stream).expect("of this stream").1
+        let path = request.path.split_once(&*stream).expect("of this stream").1;
+        path.split_once("&after=").map_or(path, |(path, _)| path)
+    }
+
+    /// The digest of the item before, as the request that waits says it.
+    pub fn after(&self) -> Option<Digest> {
+        let (_, request) = self.asked.as_ref().expect("a request");
+        let (_, after) = request.path.split_once("&after=")?;
+        let digest = ["%3A:", "%3D=", "%2B+", "%2F/"]
+            .iter()
+            .fold(after.to_owned(), |text, code| text.replace(&code[..3], &code[3..]));
+        Some(Digest::parse(&digest).expect("a digest"))
     }
 
     /// The numbers in the body of the request that waits.

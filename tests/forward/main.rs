@@ -214,7 +214,7 @@ fn a_server_that_lost_what_is_kept_no_more_stops_it_loudly() {
     let status = desk.status();
     assert_eq!((status.paused, status.reason.as_deref()), (true, Some("REMOTE_REWOUND")));
     assert_eq!(*desk.what_was_told().last().unwrap(), Happened::Paused);
-    let remote = PauseReason::RemoteRewound { remote: 1 };
+    let remote = PauseReason::RemoteRewound { remote: 0 };
     assert_eq!(desk.store.outbox_state().unwrap().paused, Some(remote), "for every tab");
     desk.store.restart_outbox().unwrap();
     let steps = desk.sender.resume(desk.now_ms);
@@ -233,6 +233,140 @@ fn what_the_server_has_in_the_place_of_an_acknowledged_item_must_be_that_item() 
     desk.stands(409, 2, Some(other()));
     desk.wait(200.0);
     assert_eq!(desk.status().reason.as_deref(), Some("REMOTE_REWOUND"));
+}
+
+#[test]
+fn every_request_says_what_comes_before_it() {
+    let mut desk = Desk::begun(2);
+    assert_eq!(desk.after(), None, "nothing does");
+    desk.takes();
+    for number in 3..=5 {
+        desk.append("t", &[number]);
+        desk.frames();
+        assert_eq!(desk.after(), Some(desk.digest(number - 1)));
+        desk.takes();
+    }
+    // Of a server that lost some: what it still has.
+    desk.append("t", &[6]);
+    desk.frames();
+    desk.stands(409, 3, Some(desk.digest(3)));
+    desk.wait(200.0);
+    assert_eq!((desk.path(), desk.after()), ("/frames/4-6?table=t", Some(desk.digest(3))));
+    desk.outcome(Outcome::Failed);
+    desk.wait(1000.0);
+    // Whoever takes over finds out.
+    let steps = desk.sender.end();
+    desk.work(steps);
+    desk.begin();
+    desk.stands(200, 4, Some(desk.digest(4)));
+    desk.wait(200.0);
+    assert_eq!((desk.path(), desk.after()), ("/frames/5-6?table=t", Some(desk.digest(4))));
+    // A new stream begins with nothing before it.
+    desk.answer(409, r#"{"code":"STREAM_FORKED"}"#);
+    desk.wait(200.0);
+    desk.stands(200, 0, None);
+    assert_eq!((desk.path(), desk.after()), ("/frames/1-2?table=t", None));
+}
+
+#[test]
+fn what_is_not_taken_since_something_else_comes_before_it_stops_it_loudly() {
+    let mut desk = Desk::begun(4);
+    desk.takes();
+    desk.append("t", &[5]);
+    desk.frames();
+    assert_eq!(desk.path(), "/frames/5?table=t");
+    // It lost item 4, and has one of a copy of this database in its place.
+    desk.stands(409, 4, Some(other()));
+    desk.wait(200.0);
+    assert!(desk.asked.is_none());
+    assert_eq!(desk.status().reason.as_deref(), Some("REMOTE_REWOUND"));
+    desk.store.restart_outbox().unwrap();
+    let steps = desk.sender.resume(desk.now_ms);
+    desk.work(steps);
+    desk.wait(200.0);
+    desk.stands(200, 0, None);
+    assert_eq!(desk.numbers(), [1, 2, 3, 4, 5], "all that is kept");
+}
+
+#[test]
+fn while_the_caller_is_busy_it_rests_and_what_came_goes_together() {
+    let mut desk = Desk::begun(1);
+    desk.wait(50.0);
+    desk.takes();
+    for number in 2..=40 {
+        desk.busy(100.0);
+        desk.append("t", &[number]);
+        let steps = desk.sender.frames_came(desk.now_ms);
+        desk.work(steps);
+        desk.wait(10.0);
+        assert!(desk.asked.is_none(), "{number}: ten times as long as the exchange of 50 ms");
+    }
+    desk.busy(10_000.0);
+    desk.wait(105.0);
+    assert!(desk.asked.is_none(), "{}", desk.now_ms);
+    desk.wait(10.0);
+    assert_eq!(desk.path(), "/frames/2-40?table=t");
+    desk.takes();
+    // It is written down late, but however long that goes on.
+    desk.wait(4000.0);
+    assert_eq!(desk.store.outbox_state().unwrap().acknowledged, 0);
+    desk.wait(2000.0);
+    assert_eq!(desk.store.outbox_state().unwrap().acknowledged, 40);
+}
+
+#[test]
+fn what_came_counts_before_the_sender_looks() {
+    let mut desk = Desk::new(Settings::default());
+    desk.begin();
+    for number in 1..=3 {
+        desk.append("t", &[number]);
+        let state = desk.store.outbox_state().unwrap();
+        desk.sender.saw(&state);
+        assert_eq!(desk.status().pending, number as u64);
+    }
+    desk.wait(200.0);
+    desk.stands(200, 0, None);
+    assert_eq!(desk.numbers(), [1, 2, 3]);
+}
+
+#[test]
+fn a_caller_that_begins_is_left_alone_at_first() {
+    let mut desk = Desk::begun(1);
+    desk.wait(40.0);
+    desk.takes();
+    desk.wait(10_000.0);
+    for number in 2..=8 {
+        desk.busy(100.0);
+        desk.append("t", &[number]);
+        let steps = desk.sender.frames_came(desk.now_ms);
+        desk.work(steps);
+        assert!(desk.asked.is_none(), "{number}");
+        desk.wait(50.0);
+    }
+    desk.busy(100.0);
+    desk.wait(60.0);
+    assert_eq!(desk.numbers(), [2, 3, 4, 5, 6, 7, 8], "400 ms after it began");
+}
+
+#[test]
+fn a_caller_that_falls_silent_is_not_waited_for() {
+    let mut desk = Desk::begun(1);
+    desk.wait(1000.0);
+    desk.takes();
+    desk.busy(100.0);
+    desk.append("t", &[2]);
+    desk.frames();
+    assert_eq!(desk.path(), "/frames/2?table=t", "100 ms later, and not after the rest of 5 s");
+    // Nor with a question, when there is nothing to send.
+    desk.wait(50.0);
+    desk.takes();
+    desk.busy(300.0);
+    let steps = desk.sender.resume(desk.now_ms);
+    desk.work(steps);
+    desk.wait(290.0);
+    assert!(desk.asked.is_none());
+    desk.wait(20.0);
+    assert_eq!(desk.path(), "");
 }
 
 #[test]

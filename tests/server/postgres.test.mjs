@@ -64,6 +64,26 @@ test('gaps are answered with what is there, forks with STREAM_FORKED', async () 
   assert.equal((await put(stream, 4, 'ticks', frames[3])).status, 201);
 });
 
+test('what was on its way all the time does not hide what is missing before it', async () => {
+  const stream = randomUUID();
+  const [first, second, third, foreign] = [1, 2, 3, 4].map((seq) => ticks(2, 1160 + seq));
+  const follows = (frame) => ({ search: { after: digestOf(frame) } });
+  assert.equal((await put(stream, 1, 'ticks', first)).status, 201);
+  // A replica took over that never had item 2, and a copy of the database file put its own in that place.
+  assert.equal((await put(stream, 2, 'ticks', foreign, follows(first))).status, 201);
+  const late = await put(stream, 3, 'ticks', third, follows(second));
+  assert.deepEqual(
+    [late.status, late.code, late.last_seq, late.last_digest],
+    [409, 'SEQ_GAP', 2, digestOf(foreign)],
+  );
+  assert.equal(await rowsOf(1163), 0);
+  const skip = { digest: digestOf(third), code: 'CONSTRAINT' };
+  const skipped = await read(await handler(skipRequest(stream, 3, 'ticks', skip, follows(second))));
+  assert.deepEqual([skipped.status, skipped.code], [409, 'SEQ_GAP']);
+  // A sender that does not say what comes before gets by, as it always did.
+  assert.equal((await put(stream, 3, 'ticks', third)).status, 201);
+});
+
 test('twins at once: one writes, both are told so', async () => {
   for (let round = 0; round < 10; round++) {
     const stream = randomUUID();

@@ -299,6 +299,30 @@ test('after a failed COPY the connection is not used again', async () => {
   assert.deepEqual([middle.reason, middle.row, await rowsOf('numbers')], ['VALUE_OUT_OF_RANGE', 199_999, 1]);
 });
 
+test('rows and record are one transaction: without it the rows of a failed request stay, and come twice', async () => {
+  const failing = (alone) => {
+    let failed = false;
+    return hurt(cluster.pool({ max: 1 }), async (text, values, query) => {
+      if (alone && text.startsWith('BEGIN')) return nothing;
+      if (text.startsWith('WITH moved') && !failed) {
+        failed = true;
+        throw Object.assign(new Error('thrown out after COPY'), { code: '57P01' });
+      }
+      return query(text, values);
+    });
+  };
+  for (const [table, alone, rows] of [
+    ['whole', false, 10],
+    ['halves', true, 20],
+  ]) {
+    const { put } = serve(failing(alone), { tables: [table], schema: 'create' });
+    const stream = randomUUID();
+    assert.equal((await put(stream, 1, table, ticks(1, 1, 10))).status, 503, table);
+    assert.equal((await put(stream, 1, table, ticks(1, 1, 10))).status, 201, table);
+    assert.equal(await rowsOf(table), rows, table);
+  }
+});
+
 test('two frames with one seq at once: one is written, the other is a fork', async () => {
   const pool = cluster.pool();
   const { put } = serve(pool, { tables: ['forks'], schema: 'create' });

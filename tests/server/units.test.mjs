@@ -7,7 +7,7 @@ import { parseRoute } from '../../dist/server/route.js';
 import { decide } from '../../dist/server/sequence.js';
 import { problemOf } from '../../dist/server/sqlstate.js';
 import { listen } from './listen.mjs';
-import { authorize, frameRequest, read, stateRequest } from './wire.mjs';
+import { authorize, digestOf, frameRequest, read, stateRequest } from './wire.mjs';
 
 const STREAM = '00000000-0000-4000-8000-000000000001';
 const at = (path) => new URL(`http://x/any/base${path}`);
@@ -16,14 +16,18 @@ test('addresses: below any base, and nothing that is nearly one', () => {
   const frames = `/v1/streams/${STREAM}/frames`;
   assert.deepEqual(parseRoute(at(`${frames}/7?table=a%20b`), 'PUT'), {
     stream: STREAM,
-    frames: { from: 7, to: 7, table: 'a b', skip: false },
+    frames: { from: 7, to: 7, table: 'a b', skip: false, after: null },
   });
   assert.deepEqual(parseRoute(at(`${frames}/7-9?table=t`), 'PUT').frames, {
     from: 7,
     to: 9,
     table: 't',
     skip: false,
+    after: null,
   });
+  const after = digestOf('the item before');
+  const { frames: said } = parseRoute(at(`${frames}/7?table=t&after=${encodeURIComponent(after)}`), 'PUT');
+  assert.equal(said.after, after);
   assert.equal(parseRoute(at(`/v1/streams/${STREAM}`), 'GET').frames, null);
   const refused = (path, method = 'PUT') => {
     try {
@@ -39,6 +43,9 @@ test('addresses: below any base, and nothing that is nearly one', () => {
   assert.equal(refused(`${frames}/1`), 'BAD_REQUEST');
   assert.equal(refused(`${frames}/1?table=a&table=b`), 'BAD_REQUEST');
   assert.equal(refused(`${frames}/1-2?table=a&skip=1`), 'BAD_REQUEST');
+  for (const digest of ['', 'x', 'sha-256=::']) {
+    assert.equal(refused(`${frames}/2?table=a&after=${digest}`), 'BAD_REQUEST', digest);
+  }
   assert.equal(
     refused(`/v1/streams/${STREAM.toUpperCase().replace('8', 'A')}/frames/1?table=a`),
     'BAD_REQUEST',
@@ -51,17 +58,22 @@ test('addresses: below any base, and nothing that is nearly one', () => {
 
 test('decisions', () => {
   const state = { lastSeq: 5, lastDigest: 'e' };
-  const on = (from, to, digest, recorded = null) => decide(state, recorded, { from, to, digest });
+  const on = (from, to, digest, { recorded = null, after = null } = {}) =>
+    decide(state, recorded, { from, to, digest, after });
   assert.equal(on(6, 6, 'f'), 'apply');
   assert.equal(on(6, 9, 'f'), 'apply');
   assert.equal(on(7, 7, 'f'), 'gap');
   assert.equal(on(5, 6, 'f'), 'gap');
   assert.equal(on(5, 5, 'e'), 'duplicate');
   assert.equal(on(5, 5, 'x'), 'forked');
-  assert.equal(on(4, 4, 'd', 'd'), 'duplicate');
-  assert.equal(on(4, 4, 'x', 'd'), 'forked');
+  assert.equal(on(4, 4, 'd', { recorded: 'd' }), 'duplicate');
+  assert.equal(on(4, 4, 'x', { recorded: 'd' }), 'forked');
   // Not in the log, or inside what was sent as one.
   assert.equal(on(4, 4, 'x'), 'duplicate');
+  // What a sender says to come before.
+  assert.equal(on(6, 6, 'f', { after: 'e' }), 'apply');
+  assert.equal(on(6, 6, 'f', { after: 'x' }), 'gap');
+  assert.equal(on(5, 5, 'e', { after: 'x' }), 'duplicate');
 });
 
 test('what a failure means: only what is wrong with the rows is a rejection', () => {

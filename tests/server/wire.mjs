@@ -30,7 +30,11 @@ export function frameRequest(stream, seq, table, bytes, options = {}) {
 export function skipRequest(stream, seq, table, skip, options = {}) {
   const bytes = Buffer.from(JSON.stringify(skip));
   const headers = { 'Content-Type': 'application/json', ...options.headers };
-  return frameRequest(stream, seq, table, bytes, { ...options, headers, search: { skip: '1' } });
+  return frameRequest(stream, seq, table, bytes, {
+    ...options,
+    headers,
+    search: { ...options.search, skip: '1' },
+  });
 }
 
 export function stateRequest(stream, { token = 'alice', base = 'http://server/sync' } = {}) {

@@ -66,8 +66,8 @@ export const mutations = [
     name: 'acknowledged without commit',
     what: 'a failed commit is answered as if it had worked',
     file: 'src/store/append.rs',
-    find: 'Err(error) if self.all_committed(requests, &outcomes) => {',
-    replace: 'Err(error) => {\n                if true { return Ok(outcomes); }',
+    find: 'Err(_) if self.all_committed(requests, &outcomes) => {}',
+    replace: 'Err(_) if true => {}',
   },
   {
     name: 'in doubt, not looked up',
@@ -130,9 +130,9 @@ export const mutations = [
     name: 'answer before the commit',
     what: 'an offer that failed is answered as applied',
     file: 'src/node/handoff.rs',
-    find: 'Err(_) => return,\n        };\n        self.answer(',
+    find: 'Err(_) => return,\n        };\n        let message',
     replace:
-      'Err(_) => Answer::Applied { rows: 0, coerced: BTreeMap::new(), duplicate: false },\n        };\n        self.answer(',
+      'Err(_) => Answer::Applied { rows: 0, coerced: BTreeMap::new(), duplicate: false },\n        };\n        let message',
   },
   {
     name: 'damaged payloads pass',

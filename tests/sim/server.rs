@@ -26,6 +26,8 @@ struct Stream {
     entries: Vec<Entry>,
     /// The last sequence number of a request, and whether the entries before it came with it.
     log: Vec<u64>,
+    /// What the sender knew to be here, at most.
+    known: u64,
 }
 
 /// See the module.
@@ -35,8 +37,8 @@ pub struct Server {
     streams: Vec<(String, Stream)>,
     /// Somebody else sent under a stream's id.
     pub forked: bool,
-    /// It lost something. Not both in one world: what a copy put in the place of what was lost, and
-    /// what came late behind that, nobody could tell without a chain of digests.
+    /// It lost something. After that a copy may only send what comes in the place of that: one that goes on
+    /// further than this sender ever was hides what was lost before it.
     rewound: bool,
     /// Frames that were here and were lost.
     pub lost: BTreeSet<String>,
@@ -94,6 +96,7 @@ impl Server {
         let digest = Digest::parse(&request.item_digest).expect("a digest");
         let last = self.stream(stream).entries.len() as u64;
         let known = self.stream(stream);
+        known.known = known.known.max(from - 1);
         if to <= last {
             let same = known.entries[to as usize - 1].digest == digest;
             if known.log.contains(&to) && !same {
@@ -101,10 +104,14 @@ impl Server {
             }
             return respond(200, &format!("{{{}}}", known.stands()));
         }
-        if from != last + 1 {
+        let follows = known.entries.last().is_none_or(|entry| {
+            after_of(query).is_none_or(|after| after == percent_encoded(&entry.digest.text()))
+        });
+        if from != last + 1 || !follows {
             return respond(409, &format!("{{\"code\":\"SEQ_GAP\",{}}}", known.stands()));
         }
-        let skipped = query.ends_with("&skip=1");
+        let table = query.split('&').next().unwrap_or_default();
+        let skipped = query.contains("&skip=1");
         let mut entry = Entry { digest, frames: Vec::new(), tables: Vec::new(), skipped };
         if !skipped {
             for (frame, number) in rows_of(&request.body) {
@@ -112,7 +119,7 @@ impl Server {
                     return respond(422, r#"{"code":"REJECTED","reason":"CONSTRAINT"}"#);
                 }
                 entry.frames.push((frame, number));
-                entry.tables.push(query.to_owned());
+                entry.tables.push(table.to_owned());
             }
         }
         let known = self.stream(stream);
@@ -153,7 +160,11 @@ impl Server {
 
     /// A copy of the database sends its own next item.
     pub fn fork(&mut self, noise: u64) {
-        let Some((_, stream)) = self.streams.last_mut().filter(|_| !self.rewound) else {
+        let rewound = self.rewound;
+        let in_place = |stream: &Stream| (stream.entries.len() as u64) < stream.known;
+        let Some((_, stream)) =
+            self.streams.last_mut().filter(|(_, stream)| !rewound || in_place(stream))
+        else {
             return;
         };
         self.forked = true;
@@ -195,6 +206,15 @@ impl Stream {
         let digest = digest.unwrap_or("null".to_owned());
         format!("\"last_seq\":{},\"last_digest\":{digest}", self.entries.len())
     }
+}
+
+/// The digest of the item before, as a request has it.
+fn after_of(query: &str) -> Option<&str> {
+    query.split('&').find_map(|part| part.strip_prefix("after="))
+}
+
+fn percent_encoded(digest: &str) -> String {
+    digest.replace(':', "%3A").replace('=', "%3D").replace('+', "%2B").replace('/', "%2F")
 }
 
 fn respond(status: u16, body: &str) -> Answer {

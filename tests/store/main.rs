@@ -1,5 +1,6 @@
 //! The store over files in memory: appends, ids, transactions, plain SQL, the file in and out.
 
+mod broken;
 mod outbox;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};

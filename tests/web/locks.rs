@@ -67,6 +67,18 @@ async fn a_request_that_is_taken_back_hears_nothing_and_stands_in_nobodys_way() 
 }
 
 #[wasm_bindgen_test]
+async fn what_is_dropped_is_let_go_of() {
+    let log = Log::default();
+    let [a, b, c] = ["a", "b", "c"].map(|who| log.request("web/dropped", who, true));
+    settle().await;
+    drop(b);
+    drop(a);
+    settle().await;
+    assert_eq!(log.take(), ["a granted", "c granted"]);
+    drop(c);
+}
+
+#[wasm_bindgen_test]
 async fn readers_share_and_a_writer_waits_for_all_of_them() {
     let log = Log::default();
     let a = log.request("web/shared", "a", false);

@@ -141,13 +141,13 @@ class Handler {
     { tenant, constants = {} }: Authorized,
   ): Promise<Outcome> {
     const { maxBodyBytes, maxRows, maxWrittenBytes, bodyTimeoutMs } = this.#limits;
-    const { from, to, skip } = frames;
+    const { from, to, skip, after } = frames;
     const type = request.headers.get('Content-Type')?.split(';')[0]?.trim().toLowerCase();
     if (type !== (skip ? 'application/json' : ARROW)) throw new Problem('UNSUPPORTED_MEDIA');
     const maxBytes = skip ? MAX_SKIP_BYTES : maxBodyBytes;
     const body = await readBody(request, { maxBytes, timeoutMs: bodyTimeoutMs });
     const found = await checkDigest(body, request.headers.get('Content-Digest'));
-    const key = { stream, tenant, from, to, table };
+    const key = { stream, tenant, from, to, after, table };
     if (skip) {
       const { digest, code } = skipOf(body);
       return this.#apply({ ...key, digest, content: { skipped: code } });

@@ -3,12 +3,15 @@
 //   {base}/v1/streams/{stream}                     GET: how far the stream is
 //   {base}/v1/streams/{stream}/frames/{seq}        PUT: one item;    ?table= names its table, &skip=1 gives it up
 //   {base}/v1/streams/{stream}/frames/{from}-{to}  PUT: consecutive items of one table
+//
+// &after= is the digest of the item before these, from senders that say it.
+import { isDigest } from './digest.js';
 import { Problem } from './problem.js';
 
 export interface Route {
   stream: string;
   /** Null when the stream's state is asked for. */
-  frames: { from: number; to: number; table: string; skip: boolean } | null;
+  frames: { from: number; to: number; table: string; skip: boolean; after: string | null } | null;
 }
 
 const PATH = /\/v1\/streams\/([^/]*)(?:\/frames\/([^/]*))?$/;
@@ -33,7 +36,9 @@ export function parseRoute(url: URL, method: string): Route {
   if (tables.length !== 1 || table === '' || table.length > MAX_TABLE_CHARS) throw bad('one table is named');
   const skip = url.searchParams.get('skip') === '1';
   if (skip && from !== to) throw bad('one item at a time is given up');
-  return { stream, frames: { from, to, table, skip } };
+  const after = url.searchParams.get('after');
+  if (after !== null && !isDigest(after)) throw bad('after is a digest');
+  return { stream, frames: { from, to, table, skip, after } };
 }
 
 const bad = (detail: string) => new Problem('BAD_REQUEST', { detail });

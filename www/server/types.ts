@@ -115,6 +115,8 @@ export interface Write extends StreamKey {
   to: number;
   /** Of item `to`. */
   digest: string;
+  /** Of item `from` − 1, as the sender has it; null when it does not say. */
+  after: string | null;
   table: Table;
   /** The rows, or why there are none: the browser gave an item up that was rejected. */
   content: { frame: Frame } | { skipped: string };

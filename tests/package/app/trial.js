@@ -3,7 +3,7 @@ import { openDatabase } from 'framelock';
 /** Writes a frame and reads it back; the page and the worker share the database. */
 export async function trial(who, options) {
   const db = await openDatabase('trial', options);
-  // Vite's development server loads the page again when a worker imports what it has not bundled yet.
+  // The page may be loaded again (Vite's development server does that), and the rows be there.
   const { path, rows } = await db.appendFrame(who, { n: Int32Array.of(1, 2, 3) }, { mode: 'replace' });
   const sum = await db.query(`SELECT sum(n) AS sum FROM ${who}`);
   const { storage } = await db.status();

@@ -1,0 +1,74 @@
+//! Files that fail in the middle of a transaction, and go on failing: what the store does in its next lease.
+
+use crate::{NoOs, one, request};
+use framelock::platform::{File, FileError, FileResult, Handles, MemoryFile};
+use framelock::store::{Attached, Mode, Params, Store, Value};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// A file that two stores may have one after the other.
+#[derive(Clone, Default)]
+struct Shared {
+    file: Rc<RefCell<MemoryFile>>,
+    /// Nothing can be written any more, to either file of the database.
+    broken: Rc<Cell<bool>>,
+    /// The next write breaks them.
+    breaks: Rc<Cell<bool>>,
+}
+
+impl Shared {
+    fn passes(&self) -> FileResult<()> {
+        self.broken.set(self.broken.get() || self.breaks.get());
+        if self.broken.get() { Err(FileError::Io("broken".into())) } else { Ok(()) }
+    }
+}
+
+impl File for Shared {
+    fn read(&mut self, buffer: &mut [u8], offset: u64) -> FileResult<usize> {
+        self.file.borrow_mut().read(buffer, offset)
+    }
+    fn write(&mut self, bytes: &[u8], offset: u64) -> FileResult<()> {
+        self.passes()?;
+        self.file.borrow_mut().write(bytes, offset)
+    }
+    fn truncate(&mut self, size: u64) -> FileResult<()> {
+        self.passes()?;
+        self.file.borrow_mut().truncate(size)
+    }
+    fn flush(&mut self) -> FileResult<()> {
+        self.passes()
+    }
+    fn size(&mut self) -> FileResult<u64> {
+        self.file.borrow_mut().size()
+    }
+}
+
+#[test]
+fn a_commit_that_cannot_be_undone_does_not_spoil_the_reads_of_later_leases() {
+    let database = Shared::default();
+    let journal = Shared { broken: database.broken.clone(), ..Shared::default() };
+    let attach = |store: &mut Store, mode| {
+        let handles =
+            Handles { database: Box::new(database.clone()), journal: Box::new(journal.clone()) };
+        store.attach(handles, mode, true).unwrap()
+    };
+    let count = "SELECT count(*) FROM t";
+    let [mut ours, mut theirs] = [(); 2].map(|()| Store::new(Box::new(NoOs)));
+    attach(&mut ours, Mode::Exclusive);
+    ours.append_group(&[&request("a", crate::frame(0, 3))]).unwrap().remove(0).unwrap();
+    // The journal is in its file when the database cannot be written.
+    database.breaks.set(true);
+    assert!(ours.exec("INSERT INTO t(id) VALUES (9)", &Params::None).is_err());
+    assert!(database.broken.get() && ours.has_hot_journal());
+    let _what_was_pending = ours.detach();
+    database.breaks.set(false);
+    database.broken.set(false);
+    assert_eq!(attach(&mut ours, Mode::Shared), Attached::NeedsRecovery);
+    ours.detach().unwrap();
+    // Somebody else takes it back.
+    attach(&mut theirs, Mode::Exclusive);
+    assert_eq!(one(&mut theirs, count), Value::Integer(3));
+    theirs.detach().unwrap();
+    assert_eq!(attach(&mut ours, Mode::Shared), Attached::Ready);
+    assert_eq!(one(&mut ours, count), Value::Integer(3));
+}
