@@ -12,7 +12,7 @@ use crate::web::convert::{self, Post, error_object, get, number};
 use crate::web::driver::{Driver, Storage, random_bytes, sleep_ms};
 use crate::web::forward::{self, ExchangeFn, Forwarding};
 use crate::web::locks::{self, LockEvent, LockRequest};
-use crate::web::memory::SharedMemory;
+use crate::web::memory::Memory;
 use crate::web::opfs::{self, DatabaseFiles};
 use crate::web::queue::QueueFiles;
 use js_sys::Array;
@@ -125,10 +125,9 @@ async fn open(
         queue_waits: false,
         forward: settings,
         piece: PIECE,
-        has_queue: !in_memory,
     };
     if in_memory {
-        let storage = Storage::Memory(SharedMemory::default(), SharedMemory::default());
+        let storage = Storage::Memory(Memory::default());
         let driver = Driver::start(name, config, storage, None, post, forwarding);
         driver.dispatch(Event::Wake);
         return Ok(Handle { driver, forwarded });

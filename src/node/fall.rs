@@ -96,20 +96,14 @@ impl Node {
             let error = Error::new(Code::FrameIdConflict, message);
             return self.fail(call, error.in_table(&request.table));
         }
-        // In memory there is nobody else, and nowhere to wait: this handle's own transaction ends, or
-        // does not.
-        let (attempts, fallback) = match self.config.has_queue {
-            true => (policy.attempts, fallback),
-            false => (policy.attempts.max(1), Fallback::None),
-        };
-        if attempts == 0 && fallback == Fallback::None {
+        if policy.attempts == 0 && fallback == Fallback::None {
             let message = "no attempt was asked for, and no fallback; nothing was written";
             let error = Error::new(Code::Busy, message);
             return self.fail(call, error.in_table(&request.table));
         }
         let append = Append {
             repeat: known.is_some(),
-            ladder: Ladder::new(RetryPolicy { attempts, ..policy }, fallback, self.now_ms),
+            ladder: Ladder::new(policy, fallback, self.now_ms),
             request,
             offered: false,
             guest_of: None,
@@ -121,7 +115,7 @@ impl Node {
         let is_first = !waiting.any(|earlier| earlier.request.table == append.request.table);
         self.push_op(call, Work::Append(Box::new(append)), 0.0);
         // Straight into the queue, whether the lock is free or not.
-        if attempts == 0 && fallback == Fallback::Queue && is_first {
+        if policy.attempts == 0 && fallback == Fallback::Queue && is_first {
             self.enqueue_with_earlier(self.ops.len() - 1);
         }
     }

@@ -123,7 +123,8 @@ impl Node {
             Ok(bytes) if bytes.is_empty() => Ok(Reply::Exported),
             Ok(bytes) => {
                 let end = offset + bytes.len() as u64;
-                let total = self.store.bytes();
+                // An empty database has no bytes of its own.
+                let total = self.store.bytes().max(end);
                 self.effects.push(Effect::Part { call, total, offset, bytes });
                 self.pause(call, Done::File(end));
                 return false;

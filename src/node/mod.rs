@@ -66,8 +66,6 @@ pub struct Config {
     pub forward: Option<Settings>,
     /// How much of a frame is written at one go.
     pub piece: Piece,
-    /// Whether there is a durable queue, and there are other tabs: not in memory.
-    pub has_queue: bool,
 }
 
 /// A call that waits for the lease.

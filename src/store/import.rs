@@ -27,6 +27,9 @@ impl Store {
         if self.in_transaction() {
             return Err(Error::new(Code::Busy, "a transaction is open on this handle"));
         }
+        if self.bytes() == 0 {
+            return if offset == 0 { empty_file() } else { Ok(Vec::new()) };
+        }
         let size = self.bytes().saturating_sub(offset).min(PIECE_BYTES);
         let mut bytes = vec![0; size as usize];
         let read = self.vfs.slots().read_database(&mut bytes, offset).map_err(from_file)?;
@@ -84,6 +87,17 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// A database without tables, which to SQLite may be a file of no bytes; to every reader of a header it is not.
+fn empty_file() -> Result<Vec<u8>> {
+    let empty = || {
+        let mut conn = Connection::open_in_memory()?;
+        // Any write makes the first page.
+        conn.pragma_update(None, "user_version", 0)?;
+        Ok(conn.serialize("main")?.to_vec())
+    };
+    empty().map_err(|error: rusqlite::Error| Error::new(Code::Sql, error.to_string()))
 }
 
 /// The attached file as a database, checked through and through.

@@ -38,6 +38,8 @@ pub struct PackOptions {
 #[derive(Debug, Default)]
 pub struct PackedColumn {
     pub name: String,
+    /// The JavaScript array that the column's type has, as the constructor's name.
+    pub array: Option<&'static str>,
     pub tags: Vec<u8>,
     pub numbers: Vec<f64>,
     pub bigints: Vec<i64>,
@@ -83,23 +85,46 @@ impl PackedRows {
         PackedRows { options, columns: Vec::new(), reading: Vec::new() }
     }
 
-    fn reading(&self, column: &ReadColumn) -> Reading {
+    fn reading(&self, data_type: Option<&DataType>) -> Reading {
         let date = |factor: f64, divisor: f64| {
             if self.options.dates { Reading::Date { factor, divisor } } else { Reading::ByValue }
         };
-        match column.field.as_ref().map(|field| field.data_type()) {
-            Some(DataType::Dictionary(_, values)) => reading_of(values, date),
-            Some(data_type) => reading_of(data_type, date),
-            None => Reading::ByValue,
-        }
+        data_type.map_or(Reading::ByValue, |data_type| reading_of(data_type, date))
+    }
+
+    /// The typed array whose elements are what [`PackedRows::cell`] makes of the type's values.
+    fn array(&self, data_type: &DataType) -> Option<&'static str> {
+        Some(match data_type {
+            DataType::Int8 => "Int8Array",
+            DataType::Int16 => "Int16Array",
+            DataType::Int32 | DataType::Time32(_) => "Int32Array",
+            DataType::UInt8 => "Uint8Array",
+            DataType::UInt16 => "Uint16Array",
+            DataType::UInt32 => "Uint32Array",
+            DataType::Float16 | DataType::Float32 => "Float32Array",
+            DataType::Date32 if !self.options.dates => "Int32Array",
+            DataType::Int64 if !self.options.int64_as_number => "BigInt64Array",
+            DataType::UInt64 if !self.options.int64_as_number => "BigUint64Array",
+            DataType::Float64 | DataType::Int64 | DataType::UInt64 => "Float64Array",
+            DataType::Timestamp(TimeUnit::Nanosecond, _) if !self.options.dates => "BigInt64Array",
+            DataType::Time64(_) | DataType::Duration(_) => "Float64Array",
+            DataType::Date64 | DataType::Timestamp(..) if !self.options.dates => "Float64Array",
+            _ => return None,
+        })
     }
 }
 
 impl RowSink for PackedRows {
     fn columns(&mut self, columns: &[ReadColumn]) -> Result<()> {
         for column in columns {
-            self.reading.push(self.reading(column));
-            self.columns.push(PackedColumn { name: column.name.clone(), ..Default::default() });
+            let data_type = column.field.as_ref().map(|field| match field.data_type() {
+                DataType::Dictionary(_, values) => values,
+                data_type => data_type,
+            });
+            self.reading.push(self.reading(data_type));
+            let array = data_type.and_then(|data_type| self.array(data_type));
+            let name = column.name.clone();
+            self.columns.push(PackedColumn { name, array, ..Default::default() });
         }
         Ok(())
     }

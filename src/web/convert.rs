@@ -276,6 +276,9 @@ fn status_value(status: &Status, facts: &Facts) -> JsValue {
 
 fn column(column: &PackedColumn, transfer: &Array) -> JsValue {
     let out = object(&[("name", column.name.as_str().into())]);
+    if let Some(array) = column.array {
+        let _always = Reflect::set(&out, &"array".into(), &array.into());
+    }
     let set = |key: &str, value: &JsValue, buffer: &JsValue| {
         transfer.push(buffer);
         let _always = Reflect::set(&out, &key.into(), value);

@@ -6,7 +6,7 @@ use super::export::Export;
 use super::forward::Forwarding;
 use super::jobs::Job;
 use super::locks::{self, LockEvent, LockRequest};
-use super::memory::SharedMemory;
+use super::memory::Memory;
 use super::opfs::{self, DatabaseFiles};
 use super::queue::QueueFiles;
 use super::turn::Turn;
@@ -102,12 +102,8 @@ impl Os for BrowserOs {
 
 /// Where a handle's files are.
 pub enum Storage {
-    Opfs {
-        files: DatabaseFiles,
-        queue: QueueFiles,
-    },
-    /// One file for all leases of this one handle.
-    Memory(SharedMemory, SharedMemory),
+    Opfs { files: DatabaseFiles, queue: QueueFiles },
+    Memory(Memory),
 }
 
 /// Listens to the channel.
@@ -312,7 +308,7 @@ impl Driver {
                 });
                 let bytes = match &self.storage {
                     Storage::Opfs { .. } => self.bytes.get(),
-                    Storage::Memory(database, _) => database.clone().size().unwrap_or_default(),
+                    Storage::Memory(memory) => memory.database.clone().size().unwrap_or_default(),
                 };
                 let facts = convert::Facts {
                     in_memory: matches!(self.storage, Storage::Memory(..)),
@@ -368,9 +364,9 @@ impl Driver {
         spawn_local(async move {
             let outcome = match &driver.storage {
                 Storage::Opfs { files, .. } => files.open(mode).await,
-                Storage::Memory(database, journal) => Ok(Handles {
-                    database: Box::new(database.clone()),
-                    journal: Box::new(journal.clone()),
+                Storage::Memory(memory) => Ok(Handles {
+                    database: Box::new(memory.database.clone()),
+                    journal: Box::new(memory.journal.clone()),
                 }),
             };
             driver.dispatch(Event::Opened(id, outcome));
@@ -382,19 +378,22 @@ impl Driver {
         spawn_local(async move {
             let (mut held, mut others_wait, mut foreign_version) = (false, false, false);
             let mut counts = QueueCounts::default();
-            if let Storage::Opfs { files, queue } = &driver.storage {
-                let ours = lock_name(&driver.name);
-                let snapshot = locks::snapshot().await;
-                held = snapshot.held_alone.contains(&ours);
-                others_wait = snapshot.pending.contains(&ours);
-                foreign_version = snapshot
-                    .held_alone
-                    .iter()
-                    .any(|lock| *lock != ours && is_version_of(lock, &driver.name));
-                if count_queue {
-                    counts = queue.counts().await.unwrap_or_default();
-                    driver.bytes.set(files.size().await.unwrap_or_default());
+            match &driver.storage {
+                Storage::Opfs { files, queue } => {
+                    let ours = lock_name(&driver.name);
+                    let snapshot = locks::snapshot().await;
+                    held = snapshot.held_alone.contains(&ours);
+                    others_wait = snapshot.pending.contains(&ours);
+                    foreign_version = snapshot
+                        .held_alone
+                        .iter()
+                        .any(|lock| *lock != ours && is_version_of(lock, &driver.name));
+                    if count_queue {
+                        counts = queue.counts().await.unwrap_or_default();
+                        driver.bytes.set(files.size().await.unwrap_or_default());
+                    }
                 }
+                Storage::Memory(memory) => counts = memory.queue.borrow().counts(),
             }
             let queue = count_queue.then_some(counts);
             driver.dispatch(Event::LockQueried { held, others_wait, foreign_version, queue });

@@ -1,12 +1,13 @@
-//! What the node wants done with the queue's files, one thing after the other.
+//! What the node wants done with the queue, one thing after the other.
 
 use super::driver::{Driver, Storage};
-use crate::node::{Event, QueuePage, Rejected};
-use crate::platform::FileError;
+use super::memory::MemoryQueue;
+use crate::node::{Event, Rejected};
+use std::cell::RefCell;
 use std::rc::Rc;
 use wasm_bindgen_futures::spawn_local;
 
-/// Something to do with the queue's files.
+/// Something to do with the queue.
 pub(super) enum Job {
     Add { call: u32, bytes: Vec<u8> },
     Load,
@@ -38,8 +39,9 @@ impl Driver {
 
     /// `order` is the number of the next frame, once it is known in this run of jobs.
     async fn run_queue_job(self: &Rc<Self>, job: Job, order: &mut Option<u64>) {
-        let Storage::Opfs { queue, .. } = &self.storage else {
-            return self.refuse_queue_job(job);
+        let queue = match &self.storage {
+            Storage::Opfs { queue, .. } => queue,
+            Storage::Memory(memory) => return self.run_memory_job(&memory.queue, job),
         };
         match job {
             Job::Add { call, bytes } => {
@@ -76,14 +78,25 @@ impl Driver {
         }
     }
 
-    /// In memory there is no other tab and nothing durable; the ladder ends above the queue.
-    fn refuse_queue_job(self: &Rc<Self>, job: Job) {
-        let none = || FileError::Io("storage 'memory' has no durable queue".into());
+    fn run_memory_job(self: &Rc<Self>, queue: &RefCell<MemoryQueue>, job: Job) {
         match job {
-            Job::Add { call, .. } => self.dispatch(Event::Enqueued(call, Err(none()))),
-            Job::Load => self.dispatch(Event::QueueLoaded(Ok(QueuePage::default()))),
-            Job::LoadRejected => self.dispatch(Event::RejectedLoaded(Ok(Vec::new()))),
-            Job::Remove(_) | Job::Reject { .. } | Job::SettleRejected { .. } => {}
+            Job::Add { call, bytes } => {
+                let counts = queue.borrow_mut().add(bytes);
+                self.dispatch(Event::Enqueued(call, Ok(counts)));
+            }
+            Job::Load => {
+                let page = queue.borrow().load();
+                self.dispatch(Event::QueueLoaded(Ok(page)));
+            }
+            Job::Remove(names) => queue.borrow_mut().remove(&names),
+            Job::Reject { name, report } => queue.borrow_mut().reject(&name, report),
+            Job::LoadRejected => {
+                let list = queue.borrow().rejected();
+                self.dispatch(Event::RejectedLoaded(Ok(list)));
+            }
+            Job::SettleRejected { frame_id, again } => {
+                queue.borrow_mut().settle_rejected(&frame_id, again);
+            }
         }
     }
 }

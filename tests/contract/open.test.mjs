@@ -299,6 +299,47 @@ inBrowsers((context) => {
     assert.deepEqual([seen.rows, seen.none, seen.copied], [[{ n: 2 }], [{ n: 0 }], [{ n: 2 }]]);
     assert.ok(!seen.list.includes('ram'));
   });
+
+  test("storage 'memory' has every rung: what waits is applied, what is refused is listed", async () => {
+    const seen = await tab.run(async () => {
+      const db = await framelock.openDatabase('ram', { storage: 'memory' });
+      await db.exec('CREATE TABLE t(a INTEGER UNIQUE)');
+      const queued = [];
+      await db.transaction(async (tx) => {
+        await tx.exec('INSERT INTO t VALUES(1)');
+        const retry = { attempts: 1, lockTimeoutMs: 10 };
+        for (const a of [2, 1, 3]) queued.push(await db.appendFrame('t', { a: [a] }, { retry }));
+      });
+      const settled = [];
+      for (const { frameId } of queued) {
+        settled.push(await db.whenCommitted(frameId).catch(({ code, sqliteCode }) => ({ code, sqliteCode })));
+      }
+      const counts = ({ queued, rejected }) => ({ queued, rejected });
+      const before = { ...counts(await db.status()), list: await db.rejected(), drained: await db.drain() };
+      await db.exec('DELETE FROM t WHERE a = 1');
+      await db.retryRejected(queued[1].frameId);
+      const retried = await db.whenCommitted(queued[1].frameId);
+      const after = { ...counts(await db.status()), list: await db.rejected() };
+      const rows = await db.queryColumns('SELECT a FROM t ORDER BY rowid');
+      await db.close();
+      return { queued, settled, before, retried, after, rows: [...rows.a] };
+    });
+    assert.deepEqual(
+      seen.queued.map(({ path, committed }) => [path, committed]),
+      Array(3).fill(['queued', false]),
+    );
+    const [second, first, third] = seen.settled;
+    assert.deepEqual(
+      [second.committed, first, third.committed],
+      [true, { code: 'CONSTRAINT', sqliteCode: 2067 }, true],
+    );
+    const { list, ...before } = seen.before;
+    assert.deepEqual(before, { queued: 0, rejected: 1, drained: { applied: 0, rejected: 1, remaining: 0 } });
+    assert.deepEqual([list.length, list[0].frameId], [1, seen.queued[1].frameId]);
+    assert.equal(seen.retried.committed, true);
+    assert.deepEqual(seen.after, { queued: 0, rejected: 0, list: [] });
+    assert.deepEqual(seen.rows, [2, 3, 1]);
+  });
 });
 
 describe('without OPFS', () => {

@@ -319,7 +319,7 @@ inBrowsers((context) => {
       for (const [what, input] of Object.entries(inputs)) {
         codes[what] = await db.appendFrame('poison', input).then(
           () => 'worked',
-          (error) => error.code ?? String(error),
+          ({ code, table, message }) => (table === 'poison' ? code : `${code}, table ${table}: ${message}`),
         );
       }
       return codes;

@@ -208,13 +208,62 @@ inBrowsers((context) => {
     );
     assert.deepEqual(columns, {
       small: BigInt64Array.of(1n, 2n),
-      int: Float64Array.of(1, 2),
+      int: Int32Array.of(1, 2),
       real: Float64Array.of(1.5, 3),
       holes: [null, 2],
       text: ['1', '2'],
     });
-    const none = await run((db) => db.queryColumns('SELECT small FROM ints WHERE false'));
-    assert.equal(none.small.length, 0);
+    const none = await run((db) => db.queryColumns('SELECT small, int + 1 AS next FROM ints WHERE false'));
+    assert.deepEqual(none, { small: new BigInt64Array(0), next: [] });
+  });
+
+  test('queryColumns: the typed array of the catalogue type, empty ones too', async () => {
+    const kinds = {
+      int8: 'Int8Array',
+      int16: 'Int16Array',
+      int32: 'Int32Array',
+      int64: 'BigInt64Array',
+      uint8: 'Uint8Array',
+      uint16: 'Uint16Array',
+      uint32: 'Uint32Array',
+      uint64: 'BigUint64Array',
+      float32: 'Float32Array',
+      float64: 'Float64Array',
+      date32: 'Int32Array',
+      'timestamp[us]': 'Float64Array',
+      'timestamp[ns, UTC]': 'BigInt64Array',
+      bool: 'Array',
+      utf8: 'Array',
+    };
+    const seen = await run(async (db, kinds) => {
+      const values = { bool: [true, false], utf8: ['1', ''], 'timestamp[ns, UTC]': [2n ** 60n, 2n ** 61n] };
+      const frame = Object.fromEntries(kinds.map((kind) => [kind, values[kind] ?? [1, 2]]));
+      const types = Object.fromEntries(kinds.map((kind) => [kind, kind]));
+      await db.appendFrame('arrays', frame, { types });
+      const nameOf = (column) => column.constructor.name;
+      const named = (columns) => Object.fromEntries(kinds.map((kind) => [kind, nameOf(columns[kind])]));
+      const all = await db.queryColumns('SELECT * FROM arrays');
+      const none = await db.queryColumns('SELECT * FROM arrays WHERE false');
+      const numbers = await db.queryColumns('SELECT int64, uint64 FROM arrays', [], { int64: 'number' });
+      const dates = await db.queryColumns('SELECT date32, "timestamp[us]" FROM arrays', [], { dates: true });
+      return {
+        all: named(all),
+        none: named(none),
+        numbers: [nameOf(numbers.int64), nameOf(numbers.uint64)],
+        dates: [dates.date32[1] instanceof Date, dates['timestamp[us]'][0] instanceof Date],
+        values: [[...all.int8], [...all.uint64], [...all.float32], all.bool],
+      };
+    }, Object.keys(kinds));
+    assert.deepEqual(seen.all, kinds);
+    assert.deepEqual(seen.none, kinds);
+    assert.deepEqual(seen.numbers, ['Float64Array', 'Float64Array']);
+    assert.deepEqual(seen.dates, [true, true]);
+    assert.deepEqual(seen.values, [
+      [1, 2],
+      [1n, 2n],
+      [1, 2],
+      [true, false],
+    ]);
   });
 
   test('exec: several statements, changes, the last rowid; a failing one keeps those before it', async () => {
@@ -241,6 +290,8 @@ inBrowsers((context) => {
     assert.deepEqual(rows, [{ id: 10, a: 'x' }]);
     const updated = await run((db) => db.queryArrow("UPDATE e SET a = 'y' WHERE id = 10 RETURNING a"));
     assert.equal(tableFromIPC(updated).get(0).a, 'y');
+    const nothing = await run((db) => db.queryArrow("UPDATE e SET a = 'y' WHERE id = 10"));
+    assert.deepEqual([tableFromIPC(nothing).numCols, tableFromIPC(nothing).numRows], [0, 0]);
     await rejects(
       run((db) => db.query('SELECT 1; DROP TABLE e')),
       'INVALID_ARGUMENT',

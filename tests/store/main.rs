@@ -209,6 +209,17 @@ fn what_another_tab_did_to_the_table_is_seen() {
 }
 
 #[test]
+fn an_empty_database_goes_out_as_a_file_and_in_again() {
+    let bytes = store().export_file().unwrap();
+    assert!(bytes.starts_with(b"SQLite format 3\0"), "{} bytes", bytes.len());
+    let mut other = store();
+    other.append_group(&[&request("a", frame(0, 10))]).unwrap().remove(0).unwrap();
+    other.import_file(file(bytes)).unwrap();
+    let tables = "SELECT count(*) FROM sqlite_schema";
+    assert_eq!(one(&mut other, tables), Value::Integer(0));
+}
+
+#[test]
 fn the_connection_survives_a_change_of_lease() {
     let mut store = store();
     store.append_group(&[&request("a", frame(0, 10))]).unwrap().remove(0).unwrap();

@@ -126,3 +126,15 @@ export function fromWire(wire: WireError, cause?: unknown): FramelockError {
 export function invalidArgument(what: string, details?: ErrorDetails & ErrorOptions): FramelockError {
   return new FramelockError('INVALID_ARGUMENT', what, details);
 }
+
+/** Runs `check`; an error of it that names no table is about `table`. */
+export function aboutTable<T>(table: string, check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    if (error instanceof FramelockError && error.table === undefined) {
+      Object.defineProperty(error, 'table', { value: table, enumerable: true });
+    }
+    throw error;
+  }
+}

@@ -28,16 +28,30 @@ export interface QueryArgs {
   tx?: number;
 }
 
+/** The typed arrays that columns come as. */
+export type ArrayName =
+  | 'Int8Array'
+  | 'Int16Array'
+  | 'Int32Array'
+  | 'Uint8Array'
+  | 'Uint16Array'
+  | 'Uint32Array'
+  | 'Float32Array'
+  | 'Float64Array'
+  | 'BigInt64Array'
+  | 'BigUint64Array';
+
 /** One column of a query's answer; `rows.ts` says how it is read. */
 export interface PackedColumn {
   name: string;
+  /** The array that the column's type has in JavaScript, by its constructor's name. */
+  array?: ArrayName;
   /** The tag of every row, when they all have the same one. */
   tag?: number;
   /** Else the tag of each row. */
   tags?: Uint8Array;
   numbers?: Float64Array;
   bigints?: BigInt64Array;
-  unsigned?: BigUint64Array;
   /** UTF-8 of all texts, one after the other. */
   text?: Uint8Array;
   /** Where each text ends, in UTF-16 code units of the decoded whole. */

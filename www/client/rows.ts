@@ -2,7 +2,7 @@
 //
 // A packed column has a tag for each row (or one for all) and a pool for each kind of value. A pool holds only the
 // rows of its kind, in row order, so each pool is read with a cursor of its own.
-import type { PackedColumn } from './messages.js';
+import type { ArrayName, PackedColumn } from './messages.js';
 import type { Column } from './types.js';
 
 /** What a row's value is, and so which pool it comes from. */
@@ -16,7 +16,6 @@ export const Tag = {
   true: 6,
   /** Milliseconds, from the pool of numbers. */
   date: 7,
-  unsigned: 8,
 } as const;
 
 /** `ignoreBOM`: a text that starts with U+FEFF keeps it. */
@@ -24,11 +23,10 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /** A function that gives the values of a column, one row after the other. */
 function reader(column: PackedColumn): (row: number) => unknown {
-  const { tag, tags, numbers, bigints, unsigned, textEnds, blobs, blobEnds } = column;
+  const { tag, tags, numbers, bigints, textEnds, blobs, blobEnds } = column;
   const text = column.text ? decoder.decode(column.text) : '';
   let number = 0;
   let bigint = 0;
-  let positive = 0;
   let string = 0;
   let stringStart = 0;
   let blob = 0;
@@ -41,8 +39,6 @@ function reader(column: PackedColumn): (row: number) => unknown {
         return numbers![number++];
       case Tag.bigint:
         return bigints![bigint++];
-      case Tag.unsigned:
-        return unsigned![positive++];
       case Tag.text: {
         const end = textEnds![string++]!;
         const value = text.substring(stringStart, end);
@@ -93,11 +89,40 @@ export function decodeRows(rowCount: number, columns: readonly PackedColumn[]): 
   return rows;
 }
 
-/** The values of one column: the pool itself where every row is of that kind, else an array. */
+const ARRAYS = {
+  Int8Array,
+  Int16Array,
+  Int32Array,
+  Uint8Array,
+  Uint16Array,
+  Uint32Array,
+  Float32Array,
+  Float64Array,
+  BigInt64Array,
+  BigUint64Array,
+} satisfies Record<ArrayName, unknown>;
+
+/**
+ * A pool of numbers as the array of the column's type, or as it is: plain SQL may have put other values into the table
+ * than its type has.
+ */
+function typedArray(array: ArrayName | undefined, pool: Float64Array | BigInt64Array): Column {
+  if (pool instanceof BigInt64Array) {
+    const isUnsigned = array === 'BigUint64Array' && pool.every((value) => value >= 0n);
+    return isUnsigned ? new BigUint64Array(pool.buffer) : pool;
+  }
+  if (!array || array === 'BigInt64Array' || array === 'BigUint64Array' || array === 'Float64Array')
+    return pool;
+  const values = new ARRAYS[array](pool);
+  return values.every((value, row) => value === pool[row]) ? values : pool;
+}
+
+/** The values of one column: a typed array where every row is a number, or a bigint, else an array. */
 function decodeColumn(rowCount: number, column: PackedColumn): Column {
-  if (column.tag === Tag.number && column.numbers) return column.numbers;
-  if (column.tag === Tag.bigint && column.bigints) return column.bigints;
-  if (column.tag === Tag.unsigned && column.unsigned) return column.unsigned;
+  const { array, tag, numbers, bigints } = column;
+  if (rowCount === 0) return array ? new ARRAYS[array](0) : [];
+  if (tag === Tag.number && numbers) return typedArray(array, numbers);
+  if (tag === Tag.bigint && bigints) return typedArray(array, bigints);
   const value = reader(column);
   const values = new Array<unknown>(rowCount);
   for (let row = 0; row < rowCount; row++) values[row] = value(row);

@@ -2,6 +2,7 @@
 // both this; they differ in the transaction's number and in when they refuse.
 import { sqlText, tableName, wireParams } from './arguments.js';
 import type { Channel } from './channel.js';
+import { aboutTable } from './errors.js';
 import { packFrame } from './frames.js';
 import type { QueryArgs } from './messages.js';
 import { appendOptions, DEADLINE_MS, type Defaults, queryOptions, statementOptions } from './options.js';
@@ -51,8 +52,10 @@ export class HandleStatements implements Statements {
 
   async appendFrame(table: string, frame: FrameInput, options?: AppendOptions): Promise<AppendReceipt> {
     const name = tableName(table);
-    const { signal, onProgress, ...rest } = appendOptions(options, this.#host.defaults);
-    const { form, descriptor, buffers } = packFrame(frame);
+    const { signal, onProgress, ...rest } = aboutTable(name, () =>
+      appendOptions(options, this.#host.defaults),
+    );
+    const { form, descriptor, buffers } = aboutTable(name, () => packFrame(frame));
     const packed = descriptor === undefined ? { form } : { form, descriptor };
     const progress = onProgress !== undefined;
     const receipt = await this.#host.channel.call(

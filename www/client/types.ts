@@ -162,10 +162,28 @@ export interface StreamOptions extends QueryOptions {
 }
 
 /**
- * One column of `queryColumns`: a typed array when every value is a number, a bigint or an unsigned bigint, else an
- * array with `null` for NULL.
+ * One column of `queryColumns`, with the values that `query` gives.
+ *
+ * A typed array of the column's catalogue type: `Int8Array` to `Uint32Array`, `BigInt64Array` and `BigUint64Array` for
+ * int64 and uint64 (`Float64Array` with `int64: 'number'`), `Float32Array` for float16 and float32, `Float64Array`
+ * for float64, `Int32Array` for date32 and time32. Other dates and times, expressions, and columns in which plain SQL
+ * has put what their type does not have, are a `Float64Array` when every value is a number and a `BigInt64Array` when
+ * every value is a bigint.
+ *
+ * Else an array, with `null` for NULL. Without rows, the array of the catalogue type, or an empty one.
  */
-export type Column = Float64Array | BigInt64Array | BigUint64Array | unknown[];
+export type Column =
+  | Int8Array
+  | Int16Array
+  | Int32Array
+  | Uint8Array
+  | Uint16Array
+  | Uint32Array
+  | Float32Array
+  | Float64Array
+  | BigInt64Array
+  | BigUint64Array
+  | unknown[];
 
 /** What `exec` did. */
 export interface ExecResult {
