@@ -87,7 +87,10 @@ export interface AppendOptions<Row = Record<string, unknown>> {
    * `deleteRows`: empty it first; `upsert` and `ignore`: what to do with a row whose key is there.
    */
   mode?: 'create' | 'append' | 'createAppend' | 'replace' | 'deleteRows' | 'upsert' | 'ignore';
-  /** The columns that identify a row, for `upsert` and `ignore`. Default: the table's primary key. */
+  /**
+   * The columns that identify a row, for `upsert` and `ignore`. Default: the table's primary key. A table that
+   * `appendFrame` made gets a unique index of them if it has none; of anyone else's table one is wanted.
+   */
   key?: readonly ColumnName<Row>[];
   /** How the frame's columns find the table's. Default `name`. */
   match?: 'name' | 'position';
@@ -347,7 +350,8 @@ export interface Database extends Statements {
    */
   whenCommitted(frameId: string, options?: { signal?: AbortSignal }): Promise<AppendReceipt>;
   /**
-   * Applies the durable queue now.
+   * Applies the durable queue now. `applied` frames are in that were not before, `rejected` are on the rejected list
+   * (whoever had the lock may have put them there before this call), `remaining` could not be applied yet.
    *
    * @example
    * const { applied, rejected, remaining } = await db.drain();
