@@ -8,7 +8,7 @@ use crate::error::{Code, Error, Result};
 use crate::message::{lock_name, presence_name};
 use crate::node::{Call, Config, Event, PIECE};
 use crate::web::both::both;
-use crate::web::convert::{self, Post, error_object, get, number};
+use crate::web::convert::{Post, error_object, get, number};
 use crate::web::driver::{Driver, Storage, random_bytes, sleep_ms};
 use crate::web::forward::{self, ExchangeFn, Forwarding};
 use crate::web::locks::{self, LockEvent, LockRequest};
@@ -51,7 +51,10 @@ impl Handle {
         match op {
             "streamNext" => {
                 let batch = self.driver.stream_next(cursor);
-                let value = batch.map_or(JsValue::NULL, |b| convert::bytes(&b, &transfer));
+                let value = batch.map_or(JsValue::NULL, |batch| {
+                    transfer.push(&batch.buffer());
+                    batch.into()
+                });
                 return self.driver.answer(id, &value, &transfer);
             }
             "streamClose" => {

@@ -94,9 +94,9 @@ pub fn texts(bytes: &[u8]) {
     let column = ReadColumn { name: "c".into(), field: Some(field) };
     let mut reader = BatchReader::new(vec![column]).expect("a type that is read back");
     if reader.push(0, Cell::Text(text.into())).is_ok() {
-        let (schema, batch) = reader.finish().expect("a batch");
+        let batch = reader.take().expect("a batch");
         // What was read can be written and read again.
-        use_up(&Frame::new(schema, vec![batch]));
+        use_up(&Frame::new(batch.schema(), vec![batch]));
     }
 }
 
@@ -132,7 +132,7 @@ fn use_up(frame: &Frame) {
             for row in 0..column.rows() {
                 reader.push(0, column.cell(row)).expect("what was written is read");
             }
-            let (_, read) = reader.finish().expect("a batch");
+            let read = reader.take().expect("a batch");
             let back = Storage::new(read.column(0).data_type(), false).expect("a type");
             let back = Column::new(read.column(0), &back).expect("a column");
             assert_eq!(read.num_rows(), array.len());

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema};
 
 use super::build::{Builder, Misfit};
 use super::catalogue;
@@ -34,6 +34,8 @@ pub struct ReadColumn {
 #[derive(Debug)]
 pub struct BatchReader {
     columns: Vec<Slot>,
+    /// The rows of the batches that were taken.
+    taken: usize,
 }
 
 #[derive(Debug)]
@@ -61,10 +63,22 @@ impl BatchReader {
             };
             Ok(Slot { builder: Builder::new(field.data_type())?, field, typed })
         });
-        Ok(BatchReader { columns: slots.collect::<Result<_>>()? })
+        Ok(BatchReader { columns: slots.collect::<Result<_>>()?, taken: 0 })
     }
 
-    /// The number of whole rows so far.
+    /// Begins with the types that an earlier run of the query ended with.
+    ///
+    /// # Errors
+    /// As [`BatchReader::new`].
+    pub fn expect(&mut self, schema: &Schema) -> Result<()> {
+        for (slot, field) in self.columns.iter_mut().zip(schema.fields()) {
+            slot.builder = Builder::new(field.data_type())?;
+            slot.field = Field::clone(field);
+        }
+        Ok(())
+    }
+
+    /// The number of whole rows since the last batch.
     pub fn rows(&self) -> usize {
         self.columns.last().map_or(0, |slot| slot.builder.rows())
     }
@@ -79,45 +93,46 @@ impl BatchReader {
             return Err(Error::new(Code::InvalidArgument, "no such column"));
         };
         if !slot.typed {
-            slot.take_type_of(&cell)?;
+            slot.take_type_of(&cell, self.taken)?;
         }
-        let (class, row) = (cell.class(), slot.builder.rows());
+        let (class, row) = (cell.class(), self.taken + slot.builder.rows());
         slot.builder.push(cell).map_err(|misfit| slot.misfit(misfit, class, row))
     }
 
-    /// The rows as a batch. A column that holds NULLs is nullable whatever the catalogue says: an
-    /// outer join makes them.
+    /// The rows since the last batch as a batch. A column that holds NULLs is nullable whatever the
+    /// catalogue says: an outer join makes them. What a column's type has become it stays: a later
+    /// batch's schema is that of an earlier one, or wider.
     ///
     /// # Errors
     /// `INVALID_FRAME` when columns got different numbers of values, which would be a bug.
-    pub fn finish(self) -> Result<(SchemaRef, RecordBatch)> {
+    pub fn take(&mut self) -> Result<RecordBatch> {
         let mut fields = Vec::with_capacity(self.columns.len());
         let mut arrays = Vec::with_capacity(self.columns.len());
-        for slot in self.columns {
-            let nullable = slot.field.is_nullable() || slot.builder.has_nulls();
-            let array = slot.builder.finish()?;
+        for slot in &mut self.columns {
+            let builder = std::mem::replace(&mut slot.builder, Builder::new(&DataType::Null)?);
+            slot.field.set_nullable(slot.field.is_nullable() || builder.has_nulls());
+            let array = builder.finish()?;
             // Keys may have become wider.
-            let field = match slot.field.data_type() == array.data_type() {
-                true => slot.field,
-                false => slot.field.with_data_type(array.data_type().clone()),
-            };
-            fields.push(field.with_nullable(nullable));
+            if slot.field.data_type() != array.data_type() {
+                slot.field.set_data_type(array.data_type().clone());
+            }
+            slot.builder = Builder::new(slot.field.data_type())?;
+            fields.push(slot.field.clone());
             arrays.push(array);
         }
-        let schema = Arc::new(Schema::new(fields));
         // A statement without a result has no columns, and no rows.
         let rows = arrays.first().map_or(0, |array| array.len());
+        self.taken += rows;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options)
-            .map_err(|error| Error::new(Code::InvalidFrame, error.to_string()))?;
-        Ok((schema, batch))
+        RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
+            .map_err(|error| Error::new(Code::InvalidFrame, error.to_string()))
     }
 }
 
 impl Slot {
     /// Gives an expression's column the type of its first value, and float64 when real numbers
     /// come after integers.
-    fn take_type_of(&mut self, cell: &Cell<'_>) -> Result<()> {
+    fn take_type_of(&mut self, cell: &Cell<'_>, taken: usize) -> Result<()> {
         let wanted = match (self.field.data_type(), cell) {
             (DataType::Null, Cell::Integer(_)) => DataType::Int64,
             (DataType::Null | DataType::Int64, Cell::Real(_)) => DataType::Float64,
@@ -134,7 +149,8 @@ impl Slot {
         for row in 0..rows {
             let cell = integers.cell(row);
             let class = cell.class();
-            self.builder.push(cell).map_err(|misfit| self.misfit(misfit, class, row))?;
+            let pushed = self.builder.push(cell);
+            pushed.map_err(|misfit| self.misfit(misfit, class, taken + row))?;
         }
         Ok(())
     }
@@ -169,8 +185,8 @@ mod tests {
         for cell in cells {
             reader.push(0, cell)?;
         }
-        let (schema, batch) = reader.finish()?;
-        Ok((schema.field(0).clone(), Arc::clone(batch.column(0))))
+        let batch = reader.take()?;
+        Ok((batch.schema().field(0).clone(), Arc::clone(batch.column(0))))
     }
 
     #[test]

@@ -240,7 +240,10 @@ impl Node {
                     self.ops[at].until_ms = f64::INFINITY;
                     self.effects.push(Effect::Enqueue { call, frame_id, bytes });
                 }
-                Err(error) => return self.fail_op(at, error),
+                Err(error) => {
+                    self.fail_op(at, error);
+                    break;
+                }
             }
         }
         for call in there {

@@ -269,8 +269,8 @@ pub enum Reply {
     Exec(ExecResult),
     Rows(u64, Box<PackedRows>),
     Bytes(Vec<u8>),
-    /// Arrow IPC streams, in order.
-    Batches(Vec<Vec<u8>>),
+    /// The platform has all batches of the stream.
+    Batches,
     /// The platform keeps the batches under this name.
     Cursor(CallId),
     /// The platform has all parts of the file.

@@ -184,7 +184,7 @@ impl Node {
     ) -> Result<Reply> {
         match batch_rows {
             None => self.store.query_arrow(sql, params).map(Reply::Bytes),
-            Some(rows) => self.store.query_batches(sql, params, rows).map(Reply::Batches),
+            Some(rows) => self.store.query_batches(sql, params, rows).map(|()| Reply::Batches),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::connection::{Params, Store, bind};
 use super::error::is_missing_table;
+use super::vfs::Slots;
 use crate::error::{Code, Error, Result};
 use crate::frame::catalogue;
 use crate::frame::cell::Cell;
@@ -9,7 +10,7 @@ use crate::frame::ident::fold;
 use crate::frame::read::{BatchReader, ReadColumn};
 use crate::sorted::SortedMap;
 use arrow::array::RecordBatch;
-use arrow::datatypes::Field;
+use arrow::datatypes::{Field, SchemaRef};
 use arrow::ipc::writer::StreamWriter;
 use rusqlite::types::ValueRef;
 use std::borrow::Cow;
@@ -88,29 +89,57 @@ impl Store {
     }
 
     /// The rows of a query as Arrow IPC streams of `batch_rows` rows each, all of one schema; at
-    /// least one, so that an empty result has a schema too.
+    /// least one, so that an empty result has a schema too. They are given to [`super::Os::batch`]
+    /// while the query runs: no more than one is in memory here.
+    ///
+    /// The schema is known when all rows are: integers in an expression may be followed by real
+    /// numbers. Should it change on the way, what was given is void, and the query runs again with
+    /// what it has come to. A statement that writes cannot run twice, and is given on at its end.
     ///
     /// # Errors
     /// As [`Store::query_arrow`].
-    pub fn query_batches(
+    pub fn query_batches(&mut self, sql: &str, params: &Params, batch_rows: usize) -> Result<()> {
+        let slots = self.vfs.slots().clone();
+        slots.os().batch(None);
+        let given = self.give_batches(&slots, sql, params, batch_rows.max(1));
+        if given.is_err() {
+            slots.os().batch(None);
+        }
+        given
+    }
+
+    fn give_batches(
         &mut self,
+        slots: &Slots,
         sql: &str,
         params: &Params,
-        batch_rows: usize,
-    ) -> Result<Vec<Vec<u8>>> {
-        let batch = self.query_batch(sql, params)?;
-        let step = batch_rows.max(1);
-        let starts = (0..batch.num_rows().max(1)).step_by(step);
-        starts
-            .map(|start| ipc_stream(&batch.slice(start, step.min(batch.num_rows() - start))))
-            .collect()
+        step: usize,
+    ) -> Result<()> {
+        if self.writes(sql)? {
+            let batch = self.query_batch(sql, params)?;
+            for start in (0..batch.num_rows().max(1)).step_by(step) {
+                let slice = batch.slice(start, step.min(batch.num_rows() - start));
+                slots.os().batch(Some(&ipc_stream(&slice)?));
+            }
+            return Ok(());
+        }
+        let mut expected = None;
+        loop {
+            let mut sink = BatchSink::new(slots, step, expected);
+            self.query(sql, params, &mut sink)?;
+            match sink.end()? {
+                None => return Ok(()),
+                wider => expected = wider,
+            }
+            slots.os().batch(None);
+        }
     }
 
     fn query_batch(&mut self, sql: &str, params: &Params) -> Result<RecordBatch> {
         let mut sink = ArrowSink { reader: None };
         self.query(sql, params, &mut sink)?;
-        let reader = sink.reader.ok_or_else(|| Error::new(Code::Sql, "no statement"))?;
-        Ok(reader.finish()?.1)
+        let mut reader = sink.reader.ok_or_else(|| Error::new(Code::Sql, "no statement"))?;
+        reader.take()
     }
 
     /// Result columns, with the catalogue's field where one is a plain reference to a column.
@@ -215,9 +244,71 @@ impl RowSink for ArrowSink {
     }
 
     fn cell(&mut self, column: usize, cell: Cell<'_>) -> Result<()> {
-        match &mut self.reader {
-            Some(reader) => reader.push(column, cell),
-            None => Err(Error::new(Code::Sql, "a row came before its columns")),
-        }
+        self.reader.as_mut().ok_or_else(too_early)?.push(column, cell)
     }
+}
+
+/// Gives a query's rows on in batches, as long as they have one schema.
+struct BatchSink<'s> {
+    slots: &'s Slots,
+    batch_rows: usize,
+    reader: Option<BatchReader>,
+    /// What an earlier run of the query came to.
+    expected: Option<SchemaRef>,
+    /// The schema of the first batch, and of the last.
+    schemas: Option<(SchemaRef, SchemaRef)>,
+}
+
+impl<'s> BatchSink<'s> {
+    fn new(slots: &'s Slots, batch_rows: usize, expected: Option<SchemaRef>) -> Self {
+        BatchSink { slots, batch_rows, reader: None, expected, schemas: None }
+    }
+
+    /// Whether so many rows wait to be given on.
+    fn has(&self, rows: usize) -> bool {
+        self.reader.as_ref().is_some_and(|reader| reader.rows() >= rows)
+    }
+
+    fn give(&mut self) -> Result<()> {
+        let reader = self.reader.as_mut().ok_or_else(too_early)?;
+        let batch = reader.take()?;
+        let last = batch.schema();
+        let first = self.schemas.take().map_or_else(|| last.clone(), |(first, _)| first);
+        // Once it is wider, the run goes on to find out how wide it will be.
+        if first == last {
+            self.slots.os().batch(Some(&ipc_stream(&batch)?));
+        }
+        self.schemas = Some((first, last));
+        Ok(())
+    }
+
+    /// Gives the last rows on. Answers the schema that the batches should have had, if it is another.
+    fn end(mut self) -> Result<Option<SchemaRef>> {
+        if self.has(1) || self.schemas.is_none() {
+            self.give()?;
+        }
+        Ok(self.schemas.and_then(|(first, last)| (first != last).then_some(last)))
+    }
+}
+
+impl RowSink for BatchSink<'_> {
+    fn columns(&mut self, columns: &[ReadColumn]) -> Result<()> {
+        let mut reader = BatchReader::new(columns.to_vec())?;
+        if let Some(schema) = &self.expected {
+            reader.expect(schema)?;
+        }
+        self.reader = Some(reader);
+        Ok(())
+    }
+
+    fn cell(&mut self, column: usize, cell: Cell<'_>) -> Result<()> {
+        if column == 0 && self.has(self.batch_rows) {
+            self.give()?;
+        }
+        self.reader.as_mut().ok_or_else(too_early)?.push(column, cell)
+    }
+}
+
+fn too_early() -> Error {
+    Error::new(Code::Sql, "a row came before its columns")
 }

@@ -36,7 +36,7 @@ pub enum Mode {
 }
 
 /// What the store needs of the platform while SQLite runs: time and randomness for SQLite's own use
-/// (`random()`, `CURRENT_TIMESTAMP`), and an ear for progress.
+/// (`random()`, `CURRENT_TIMESTAMP`), and an ear for progress and for the batches of streams.
 pub trait Os {
     /// Fills the buffer with random bytes.
     fn random(&self, buffer: &mut [u8]);
@@ -44,6 +44,8 @@ pub trait Os {
     fn epoch_ms(&self) -> i64;
     /// So many of a frame's rows are written; called often, in the middle of the write.
     fn progress(&self, _frame_id: &str, _rows: u64, _total_rows: u64) {}
+    /// The next batch of a stream, an Arrow IPC stream. Nothing: those before it do not count.
+    fn batch(&self, _ipc: Option<&[u8]>) {}
 }
 
 /// The two slots, and what became of the last failed call.

@@ -247,7 +247,7 @@ fn reply_value(reply: Reply, facts: &Facts, transfer: &Array) -> JsValue {
         }
         Reply::Bytes(content) => bytes(&content, transfer),
         // The driver has put the batches away and answers with their cursor; it has the file, too.
-        Reply::Batches(_) | Reply::Exported => JsValue::UNDEFINED,
+        Reply::Batches | Reply::Exported => JsValue::UNDEFINED,
         Reply::Cursor(cursor) => object(&[("cursor", cursor.into())]).into(),
         Reply::Transaction(tx) => object(&[("tx", tx.into())]).into(),
         Reply::Status(status) => status_value(&status, facts),

@@ -18,6 +18,7 @@ use crate::node::{Config, Effect, Event, Node, QueueCounts, Reply};
 use crate::platform::{File, Handles};
 use crate::sorted::SortedMap;
 use crate::store::{Mode, Os};
+use js_sys::Uint8Array;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::{Rc, Weak};
@@ -34,7 +35,7 @@ extern "C" {
     #[wasm_bindgen(js_namespace = performance, js_name = now)]
     fn performance_now() -> f64;
     #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
-    fn get_random_values(bytes: &js_sys::Uint8Array);
+    fn get_random_values(bytes: &Uint8Array);
 }
 
 /// Waits.
@@ -47,7 +48,7 @@ pub async fn sleep_ms(delay_ms: f64) {
 
 /// Random bytes from the browser's generator.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
-    let array = js_sys::Uint8Array::new_with_length(N as u32);
+    let array = Uint8Array::new_with_length(N as u32);
     get_random_values(&array);
     let mut bytes = [0; N];
     array.copy_to(&mut bytes);
@@ -59,17 +60,20 @@ pub fn epoch_ms() -> f64 {
     js_sys::Date::now()
 }
 
-/// SQLite's time and randomness, and the progress of appends on to the page.
+/// SQLite's time and randomness, the progress of appends on to the page, and batches out of wasm's memory.
 struct BrowserOs {
     post: Post,
     watched: Rc<RefCell<Watched>>,
 }
 
-/// The appends whose callers want to hear of progress.
+/// What is watched while SQLite runs.
 #[derive(Default)]
 struct Watched {
+    /// The appends whose callers want to hear of progress.
     calls: SortedMap<String, u32>,
     told_ms: f64,
+    /// The batches of the stream that is being read.
+    batches: VecDeque<Uint8Array>,
 }
 
 /// Progress is told at most so often.
@@ -96,6 +100,14 @@ impl Os for BrowserOs {
         if let (true, Some(call)) = (due, watched.calls.get(frame_id)) {
             convert::post_progress(&self.post, *call, rows, total_rows);
             watched.told_ms = now_ms;
+        }
+    }
+
+    fn batch(&self, ipc: Option<&[u8]>) {
+        let batches = &mut self.watched.borrow_mut().batches;
+        match ipc {
+            Some(ipc) => batches.push_back(ipc.into()),
+            None => batches.clear(),
         }
     }
 }
@@ -139,7 +151,7 @@ pub struct Driver {
     /// No file of the queue that this handle named has this number, or a higher one.
     pub(super) unused_order: Cell<u64>,
     /// Batches that streams have yet to hand over, by cursor (the call that opened it).
-    cursors: RefCell<SortedMap<u32, VecDeque<Vec<u8>>>>,
+    cursors: RefCell<SortedMap<u32, VecDeque<Uint8Array>>>,
 }
 
 impl Driver {
@@ -190,7 +202,7 @@ impl Driver {
         if let Some(channel) = &driver.channel {
             let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
                 if let (Some(driver), Ok(bytes)) =
-                    (weak.upgrade(), event.data().dyn_into::<js_sys::Uint8Array>())
+                    (weak.upgrade(), event.data().dyn_into::<Uint8Array>())
                 {
                     driver.dispatch(Event::Message(bytes.to_vec()));
                 }
@@ -280,7 +292,7 @@ impl Driver {
             Effect::Post(bytes) => {
                 if let Some(channel) = &self.channel {
                     // A message that cannot be sent is a message lost: the protocol bears that.
-                    let _lost = channel.post_message(&js_sys::Uint8Array::from(&bytes[..]));
+                    let _lost = channel.post_message(&Uint8Array::from(&bytes[..]));
                 }
             }
             Effect::Reply(call, Err(error), attempts) if error.code == Code::QuotaExceeded => {
@@ -296,8 +308,9 @@ impl Driver {
                 self.watched.borrow_mut().calls.retain(|_, watching| *watching != call);
                 let elapsed_ms = started_ms.map_or(0.0, |at| performance_now() - at);
                 let outcome = outcome.map(|reply| match reply {
-                    Reply::Batches(batches) => {
-                        self.cursors.borrow_mut().insert(call, batches.into());
+                    Reply::Batches => {
+                        let batches = std::mem::take(&mut self.watched.borrow_mut().batches);
+                        self.cursors.borrow_mut().insert(call, batches);
                         Reply::Cursor(call)
                     }
                     Reply::Receipt(mut receipt) => {
@@ -419,7 +432,7 @@ impl Driver {
     }
 
     /// The next batch of a stream; after the last one, nothing, and the cursor is closed.
-    pub fn stream_next(&self, cursor: u32) -> Option<Vec<u8>> {
+    pub fn stream_next(&self, cursor: u32) -> Option<Uint8Array> {
         let mut cursors = self.cursors.borrow_mut();
         let batch = cursors.get_mut(&cursor)?.pop_front();
         if batch.is_none() {

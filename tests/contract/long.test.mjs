@@ -183,7 +183,7 @@ inBrowsers((context) => {
     assert.equal(sqlite3(file, 'PRAGMA integrity_check; SELECT count(*) FROM big'), `ok\n${ROWS}`);
   });
 
-  test('a file of 64 MB goes out and in through a few megabytes of the wasm’s memory', async (t) => {
+  test('a file of 64 MB goes out and in, and its rows in a stream, through a few megabytes of the wasm’s memory', async (t) => {
     const size = Number(process.env.FRAMELOCK_EXPORT_MB ?? 64);
     const { seen, sizes, n, error } = await tab.run(
       (size) =>
@@ -203,5 +203,8 @@ inBrowsers((context) => {
     assert.equal(n, Math.ceil(size / 16) * 256);
     // Two caches of 16 MiB fill on the way, and one part of 4 MiB is there at a time.
     assert.ok(seen.importFile - seen.before < 40, JSON.stringify(seen));
+    // A batch has a megabyte.
+    assert.ok(sizes[2] > n * 64_000, `${sizes[2]} bytes in batches`);
+    assert.ok(seen.stream - seen.importFile < 8, JSON.stringify(seen));
   });
 });

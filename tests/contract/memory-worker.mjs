@@ -1,4 +1,5 @@
-// A user's own worker that looks at the wasm's memory: how much of it a large file takes on its way out and in.
+// A user's own worker that looks at the wasm's memory: how much of it a large file takes on its way out and in,
+// and a stream of all its rows.
 import init from '/dist/framelock_wasm.js';
 import { openDatabase } from '/dist/index.js';
 import { here } from '/dist/here.js';
@@ -23,9 +24,12 @@ onmessage = async ({ data: size }) => {
     seen.exportBlob = await megabytes();
     await copy.importFile(blob);
     seen.importFile = await megabytes();
+    let streamed = 0;
+    for await (const batch of db.stream('SELECT b FROM t', [], { batchRows: 16 })) streamed += batch.length;
+    seen.stream = await megabytes();
     const [{ n }] = await copy.query('SELECT count(*) AS n FROM t');
     await Promise.all([db.close(), copy.close()]);
-    postMessage({ seen, sizes: [bytes.length, blob.size], n });
+    postMessage({ seen, sizes: [bytes.length, blob.size, streamed], n });
   } catch (error) {
     postMessage({ error: String(error?.stack ?? error) });
   }

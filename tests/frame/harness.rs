@@ -188,7 +188,7 @@ impl Db {
                 reader.push(column, cell)?;
             }
         }
-        Ok(reader.finish()?.1)
+        reader.take()
     }
 
     /// `typeof` and the quoted value of a column's first row.

@@ -247,7 +247,7 @@ fn no_text_in_a_typed_column_panics() {
                     let column = ReadColumn { name: "c".into(), field: Some(field.clone()) };
                     let mut reader = BatchReader::new(vec![column]).expect("a reader");
                     if reader.push(0, Cell::Text(text.as_str().into())).is_ok() {
-                        let _ = reader.finish();
+                        let _ = reader.take();
                     }
                 }));
                 assert!(outcome.is_ok(), "{text:?} as {name} panics");

@@ -324,7 +324,9 @@ export interface Database extends Statements {
    */
   readonly forwarding: Forwarding;
   /**
-   * The rows of a SELECT in batches, each an Arrow IPC stream of its own. Leaving the loop early ends the read.
+   * The rows of a SELECT in batches of one schema, each an Arrow IPC stream of its own. The query runs to its end
+   * before the first batch comes, so that nobody waits for the lock while the loop goes on; what was not asked for yet
+   * lies in the worker. Leaving the loop early frees it.
    *
    * @example
    * for await (const bytes of db.stream('SELECT * FROM ticks')) show(tableFromIPC(bytes));
