@@ -171,7 +171,7 @@ pub fn post_value(to: &Post, call: u32, value: &JsValue, transfer: &Array) {
 }
 
 /// Bytes as an array of the page's own.
-pub fn bytes(bytes: &[u8], transfer: &Array) -> JsValue {
+fn bytes(bytes: &[u8], transfer: &Array) -> JsValue {
     let array = Uint8Array::from(bytes);
     transfer.push(&array.buffer());
     array.into()
