@@ -80,13 +80,13 @@ impl Plan {
     pub fn insert_sql(&self, table: &str, rows: usize) -> String {
         let names: Vec<_> = self.columns.iter().map(|column| quote(&column.name)).collect();
         let row = format!("({})", vec!["?"; names.len()].join(","));
-        format!(
-            "INSERT INTO {}({}) VALUES{}{}",
-            quote(table),
-            names.join(","),
-            vec![row; rows].join(","),
-            self.conflict
-        )
+        let mut sql = format!("INSERT INTO {}({}) VALUES{row}", quote(table), names.join(","));
+        for _ in 1..rows {
+            sql.push(',');
+            sql.push_str(&row);
+        }
+        sql.push_str(&self.conflict);
+        sql
     }
 }
 

@@ -57,15 +57,15 @@ impl Inserts {
         &mut self,
         conn: &Connection,
         slots: &Slots,
-        sql: String,
+        sql: &str,
         touched: &Touched,
     ) -> Result<&Statement> {
-        if let Some(found) = self.kept.iter().position(|(kept, _)| *kept == sql) {
+        if let Some(found) = self.kept.iter().position(|(kept, _)| kept == sql) {
             let entry = self.kept.remove(found);
             self.kept.push(entry);
         } else {
             let before = touched.take();
-            let prepared = Statement::prepare(conn, slots, &sql);
+            let prepared = Statement::prepare(conn, slots, sql);
             let tables = touched.take();
             touched.add(&before);
             let mut statement = prepared?;
@@ -73,7 +73,7 @@ impl Inserts {
             if self.kept.len() == KEPT_STATEMENTS {
                 self.kept.remove(0);
             }
-            self.kept.push((sql, statement));
+            self.kept.push((sql.to_owned(), statement));
         }
         let (_, statement) =
             self.kept.last().ok_or_else(|| Error::new(Code::Sql, "no statement"))?;

@@ -58,7 +58,7 @@ impl Store {
         let Store { inserts, vfs, conn, touched, .. } = self;
         let conn = conn.as_ref().ok_or_else(|| Error::new(Code::Busy, "no lease is held"))?;
         for piece in &pieces {
-            let insert = inserts.get(conn, vfs.slots(), INSERT.to_owned(), touched)?;
+            let insert = inserts.get(conn, vfs.slots(), INSERT, touched)?;
             insert.run(conn, vfs.slots(), 1, 3, |_, column| match column {
                 0 => Cell::Text(Cow::Borrowed(table)),
                 1 => Cell::Integer(piece.rows as i64),

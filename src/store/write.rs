@@ -111,6 +111,7 @@ impl Store {
         let (table, about) = (&request.table, about.max(1));
         let end = done.saturating_add(about);
         let per_statement = plan.rows_per_statement().min(about as usize);
+        let (mut sql, mut sql_rows) = (String::new(), 0);
         while *done < end
             && let Some(rows) = frame.batches.get(*batch)
         {
@@ -121,7 +122,10 @@ impl Store {
                 .collect::<Result<Vec<_>>>()?;
             while *done < end && *row < rows.num_rows() {
                 let chunk = *row..rows.num_rows().min(*row + per_statement);
-                let inserted = self.insert_chunk(table, plan, &columns, chunk.clone());
+                if sql_rows != chunk.len() {
+                    (sql, sql_rows) = (plan.insert_sql(table, chunk.len()), chunk.len());
+                }
+                let inserted = self.insert_chunk(&sql, &columns, chunk.clone());
                 if let Err(error) = inserted {
                     return Err(self.blame_row(table, plan, &columns, *done, chunk, error));
                 }
@@ -159,8 +163,7 @@ impl Store {
 
     fn insert_chunk(
         &mut self,
-        table: &str,
-        plan: &Plan,
+        sql: &str,
         columns: &[Column<'_>],
         chunk: Range<usize>,
     ) -> Result<()> {
@@ -168,7 +171,7 @@ impl Store {
         let conn = self.conn.as_ref();
         let conn = conn.ok_or_else(|| Error::new(Code::Busy, "no lease is held"))?;
         let slots = vfs.slots();
-        let statement = inserts.get(conn, slots, plan.insert_sql(table, chunk.len()), touched)?;
+        let statement = inserts.get(conn, slots, sql, touched)?;
         statement.run(conn, slots, chunk.len(), columns.len(), |row, column| {
             columns[column].cell(chunk.start + row)
         })
@@ -189,8 +192,9 @@ impl Store {
         if error.code != Code::Constraint || !self.in_transaction() {
             return error;
         }
+        let sql = plan.insert_sql(table, 1);
         for (nth, row) in chunk.enumerate() {
-            if let Err(own) = self.insert_chunk(table, plan, columns, row..row + 1) {
+            if let Err(own) = self.insert_chunk(&sql, columns, row..row + 1) {
                 return own.at_row(done + nth as u64);
             }
         }
