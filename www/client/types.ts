@@ -62,7 +62,10 @@ export interface EngineHost {
 
 /** Options of {@link openDatabase}. */
 export interface OpenOptions extends AssetOptions {
-  /** Default `opfs`. It never falls back to memory by itself: it throws `STORAGE_UNAVAILABLE`. */
+  /**
+   * Default `opfs`. It never falls back to memory by itself: it throws `STORAGE_UNAVAILABLE`. A database in `memory` is
+   * this handle's alone, and ends with it.
+   */
   storage?: 'opfs' | 'memory';
   /** `full` (default): a resolved write was flushed. `relaxed`: survives a tab's crash, not a power cut. */
   durability?: 'full' | 'relaxed';
