@@ -106,6 +106,26 @@ inBrowsers((context) => {
     assert.deepEqual(await writer.run(() => db.query('SELECT count(*) AS n FROM t')), [{ n: 0 }]);
   });
 
+  test('a transaction waits for the lock as exec does, with a retry policy as long as that', async () => {
+    const begin = (options) =>
+      writer.run(
+        (options) => db.transaction(async () => 'begun', options).catch(({ code }) => code),
+        options,
+      );
+    // More than the 750 ms of an append's attempts.
+    await hold(holder, 'busy', 1500);
+    assert.equal(await begin({ retry: { attempts: 1, lockTimeoutMs: 20 } }), 'BUSY');
+    assert.equal(await begin({ timeoutMs: 50 }), 'BUSY');
+    assert.equal(await begin(), 'begun');
+    await holder.run(() => held);
+    // A handle whose frames go straight down the ladder.
+    const straight = await writer.run(async () => {
+      const other = await framelock.openDatabase('busy', { retry: { attempts: 0 } });
+      return other.transaction(async () => 'begun').finally(() => other.close());
+    });
+    assert.equal(straight, 'begun');
+  });
+
   test('an idle holder gives the lock up when asked', async () => {
     const hold = await holder.run(async () => {
       await holder.exec('INSERT INTO held VALUES (2)');

@@ -122,10 +122,15 @@ export const streamOptions = (given: unknown): StreamOptions =>
 export const signalOptions = (given: unknown): SignalOptions =>
   ownOptions<SignalOptions>('options', given, { signal });
 
-/** The options of `transaction`, with the handle's retry policy under the call's own. */
+/**
+ * The options of `transaction`, with the handle's retry policy under the call's own. Where neither says anything there
+ * is no policy, and `timeoutMs` alone decides; so it does where there are no attempts, for want of another rung.
+ */
 export function transactionOptions(given: unknown, defaults: Defaults): TransactionOptions {
   const own = ownOptions<TransactionOptions>('options', given, TRANSACTION);
-  own.retry = retryPolicy(own.retry, defaults.retry);
+  const retry = retryPolicy(own.retry, defaults.retry);
+  if (Object.keys(retry).length && retry.attempts !== 0) own.retry = retry;
+  else delete own.retry;
   return own;
 }
 

@@ -62,7 +62,10 @@ export interface EngineHost {
 
 /** Options of {@link openDatabase}. */
 export interface OpenOptions extends AssetOptions {
-  /** Default `opfs`. It never falls back to memory by itself: it throws `STORAGE_UNAVAILABLE`. */
+  /**
+   * Default `opfs`. It never falls back to memory by itself: it throws `STORAGE_UNAVAILABLE`. A database in `memory` is
+   * this handle's alone, and ends with it.
+   */
   storage?: 'opfs' | 'memory';
   /** `full` (default): a resolved write was flushed. `relaxed`: survives a tab's crash, not a power cut. */
   durability?: 'full' | 'relaxed';
@@ -304,9 +307,12 @@ export type Transaction = Statements;
 
 /** Options of `transaction`. */
 export interface TransactionOptions {
-  /** How to meet a taken lock. Default: the handle's. */
+  /**
+   * Waits no longer than the attempts of this policy all together; `attempts: 0` counts as no policy. Default: the
+   * handle's, if it was given one.
+   */
   retry?: RetryPolicy;
-  /** How long to wait for the lock, in milliseconds, before `BUSY`. Default 15000. */
+  /** How long to wait for the lock at most, in milliseconds, before `BUSY`. Default 15000. */
   timeoutMs?: number;
   /** Rolls back and throws `ABORTED` when it fires before the commit was asked for. */
   signal?: AbortSignal;
