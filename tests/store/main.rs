@@ -251,6 +251,31 @@ fn exec_leaves_no_transaction_open_and_no_lock_changed() {
 }
 
 #[test]
+fn a_query_leaves_no_transaction_open() {
+    let mut store = store();
+    store.exec("CREATE TABLE a(n)", &Params::None).unwrap();
+    let begin = |store: &mut Store, sql: &str| {
+        store.query(sql, &Params::None, &mut PackedRows::new(PackOptions::default()))
+    };
+    for sql in ["BEGIN", "BEGIN IMMEDIATE", "SAVEPOINT s"] {
+        assert_eq!(begin(&mut store, sql).unwrap_err().code, Code::Sql, "{sql}");
+        assert!(!store.in_transaction(), "{sql}");
+    }
+    assert_eq!(store.query_arrow("BEGIN", &Params::None).unwrap_err().code, Code::Sql);
+    assert!(!store.in_transaction());
+    // What comes next is committed by itself, and not part of something.
+    store.exec("INSERT INTO a VALUES (1)", &Params::None).unwrap();
+    store.append_group(&[&request("a", frame(0, 10))]).unwrap().remove(0).unwrap();
+    // In a caller's transaction a savepoint stays open until the caller ends it.
+    store.begin().unwrap();
+    begin(&mut store, "SAVEPOINT s").unwrap();
+    begin(&mut store, "INSERT INTO a VALUES (2)").unwrap();
+    begin(&mut store, "ROLLBACK TO s").unwrap();
+    store.commit().unwrap();
+    assert_eq!(one(&mut store, "SELECT count(*) FROM a"), Value::Integer(1));
+}
+
+#[test]
 fn parameters_that_do_not_fit_are_refused() {
     let mut store = store();
     store.exec("CREATE TABLE a(x, y)", &Params::None).unwrap();
