@@ -314,10 +314,9 @@ impl Store {
         let conn = self.conn()?;
         let mut batch = Batch::new(conn, sql);
         let mut changes = 0;
-        let mut statements = 0;
         while let Some(mut statement) = batch.next().map_err(|e| self.sql_error(e))? {
-            statements += 1;
-            if statements > 1 && *params != Params::None {
+            // What follows may want a table that this one makes, but it follows.
+            if *params != Params::None && !matches!(batch.next(), Ok(None)) {
                 return Err(Error::new(
                     Code::InvalidArgument,
                     "parameters need a single statement",

@@ -297,6 +297,13 @@ fn parameters_that_do_not_fit_are_refused() {
         let error = store.exec(insert, &params).unwrap_err();
         assert_eq!(error.code, Code::InvalidArgument, "{params:?}");
     }
+    for more in ["; INSERT INTO a VALUES (3, 4)", "; no statement"] {
+        let error = store.exec(&format!("{insert}{more}"), &named(&["x", "y"])).unwrap_err();
+        assert_eq!(error.code, Code::InvalidArgument, "{more}");
+    }
+    store.exec(&format!("{insert}; -- the end"), &named(&["x", "y"])).unwrap();
+    let Value::Integer(rows) = self::one(&mut store, "SELECT count(*) FROM a") else { panic!() };
+    assert_eq!(rows, 3);
 }
 
 /// Writes a frame by so many rows at a time; gives in how many pieces.
