@@ -26,7 +26,7 @@ import type {
   TransactionOptions,
 } from './types.js';
 
-/** What a handle's appends and transactions use where a call says nothing. */
+/** What a handle's appends use where a call says nothing. */
 export interface Defaults {
   retry: RetryPolicy;
   fallback: Fallback;
@@ -122,10 +122,13 @@ export const streamOptions = (given: unknown): StreamOptions =>
 export const signalOptions = (given: unknown): SignalOptions =>
   ownOptions<SignalOptions>('options', given, { signal });
 
-/** The options of `transaction`, with the handle's retry policy under the call's own. */
+/**
+ * The options of `transaction`, with the handle's retry policy under the call's own. A call that names none waits as
+ * statements do: the handle's is for its appends.
+ */
 export function transactionOptions(given: unknown, defaults: Defaults): TransactionOptions {
   const own = ownOptions<TransactionOptions>('options', given, TRANSACTION);
-  own.retry = retryPolicy(own.retry, defaults.retry);
+  if (own.retry !== undefined) own.retry = retryPolicy(own.retry, defaults.retry);
   return own;
 }
 

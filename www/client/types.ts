@@ -304,7 +304,10 @@ export type Transaction = Statements;
 
 /** Options of `transaction`. */
 export interface TransactionOptions {
-  /** How to meet a taken lock. Default: the handle's. */
+  /**
+   * Waits for the lock no longer than an append with this policy would try by itself; fields not given come from the
+   * handle. Default: `timeoutMs` alone counts.
+   */
   retry?: RetryPolicy;
   /** How long to wait for the lock, in milliseconds, before `BUSY`. Default 15000. */
   timeoutMs?: number;
