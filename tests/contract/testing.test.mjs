@@ -86,6 +86,7 @@ inBrowsers((context) => {
           testing.withTestDatabase('no function'),
           testing.withTestDatabase(() => {}, { keep: 1 }),
           testing.withTestDatabase(() => {}, { storag: 'memory' }),
+          testing.withTestDatabase(() => {}, null),
           testing.faults({}, {}),
           testing.faults(db, { disks: {} }),
           testing.faults(db, { files: { call: 'writ' } }),
@@ -96,7 +97,7 @@ inBrowsers((context) => {
         return Promise.all(calls.map((call) => call.then(String, ({ code }) => code)));
       }),
     );
-    assert.deepEqual(codes, Array(9).fill('INVALID_ARGUMENT'));
+    assert.deepEqual(codes, Array(10).fill('INVALID_ARGUMENT'));
   });
 
   test('a held lock: the frame is queued, and applied once the lock is given up', async () => {
