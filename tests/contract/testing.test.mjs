@@ -226,6 +226,32 @@ inBrowsers((context) => {
     assert.deepEqual(rows, [{ n: 1n }]);
   });
 
+  test('an applied frame that cannot be removed from the queue: drain says so, and writing goes on', async () => {
+    const seen = await tab.run(() =>
+      testing.withTestDatabase(async (db) => {
+        await db.exec('CREATE TABLE t(n)');
+        const release = await testing.holdWriteLock(db.name);
+        const end = await testing.faults(db, { files: { call: 'remove', file: 'queue', times: Infinity } });
+        const options = { fallback: 'queue', retry: { attempts: 0 } };
+        const { frameId } = await db.appendFrame('t', [{ n: 1 }], options);
+        // So that the one who gets the lock next is the one who cannot remove it.
+        const drained = db.drain();
+        await release();
+        await db.whenCommitted(frameId);
+        const { remaining } = await drained;
+        const { path } = await db.appendFrame('t', [{ n: 2 }]);
+        const { files } = await end();
+        const last = await db.drain();
+        return { remaining, path, files, last, rows: await db.query('SELECT n FROM t ORDER BY n') };
+      }),
+    );
+    assert.ok(seen.remaining <= 1, `${seen.remaining} remain`);
+    assert.equal(seen.path, 'direct');
+    assert.ok(seen.files < 20, `${seen.files} tries to remove it`);
+    assert.deepEqual(seen.last, { applied: 0, rejected: 0, remaining: 0 });
+    assert.deepEqual(seen.rows, [{ n: 1n }, { n: 2n }]);
+  });
+
   test('after the handle was closed there is nothing to fail', async () => {
     const code = await tab.run(() =>
       testing.withTestDatabase(async (db) => {
