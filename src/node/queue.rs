@@ -33,6 +33,8 @@ pub(super) struct Queue {
     pub loading: bool,
     loaded_at_ms: f64,
     page: Option<QueuePage>,
+    /// What was last taken off the queue, by file name; should it be there again, it could not be.
+    taken_off: Vec<String>,
     /// Frames of this node that are queued and not known to be in, by table, in order.
     own: SortedMap<String, Vec<OwnFrame>>,
     /// When to drain it even without work of our own.
@@ -59,6 +61,7 @@ impl Queue {
             loading: false,
             loaded_at_ms: f64::NEG_INFINITY,
             page: None,
+            taken_off: Vec::new(),
             own: SortedMap::new(),
             drain_at_ms: waits.then_some(0.0),
             waiters: Vec::new(),
@@ -227,6 +230,7 @@ impl Node {
             Ok(page) if page.frames.is_empty() => {
                 self.queue.dirty = false;
                 self.queue.drain_at_ms = None;
+                self.queue.taken_off = Vec::new();
                 self.forget_drained();
                 self.tell_queue(page.counts);
                 self.ask_again();
@@ -268,7 +272,9 @@ impl Node {
     fn apply_page(&mut self, page: QueuePage) {
         let mut names = Vec::new();
         let mut requests = Vec::new();
-        let mut settled = 0;
+        let mut rejected = Vec::new();
+        let before = std::mem::take(&mut self.queue.taken_off);
+        let again = page.frames.iter().any(|(name, _)| before.contains(name));
         for (name, bytes) in &page.frames {
             match envelope::decode(bytes) {
                 Ok(request) => {
@@ -286,7 +292,7 @@ impl Node {
                         coerced: BTreeMap::new(),
                     };
                     self.reject(name.clone(), frame, &error);
-                    settled += 1;
+                    rejected.push(name.clone());
                 }
             }
         }
@@ -299,27 +305,38 @@ impl Node {
                 // What comes after a frame that could not be applied now must wait for it.
                 _ if failed => {}
                 Ok(outcome) => {
-                    if outcome.duplicate {
-                        self.frames_committed(&[super::name_of(request)]);
+                    match outcome.duplicate {
+                        true => self.frames_committed(&[super::name_of(request)]),
+                        false => applied += 1,
                     }
-                    applied += 1;
                     removed.push(name);
                 }
                 Err(error) if is_verdict(&error) => {
-                    self.reject(name, super::name_of(request), &error);
-                    settled += 1;
+                    self.reject(name.clone(), super::name_of(request), &error);
+                    rejected.push(name);
                 }
                 Err(_) => failed = true,
             }
         }
         self.count_drained(applied);
-        let moved = !removed.is_empty() || settled > 0;
-        if !removed.is_empty() {
-            self.effects.push(Effect::RemoveQueued(removed));
-        }
-        if failed || !moved {
+        let moved = !removed.is_empty() || !rejected.is_empty();
+        if failed || again || !moved {
+            // `drain()` says how many are left.
+            let gone = |names: &[String]| {
+                names.iter().filter(|name| !before.contains(name)).count() as u64
+            };
+            let QueueCounts { queued, rejected: refused } = page.counts;
+            self.tell_queue(QueueCounts {
+                queued: queued.saturating_sub(gone(&removed) + gone(&rejected)),
+                rejected: refused + gone(&rejected),
+            });
             self.queue.dirty = false;
             self.queue.drain_at_ms = Some(self.now_ms + PAUSE_MS);
+        }
+        self.queue.taken_off.clone_from(&removed);
+        self.queue.taken_off.extend(rejected);
+        if !removed.is_empty() {
+            self.effects.push(Effect::RemoveQueued(removed));
         }
     }
 
@@ -370,6 +387,7 @@ impl Node {
         if !*started {
             *started = true;
             self.queue.dirty = true;
+            self.queue.taken_off = Vec::new();
             return true;
         }
         let (call, applied) = (*call, *applied);

@@ -291,15 +291,22 @@ impl Store {
                 Error::new(Code::Sql, "the statement ended the surrounding transaction")
             }));
         }
-        if !nested && self.in_transaction() {
-            self.rollback();
-            outcome?;
-            return Err(Error::new(
-                Code::Sql,
-                "exec left a transaction open, which was rolled back: use db.transaction()",
-            ));
+        match self.ends_what_it_began(nested) {
+            Ok(()) => outcome,
+            Err(left_open) => outcome.and(Err(left_open)),
         }
-        outcome
+    }
+
+    /// After a caller's SQL: a transaction that it began and did not end is rolled back. Whatever came
+    /// next would join it, and be told that it is committed.
+    pub(super) fn ends_what_it_began(&mut self, nested: bool) -> Result<()> {
+        if nested || !self.in_transaction() {
+            return Ok(());
+        }
+        self.rollback();
+        let message =
+            "the SQL left a transaction open, which was rolled back: use db.transaction()";
+        Err(Error::new(Code::Sql, message))
     }
 
     fn exec_all(&mut self, sql: &str, params: &Params) -> Result<ExecResult> {
@@ -307,10 +314,9 @@ impl Store {
         let conn = self.conn()?;
         let mut batch = Batch::new(conn, sql);
         let mut changes = 0;
-        let mut statements = 0;
         while let Some(mut statement) = batch.next().map_err(|e| self.sql_error(e))? {
-            statements += 1;
-            if statements > 1 && *params != Params::None {
+            // What follows may want a table that this one makes, but it follows.
+            if *params != Params::None && !matches!(batch.next(), Ok(None)) {
                 return Err(Error::new(
                     Code::InvalidArgument,
                     "parameters need a single statement",

@@ -30,6 +30,15 @@ impl Store {
     /// `SQL`, `INVALID_ARGUMENT` for parameters that do not fit or several statements, and what
     /// the sink says. A statement that writes fails under a shared lease; see [`Store::writes`].
     pub fn query(&mut self, sql: &str, params: &Params, sink: &mut dyn RowSink) -> Result<u64> {
+        let nested = self.in_transaction();
+        let outcome = self.query_rows(sql, params, sink);
+        match self.ends_what_it_began(nested) {
+            Ok(()) => outcome,
+            Err(left_open) => outcome.and(Err(left_open)),
+        }
+    }
+
+    fn query_rows(&mut self, sql: &str, params: &Params, sink: &mut dyn RowSink) -> Result<u64> {
         self.refresh_schema()?;
         let conn = self.conn()?;
         let mut statement = conn.prepare(sql).map_err(|e| self.sql_error(e))?;

@@ -173,7 +173,9 @@ test("options: the call's retry policy lies over the handle's, field by field", 
   assert.deepEqual({ ...retry }, { attempts: 2, factor: 3 });
   assert.equal(fallback, 'none');
   assert.equal(appendOptions({ fallback: 'queue' }, handle).fallback, 'queue');
-  assert.equal(transactionOptions({}, handle).retry.attempts, 7);
+  assert.equal(transactionOptions({ retry: { factor: 1 } }, handle).retry.attempts, 7);
+  // The handle's is for appends: a transaction waits as statements do.
+  assert.equal(transactionOptions({}, handle).retry, undefined);
 });
 
 test('SQL text', () => {

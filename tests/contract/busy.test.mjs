@@ -66,6 +66,32 @@ inBrowsers((context) => {
     assert.deepEqual(rows, [{ frame: 1 }]);
   });
 
+  test("a transaction waits for the lock as statements do, whatever the handle's appends do", async () => {
+    await hold(holder, 'busy', 1500);
+    const { waited, refused, ms } = await writer.run(async () => {
+      const impatient = await framelock.openDatabase('busy', { retry: { attempts: 0 } });
+      const timed = async (options) => {
+        const start = performance.now();
+        const error = await db.transaction(async () => {}, options).catch((error) => error);
+        return { code: error?.code, ms: performance.now() - start };
+      };
+      const retry = { attempts: 2, lockTimeoutMs: 100, baseDelayMs: 0 };
+      const refused = await Promise.all([timed({ retry }), timed({ timeoutMs: 200 })]);
+      const start = performance.now();
+      const waited = await Promise.all([db, impatient].map((one) => one.transaction(async () => 'in')));
+      const ms = performance.now() - start;
+      await impatient.close();
+      return { waited, refused, ms };
+    });
+    assert.deepEqual(waited, ['in', 'in']);
+    assert.ok(ms > 800, `${ms} ms`);
+    for (const { code, ms } of refused) {
+      assert.equal(code, 'BUSY');
+      assert.ok(ms >= 190 && ms < 1000, `${ms} ms`);
+    }
+    await holder.run(() => held);
+  });
+
   test('status and openDatabase do not wait for the lock', async () => {
     await hold(holder, 'busy', 1500);
     const { status, ms } = await writer.run(async () => {
@@ -104,26 +130,6 @@ inBrowsers((context) => {
     assert.equal(busy, 'BUSY');
     await holder.run(() => held);
     assert.deepEqual(await writer.run(() => db.query('SELECT count(*) AS n FROM t')), [{ n: 0 }]);
-  });
-
-  test('a transaction waits for the lock as exec does, with a retry policy as long as that', async () => {
-    const begin = (options) =>
-      writer.run(
-        (options) => db.transaction(async () => 'begun', options).catch(({ code }) => code),
-        options,
-      );
-    // More than the 750 ms of an append's attempts.
-    await hold(holder, 'busy', 1500);
-    assert.equal(await begin({ retry: { attempts: 1, lockTimeoutMs: 20 } }), 'BUSY');
-    assert.equal(await begin({ timeoutMs: 50 }), 'BUSY');
-    assert.equal(await begin(), 'begun');
-    await holder.run(() => held);
-    // A handle whose frames go straight down the ladder.
-    const straight = await writer.run(async () => {
-      const other = await framelock.openDatabase('busy', { retry: { attempts: 0 } });
-      return other.transaction(async () => 'begun').finally(() => other.close());
-    });
-    assert.equal(straight, 'begun');
   });
 
   test('an idle holder gives the lock up when asked', async () => {

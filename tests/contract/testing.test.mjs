@@ -86,6 +86,7 @@ inBrowsers((context) => {
           testing.withTestDatabase('no function'),
           testing.withTestDatabase(() => {}, { keep: 1 }),
           testing.withTestDatabase(() => {}, { storag: 'memory' }),
+          testing.withTestDatabase(() => {}, null),
           testing.faults({}, {}),
           testing.faults(db, { disks: {} }),
           testing.faults(db, { files: { call: 'writ' } }),
@@ -96,7 +97,7 @@ inBrowsers((context) => {
         return Promise.all(calls.map((call) => call.then(String, ({ code }) => code)));
       }),
     );
-    assert.deepEqual(codes, Array(9).fill('INVALID_ARGUMENT'));
+    assert.deepEqual(codes, Array(10).fill('INVALID_ARGUMENT'));
   });
 
   test('a held lock: the frame is queued, and applied once the lock is given up', async () => {
@@ -223,6 +224,32 @@ inBrowsers((context) => {
     );
     assert.ok(counts.messages >= 1);
     assert.deepEqual(rows, [{ n: 1n }]);
+  });
+
+  test('an applied frame that cannot be removed from the queue: drain says so, and writing goes on', async () => {
+    const seen = await tab.run(() =>
+      testing.withTestDatabase(async (db) => {
+        await db.exec('CREATE TABLE t(n)');
+        const release = await testing.holdWriteLock(db.name);
+        const end = await testing.faults(db, { files: { call: 'remove', file: 'queue', times: Infinity } });
+        const options = { fallback: 'queue', retry: { attempts: 0 } };
+        const { frameId } = await db.appendFrame('t', [{ n: 1 }], options);
+        // So that the one who gets the lock next is the one who cannot remove it.
+        const drained = db.drain();
+        await release();
+        await db.whenCommitted(frameId);
+        const { remaining } = await drained;
+        const { path } = await db.appendFrame('t', [{ n: 2 }]);
+        const { files } = await end();
+        const last = await db.drain();
+        return { remaining, path, files, last, rows: await db.query('SELECT n FROM t ORDER BY n') };
+      }),
+    );
+    assert.ok(seen.remaining <= 1, `${seen.remaining} remain`);
+    assert.equal(seen.path, 'direct');
+    assert.ok(seen.files < 20, `${seen.files} tries to remove it`);
+    assert.deepEqual(seen.last, { applied: 0, rejected: 0, remaining: 0 });
+    assert.deepEqual(seen.rows, [{ n: 1n }, { n: 2n }]);
   });
 
   test('after the handle was closed there is nothing to fail', async () => {

@@ -252,6 +252,31 @@ fn exec_leaves_no_transaction_open_and_no_lock_changed() {
 }
 
 #[test]
+fn a_query_leaves_no_transaction_open() {
+    let mut store = store();
+    store.exec("CREATE TABLE a(n)", &Params::None).unwrap();
+    let begin = |store: &mut Store, sql: &str| {
+        store.query(sql, &Params::None, &mut PackedRows::new(PackOptions::default()))
+    };
+    for sql in ["BEGIN", "BEGIN IMMEDIATE", "SAVEPOINT s"] {
+        assert_eq!(begin(&mut store, sql).unwrap_err().code, Code::Sql, "{sql}");
+        assert!(!store.in_transaction(), "{sql}");
+    }
+    assert_eq!(store.query_arrow("BEGIN", &Params::None).unwrap_err().code, Code::Sql);
+    assert!(!store.in_transaction());
+    // What comes next is committed by itself, and not part of something.
+    store.exec("INSERT INTO a VALUES (1)", &Params::None).unwrap();
+    store.append_group(&[&request("a", frame(0, 10))]).unwrap().remove(0).unwrap();
+    // In a caller's transaction a savepoint stays open until the caller ends it.
+    store.begin().unwrap();
+    begin(&mut store, "SAVEPOINT s").unwrap();
+    begin(&mut store, "INSERT INTO a VALUES (2)").unwrap();
+    begin(&mut store, "ROLLBACK TO s").unwrap();
+    store.commit().unwrap();
+    assert_eq!(one(&mut store, "SELECT count(*) FROM a"), Value::Integer(1));
+}
+
+#[test]
 fn parameters_that_do_not_fit_are_refused() {
     let mut store = store();
     store.exec("CREATE TABLE a(x, y)", &Params::None).unwrap();
@@ -273,6 +298,13 @@ fn parameters_that_do_not_fit_are_refused() {
         let error = store.exec(insert, &params).unwrap_err();
         assert_eq!(error.code, Code::InvalidArgument, "{params:?}");
     }
+    for more in ["; INSERT INTO a VALUES (3, 4)", "; no statement"] {
+        let error = store.exec(&format!("{insert}{more}"), &named(&["x", "y"])).unwrap_err();
+        assert_eq!(error.code, Code::InvalidArgument, "{more}");
+    }
+    store.exec(&format!("{insert}; -- the end"), &named(&["x", "y"])).unwrap();
+    let Value::Integer(rows) = self::one(&mut store, "SELECT count(*) FROM a") else { panic!() };
+    assert_eq!(rows, 3);
 }
 
 /// Writes a frame by so many rows at a time; gives in how many pieces.

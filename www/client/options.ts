@@ -26,7 +26,7 @@ import type {
   TransactionOptions,
 } from './types.js';
 
-/** What a handle's appends and transactions use where a call says nothing. */
+/** What a handle's appends use where a call says nothing. */
 export interface Defaults {
   retry: RetryPolicy;
   fallback: Fallback;
@@ -123,14 +123,13 @@ export const signalOptions = (given: unknown): SignalOptions =>
   ownOptions<SignalOptions>('options', given, { signal });
 
 /**
- * The options of `transaction`, with the handle's retry policy under the call's own. Where neither says anything there
- * is no policy, and `timeoutMs` alone decides; so it does where there are no attempts, for want of another rung.
+ * The options of `transaction`, with the handle's retry policy under the call's own. A call that names none waits as
+ * statements do: the handle's is for its appends. So does one without attempts, for want of another rung.
  */
 export function transactionOptions(given: unknown, defaults: Defaults): TransactionOptions {
   const own = ownOptions<TransactionOptions>('options', given, TRANSACTION);
-  const retry = retryPolicy(own.retry, defaults.retry);
-  if (Object.keys(retry).length && retry.attempts !== 0) own.retry = retry;
-  else delete own.retry;
+  if (own.retry !== undefined) own.retry = retryPolicy(own.retry, defaults.retry);
+  if (own.retry?.attempts === 0) delete own.retry;
   return own;
 }
 

@@ -308,8 +308,8 @@ export type Transaction = Statements;
 /** Options of `transaction`. */
 export interface TransactionOptions {
   /**
-   * Waits no longer than the attempts of this policy all together; `attempts: 0` counts as no policy. Default: the
-   * handle's, if it was given one.
+   * Waits for the lock no longer than an append with this policy would try by itself; fields not given come from the
+   * handle, and `attempts: 0` counts as no policy. Default: `timeoutMs` alone counts.
    */
   retry?: RetryPolicy;
   /** How long to wait for the lock at most, in milliseconds, before `BUSY`. Default 15000. */

@@ -66,6 +66,9 @@ export async function withTestDatabase<T>(
 ): Promise<T> {
   if (typeof fn !== 'function')
     throw invalidArgument(`withTestDatabase takes a function, not ${describe(fn)}`);
+  if (typeof options !== 'object' || options === null) {
+    throw invalidArgument(`options must be an object, not ${describe(options)}`);
+  }
   const { keep = false, ...openOptions } = options;
   const wanted = flag(keep);
   if (wanted) throw invalidArgument(`options: keep must be ${wanted}, not ${describe(keep)}`);
