@@ -144,11 +144,11 @@ async fn open(
     let (directory, presence) = (directory?, presence?);
     // Nobody removes the files from here on.
     let queue = QueueFiles::new(directory.clone(), name);
-    let looks = both(opfs::shared_reads(&directory), queue.counts());
-    let ((shared_reads, counts), files) = both(looks, checked_files(&directory, name)).await;
+    let looks = both(opfs::shared_reads(&directory), queue.may_wait());
+    let ((shared_reads, queue_waits), files) = both(looks, checked_files(&directory, name)).await;
     let files = files?;
     config.shared_reads = shared_reads;
-    config.queue_waits = counts.is_ok_and(|counts| counts.queued > 0);
+    config.queue_waits = queue_waits;
     let has_work = config.queue_waits || settings.is_some();
     let storage = Storage::Opfs { files, queue };
     let driver = Driver::start(name, config, storage, Some(presence), post, forwarding);

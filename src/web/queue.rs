@@ -70,6 +70,12 @@ impl QueueFiles {
         Ok(self.names().await?.1)
     }
 
+    /// Whether anything may wait: a frame, or one whose move a power cut took back.
+    pub async fn may_wait(&self) -> bool {
+        let names = self.names().await.map(|(names, _)| names).unwrap_or_default();
+        names.iter().any(|name| name.ends_with(FRAME) || name.ends_with(UNFINISHED))
+    }
+
     /// The number after the last one in use.
     pub async fn next_order(&self) -> FileResult<u64> {
         let (names, _) = self.names().await?;

@@ -39,6 +39,44 @@ inBrowsers((context) => {
     await later.close();
   });
 
+  test('frames whose move a power cut took back are applied by whoever opens the database next', async () => {
+    const tab = await context.browser.newTab();
+    const receipts = await tab.run(
+      async (frames) => {
+        const db = await framelock.openDatabase('moved');
+        await db.exec('CREATE TABLE other(n)');
+        const options = { fallback: 'queue', retry: { attempts: 0 } };
+        // Nobody applies them while this is open.
+        let commit;
+        const transaction = db.transaction(() => new Promise((resolve) => (commit = resolve)));
+        const receipts = await Promise.all(frames.map((frame) => db.appendFrame('t', frame, options)));
+        db.close();
+        commit();
+        await transaction.catch(() => {});
+        const root = await navigator.storage.getDirectory();
+        const folder = await (await root.getDirectoryHandle('framelock')).getDirectoryHandle('moved.queue');
+        const names = [];
+        for await (const name of folder.keys()) names.push(name);
+        for (const name of names) {
+          await (await folder.getFileHandle(name)).move(name.replace(/frame$/, 'tmp'));
+        }
+        return { receipts, names };
+      },
+      [0, 1, 2].map((frame) => namedFrame(0, frame)),
+    );
+    assert.deepEqual(paths(receipts.receipts), { queued: 3 });
+    assert.equal(receipts.names.filter((name) => name.endsWith('.frame')).length, 3);
+    await tab.run(async () => {
+      globalThis.db = await framelock.openDatabase('moved');
+      const made = "SELECT count(*) AS n FROM sqlite_schema WHERE name = 't'";
+      for (let tries = 0; tries < 200 && (await db.query(made))[0].n === 0; tries++) {
+        await new Promise((resolve) => setTimeout(resolve, 25));
+      }
+    });
+    await assertAllOnce(tab, 'moved', 3);
+    await tab.close();
+  });
+
   test('db.appendFrame awaited inside db.transaction of the same handle is queued, and applied after it', async () => {
     const tab = await context.browser.newTab();
     const results = await tab.run(
