@@ -132,7 +132,7 @@ export const mutations = [
     file: 'src/node/handoff.rs',
     find: 'Err(_) => return,\n        };\n        let message',
     replace:
-      'Err(_) => Answer::Applied { rows: 0, coerced: BTreeMap::new(), duplicate: false },\n        };\n        let message',
+      'Err(_) => Answer::Applied { rows: 0, coerced: Default::default(), duplicate: false },\n        };\n        let message',
   },
   {
     name: 'damaged payloads pass',
