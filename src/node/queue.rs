@@ -54,6 +54,16 @@ enum RejectedCall {
     Settled(CallId),
 }
 
+impl RejectedCall {
+    fn call(&self) -> CallId {
+        match self {
+            RejectedCall::List(call)
+            | RejectedCall::Find(call, _)
+            | RejectedCall::Settled(call) => *call,
+        }
+    }
+}
+
 impl Queue {
     pub fn new(waits: bool) -> Queue {
         Queue {
@@ -107,12 +117,8 @@ impl Queue {
     /// Everybody who waits for something of the queue.
     pub fn take_waiting(&mut self) -> Vec<CallId> {
         let waiters = std::mem::take(&mut self.waiters).into_iter().map(|(call, _)| call);
-        let calls =
-            std::mem::take(&mut self.rejected_calls).into_iter().map(|waiting| match waiting {
-                RejectedCall::List(call)
-                | RejectedCall::Find(call, _)
-                | RejectedCall::Settled(call) => call,
-            });
+        let calls = std::mem::take(&mut self.rejected_calls);
+        let calls = calls.into_iter().map(|waiting| waiting.call());
         waiters.chain(calls).collect()
     }
 
@@ -449,12 +455,7 @@ impl Node {
     pub(super) fn rejected_loaded(&mut self, outcome: Result<Vec<Rejected>, FileError>) {
         for waiting in std::mem::take(&mut self.queue.rejected_calls) {
             match (waiting, &outcome) {
-                (
-                    RejectedCall::List(call)
-                    | RejectedCall::Find(call, _)
-                    | RejectedCall::Settled(call),
-                    Err(error),
-                ) => self.fail(call, storage_error(error.clone())),
+                (waiting, Err(error)) => self.fail(waiting.call(), storage_error(error.clone())),
                 (RejectedCall::Settled(call), Ok(_)) => self.reply(call, Reply::Nothing),
                 (RejectedCall::List(call), Ok(list)) => {
                     self.reply(call, Reply::RejectedList(list.clone()));

@@ -291,22 +291,19 @@ impl Store {
                 Error::new(Code::Sql, "the statement ended the surrounding transaction")
             }));
         }
-        match self.ends_what_it_began(nested) {
-            Ok(()) => outcome,
-            Err(left_open) => outcome.and(Err(left_open)),
-        }
+        self.end_what_it_began(nested, outcome)
     }
 
     /// After a caller's SQL: a transaction that it began and did not end is rolled back. Whatever came
     /// next would join it, and be told that it is committed.
-    pub(super) fn ends_what_it_began(&mut self, nested: bool) -> Result<()> {
+    pub(super) fn end_what_it_began<T>(&mut self, nested: bool, outcome: Result<T>) -> Result<T> {
         if nested || !self.in_transaction() {
-            return Ok(());
+            return outcome;
         }
         self.rollback();
         let message =
             "the SQL left a transaction open, which was rolled back: use db.transaction()";
-        Err(Error::new(Code::Sql, message))
+        outcome.and(Err(Error::new(Code::Sql, message)))
     }
 
     fn exec_all(&mut self, sql: &str, params: &Params) -> Result<ExecResult> {

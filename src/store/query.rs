@@ -32,10 +32,7 @@ impl Store {
     pub fn query(&mut self, sql: &str, params: &Params, sink: &mut dyn RowSink) -> Result<u64> {
         let nested = self.in_transaction();
         let outcome = self.query_rows(sql, params, sink);
-        match self.ends_what_it_began(nested) {
-            Ok(()) => outcome,
-            Err(left_open) => outcome.and(Err(left_open)),
-        }
+        self.end_what_it_began(nested, outcome)
     }
 
     fn query_rows(&mut self, sql: &str, params: &Params, sink: &mut dyn RowSink) -> Result<u64> {
