@@ -14,6 +14,7 @@ mod known;
 mod outbox;
 mod pack;
 mod query;
+mod rows;
 mod seal;
 mod slot;
 mod table;
