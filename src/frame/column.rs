@@ -114,18 +114,39 @@ impl<'a> Column<'a> {
     }
 
     /// The value of a row; beyond the last row there are NULLs.
-    #[inline]
+    #[inline(always)]
     pub fn cell(&self, row: usize) -> Cell<'_> {
         if self.is_null(row) {
             return Cell::Null;
         }
-        match (&self.source, &self.step) {
-            (Source::Dictionary(keys, values), _) => values.cell(keys.index(row)),
-            (Source::Runs(ends, values), _) => values.cell(ends.index(row)),
-            (source, Step::Keep | Step::Text) => source.cell(row),
-            (Source::U64(values), step) => step.apply_integer(values[row].into()).0,
-            (source, step) => step.apply(source.cell(row)).0,
+        match self.step {
+            Step::Keep | Step::Text => self.source.cell(row),
+            _ => self.changed(row),
         }
+    }
+
+    /// As [`Column::cell`], for values that are not stored as they stand in the frame.
+    #[inline(never)]
+    fn changed(&self, row: usize) -> Cell<'_> {
+        match &self.source {
+            Source::U64(values) => self.step.apply_integer(values[row].into()).0,
+            source => self.step.apply(source.cell(row)).0,
+        }
+    }
+
+    /// For a column of whose values none loses anything ([`Column::loss`] has said so of each): what is
+    /// done for the sake of those that would is left out.
+    pub fn without_losses(mut self) -> Self {
+        self.source = match self.source {
+            Source::Dictionary(keys, values) => {
+                Source::Dictionary(keys, Box::new(values.without_losses()))
+            }
+            source => source,
+        };
+        if matches!(self.step, Step::Real { .. } | Step::Clamp { .. }) {
+            self.step = Step::Keep;
+        }
+        self
     }
 
     /// What storing the row's value loses.
@@ -169,9 +190,9 @@ impl<'a> Column<'a> {
 
     /// Whether a row's own null bit says so, or there is no such row. A dictionary's or a run's
     /// value may still be NULL.
-    #[inline]
+    #[inline(always)]
     pub fn is_null(&self, row: usize) -> bool {
-        row >= self.rows || self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
+        row >= self.rows || matches!(&self.nulls, Some(nulls) if nulls.is_null(row))
     }
 }
 
@@ -267,8 +288,23 @@ impl<'a> Source<'a> {
         Ok(Some(Source::Runs(ends, Box::new(values))))
     }
 
-    #[inline]
+    #[inline(always)]
     fn cell(&self, row: usize) -> Cell<'_> {
+        match self {
+            Source::Bool(values) => Cell::Integer(values.value(row).into()),
+            Source::I32(values) => Cell::Integer(values[row].into()),
+            Source::I64(values) => Cell::Integer(values[row]),
+            Source::F64(values) => Cell::Real(values[row]),
+            Source::Utf8(values) => Cell::Text(Cow::Borrowed(values.value(row))),
+            Source::Utf8View(values) => Cell::Text(Cow::Borrowed(values.value(row))),
+            Source::FixedBinary(values) => Cell::Blob(Cow::Borrowed(values.value(row))),
+            source => source.rarer(row),
+        }
+    }
+
+    /// As [`Source::cell`], out of line.
+    #[inline(never)]
+    fn rarer(&self, row: usize) -> Cell<'_> {
         match self {
             Source::Null => Cell::Null,
             Source::Bool(values) => Cell::Integer(values.value(row).into()),

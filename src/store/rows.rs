@@ -263,34 +263,48 @@ unsafe extern "C" fn column(
     // SAFETY: SQLite's context for this value. Borrowed bytes live in the frame for as long as the
     // statement runs (see `Rows::bind`); owned ones are copied before the call returns.
     unsafe {
-        match &cell {
+        match cell {
             // What nothing is said of is NULL.
             Cell::Null => {}
-            Cell::Integer(value) => ffi::sqlite3_result_int64(context, *value),
-            Cell::Real(value) => ffi::sqlite3_result_double(context, *value),
-            Cell::Text(text) => ffi::sqlite3_result_text64(
-                context,
-                non_null(text.as_bytes()).cast(),
-                text.len() as u64,
-                lifetime(matches!(text, Cow::Owned(_))),
-                ffi::SQLITE_UTF8 as u8,
-            ),
-            Cell::Blob(bytes) => ffi::sqlite3_result_blob64(
-                context,
-                non_null(bytes).cast(),
-                bytes.len() as u64,
-                lifetime(matches!(bytes, Cow::Owned(_))),
-            ),
+            Cell::Integer(value) => ffi::sqlite3_result_int64(context, value),
+            Cell::Real(value) => ffi::sqlite3_result_double(context, value),
+            Cell::Text(Cow::Borrowed(text)) => give_text(context, text, ffi::SQLITE_STATIC()),
+            Cell::Text(Cow::Owned(text)) => give_text(context, &text, ffi::SQLITE_TRANSIENT()),
+            Cell::Blob(Cow::Borrowed(bytes)) => give_blob(context, bytes, ffi::SQLITE_STATIC()),
+            Cell::Blob(Cow::Owned(bytes)) => give_blob(context, &bytes, ffi::SQLITE_TRANSIENT()),
         }
     }
     ffi::SQLITE_OK
 }
 
+/// # Safety
+/// SQLite's context, and text that lives for as long as `lifetime` says.
+unsafe fn give_text(
+    context: *mut ffi::sqlite3_context,
+    text: &str,
+    lifetime: ffi::sqlite3_destructor_type,
+) {
+    let (start, length) = (non_null(text.as_bytes()).cast(), text.len() as u64);
+    // SAFETY: as above.
+    unsafe {
+        ffi::sqlite3_result_text64(context, start, length, lifetime, ffi::SQLITE_UTF8 as u8);
+    }
+}
+
+/// # Safety
+/// As [`give_text`].
+unsafe fn give_blob(
+    context: *mut ffi::sqlite3_context,
+    bytes: &[u8],
+    lifetime: ffi::sqlite3_destructor_type,
+) {
+    // SAFETY: as above.
+    unsafe {
+        ffi::sqlite3_result_blob64(context, non_null(bytes).cast(), bytes.len() as u64, lifetime);
+    }
+}
+
 /// SQLite takes a null pointer for NULL, and an empty slice may well have one.
 fn non_null(bytes: &[u8]) -> *const u8 {
     if bytes.is_empty() { c"".as_ptr().cast() } else { bytes.as_ptr() }
-}
-
-fn lifetime(owned: bool) -> ffi::sqlite3_destructor_type {
-    if owned { ffi::SQLITE_TRANSIENT() } else { ffi::SQLITE_STATIC() }
 }

@@ -114,16 +114,18 @@ impl Store {
         half: &mut HalfWritten,
         count: u64,
     ) -> Result<()> {
-        let HalfWritten { frame, plan, sql, batch, row, done, .. } = half;
+        let HalfWritten { frame, plan, sql, coerced, batch, row, done } = half;
         let end = done.saturating_add(count.max(1));
         while *done < end
             && let Some(rows) = frame.batches.get(*batch)
         {
-            let columns = plan
-                .columns
-                .iter()
-                .map(|c| Column::new(rows.column(c.frame_index), &c.storage))
-                .collect::<Result<Vec<_>>>()?;
+            let columns = plan.columns.iter().map(|planned| {
+                let column = Column::new(rows.column(planned.frame_index), &planned.storage)?;
+                // Every value was looked at before the first one was written.
+                let changes = coerced.contains_key(frame.schema.field(planned.frame_index).name());
+                Ok(if changes { column } else { column.without_losses() })
+            });
+            let columns = columns.collect::<Result<Vec<_>>>()?;
             while *done < end && *row < rows.num_rows() {
                 let left = usize::try_from(end - *done).unwrap_or(usize::MAX);
                 let count = (rows.num_rows() - *row).min(left).min(ROWS_PER_STATEMENT);
