@@ -6,7 +6,7 @@
 //! `SELECT` it is empty, and triggers and views may not name it at all.
 
 use crate::frame::cell::Cell;
-use crate::frame::column::Column;
+use crate::frame::column::{Column, Sink};
 use rusqlite::ffi;
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -256,25 +256,40 @@ unsafe extern "C" fn column(
     let Some(rows) = (unsafe { Cursor::rows(cursor) }) else {
         return ffi::SQLITE_OK;
     };
-    let cell = match rows.columns.get(column as usize) {
-        Some(column) => column.cell(rows.first + rows.read.get()),
-        None => Cell::Null,
-    };
-    // SAFETY: SQLite's context for this value. Borrowed bytes live in the frame for as long as the
-    // statement runs (see `Rows::bind`); owned ones are copied before the call returns.
-    unsafe {
-        match cell {
-            // What nothing is said of is NULL.
-            Cell::Null => {}
-            Cell::Integer(value) => ffi::sqlite3_result_int64(context, value),
-            Cell::Real(value) => ffi::sqlite3_result_double(context, value),
-            Cell::Text(Cow::Borrowed(text)) => give_text(context, text, ffi::SQLITE_STATIC()),
-            Cell::Text(Cow::Owned(text)) => give_text(context, &text, ffi::SQLITE_TRANSIENT()),
-            Cell::Blob(Cow::Borrowed(bytes)) => give_blob(context, bytes, ffi::SQLITE_STATIC()),
-            Cell::Blob(Cow::Owned(bytes)) => give_blob(context, &bytes, ffi::SQLITE_TRANSIENT()),
-        }
+    if let Some(column) = rows.columns.get(column as usize) {
+        column.give(rows.first + rows.read.get(), Context(context));
     }
     ffi::SQLITE_OK
+}
+
+/// Where SQLite wants a value put: its own context, in [`column`] alone.
+struct Context(*mut ffi::sqlite3_context);
+
+impl Sink for Context {
+    #[inline(always)]
+    fn put(self, cell: Cell<'_>) {
+        let Context(context) = self;
+        // SAFETY: SQLite's context for this value. Borrowed bytes live in the frame for as long as
+        // the statement runs (see `Rows::bind`); owned ones are copied before the call returns.
+        unsafe {
+            match cell {
+                // What nothing is said of is NULL.
+                Cell::Null => {}
+                Cell::Integer(value) => ffi::sqlite3_result_int64(context, value),
+                Cell::Real(value) => ffi::sqlite3_result_double(context, value),
+                Cell::Text(Cow::Borrowed(text)) => give_text(context, text, ffi::SQLITE_STATIC()),
+                Cell::Text(Cow::Owned(text)) => {
+                    give_text(context, &text, ffi::SQLITE_TRANSIENT());
+                }
+                Cell::Blob(Cow::Borrowed(bytes)) => {
+                    give_blob(context, bytes, ffi::SQLITE_STATIC());
+                }
+                Cell::Blob(Cow::Owned(bytes)) => {
+                    give_blob(context, &bytes, ffi::SQLITE_TRANSIENT());
+                }
+            }
+        }
+    }
 }
 
 /// # Safety

@@ -22,7 +22,8 @@ fn refused(store: &mut Store, sql: &str) -> Error {
 fn appended(ddl: &str, rows: i64) -> (Store, framelock::error::Result<u64>) {
     let mut store = store();
     store.exec(ddl, &Params::None).unwrap();
-    let batches = vec![frame(0, 1234).batches.remove(0), frame(1234, rows - 1234).batches.remove(0)];
+    let batches =
+        vec![frame(0, 1234).batches.remove(0), frame(1234, rows - 1234).batches.remove(0)];
     let frame = Frame::new(batches[0].schema(), batches);
     let outcome = append(&mut store, &request("a", frame));
     (store, outcome)
@@ -81,9 +82,9 @@ fn another_table_under_the_name_of_the_source_is_an_error() {
         let error = append(&mut store, &request("a", frame(0, 10))).unwrap_err();
         assert_eq!(error.code, Code::Sql, "{sql}");
         assert_eq!(store.find_frame("a").unwrap(), None);
-        store.exec("DROP TABLE IF EXISTS _framelock_rows3", &Params::None).unwrap_or_else(|_| {
-            store.exec("DROP VIEW _framelock_rows3", &Params::None).unwrap()
-        });
+        store
+            .exec("DROP TABLE IF EXISTS _framelock_rows3", &Params::None)
+            .unwrap_or_else(|_| store.exec("DROP VIEW _framelock_rows3", &Params::None).unwrap());
         append(&mut store, &request("a", frame(0, 10))).unwrap();
         assert_eq!(count(&mut store), Value::Integer(10), "{sql}");
     }
@@ -164,7 +165,8 @@ fn a_database_of_another_encoding_keeps_the_text() {
 
 #[test]
 fn keyed_modes_write_over_or_leave_rows() {
-    let (mut store, outcome) = appended("CREATE TABLE t(id INTEGER PRIMARY KEY, price, name)", 3000);
+    let (mut store, outcome) =
+        appended("CREATE TABLE t(id INTEGER PRIMARY KEY, price, name)", 3000);
     assert_eq!(outcome.unwrap(), 3000);
     store.exec("UPDATE t SET name = 'old'", &Params::None).unwrap();
     let keyed = |id: &str, mode, rows| AppendRequest {
