@@ -22,6 +22,9 @@ const KEPT_STATEMENTS: usize = 16;
 pub struct Inserts {
     version: i64,
     kept: Vec<(String, Statement)>,
+    /// The numbers of columns of which the connection knows rows. To say so twice would have SQLite
+    /// prepare every statement anew.
+    widths: Vec<usize>,
 }
 
 /// One raw prepared statement.
@@ -65,8 +68,9 @@ impl Inserts {
             let entry = self.kept.remove(found);
             self.kept.push(entry);
         } else {
+            self.register(conn, slots, columns)?;
             let before = touched.take();
-            let prepared = Statement::prepare(conn, slots, sql, columns);
+            let prepared = Statement::prepare(conn, slots, sql);
             let tables = touched.take();
             touched.add(&before);
             let mut statement = prepared?;
@@ -82,31 +86,42 @@ impl Inserts {
         Ok(statement)
     }
 
-    /// Forgets every statement.
+    fn register(&mut self, conn: &Connection, slots: &Slots, columns: usize) -> Result<()> {
+        if self.widths.contains(&columns) {
+            return Ok(());
+        }
+        match register(conn, columns) {
+            ffi::SQLITE_OK => {
+                self.widths.push(columns);
+                Ok(())
+            }
+            code => Err(failure(conn, slots, code)),
+        }
+    }
+
+    /// Forgets everything; the connection is about to close, or to have another database.
     pub fn clear(&mut self) {
         self.kept.clear();
+        self.widths.clear();
     }
 }
 
 impl Statement {
-    fn prepare(conn: &Connection, slots: &Slots, sql: &str, columns: usize) -> Result<Statement> {
+    fn prepare(conn: &Connection, slots: &Slots, sql: &str) -> Result<Statement> {
         let length = c_int::try_from(sql.len())
             .map_err(|_| Error::new(Code::Sql, "the statement is too long"))?;
         let mut raw = ptr::null_mut();
         // SAFETY: the handle is open for as long as `conn` is borrowed; `sql` is readable for
         // `length` bytes; `raw` is a valid place for the result.
         let code = unsafe {
-            match register(conn.handle(), columns) {
-                ffi::SQLITE_OK => ffi::sqlite3_prepare_v3(
-                    conn.handle(),
-                    sql.as_ptr().cast(),
-                    length,
-                    ffi::SQLITE_PREPARE_PERSISTENT as _,
-                    &mut raw,
-                    ptr::null_mut(),
-                ),
-                code => code,
-            }
+            ffi::sqlite3_prepare_v3(
+                conn.handle(),
+                sql.as_ptr().cast(),
+                length,
+                ffi::SQLITE_PREPARE_PERSISTENT as _,
+                &mut raw,
+                ptr::null_mut(),
+            )
         };
         match code {
             ffi::SQLITE_OK => Ok(Statement { raw, tables: BTreeSet::new() }),

@@ -7,7 +7,7 @@
 
 use crate::frame::cell::Cell;
 use crate::frame::column::{Column, Sink};
-use rusqlite::ffi;
+use rusqlite::{Connection, ffi};
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ops::Range;
@@ -66,18 +66,15 @@ pub(super) fn source(columns: usize) -> String {
     format!("SELECT {} FROM {NAME}{columns}(?) WHERE true", names(columns, ""))
 }
 
-/// Makes rows of so many columns known to a connection; doing it again changes nothing.
-///
-/// # Safety
-/// The handle is open.
-pub(super) unsafe fn register(handle: *mut ffi::sqlite3, columns: usize) -> c_int {
+/// Makes rows of so many columns known to a connection. Gives SQLite's answer.
+pub(super) fn register(conn: &Connection, columns: usize) -> c_int {
     let Ok(name) = CString::new(format!("{NAME}{columns}")) else {
         return ffi::SQLITE_ERROR;
     };
     let columns = ptr::without_provenance_mut(columns);
-    // SAFETY: an open handle; SQLite copies the name, the module is static, and the last pointer is a
-    // number that `connect` turns back into one.
-    unsafe { ffi::sqlite3_create_module_v2(handle, name.as_ptr(), &MODULE, columns, None) }
+    // SAFETY: the handle is open for as long as `conn` is borrowed; SQLite copies the name, the module
+    // is static, and the last pointer is a number that `connect` takes for one.
+    unsafe { ffi::sqlite3_create_module_v2(conn.handle(), name.as_ptr(), &MODULE, columns, None) }
 }
 
 /// The names of the columns, with commas. SQLite has room for 2,000 columns, and a frame may need
