@@ -73,18 +73,25 @@ async function compile(feature, profile, dev) {
   return join(root, 'target', WASM_TARGET, profile === 'dev' ? 'debug' : profile, 'framelock.wasm');
 }
 
+/** framelock/server: its encoder, which is half of the work, and its scripts. */
+async function buildServer(to, tsc, dev) {
+  const encoder = await compile('server', 'server', dev);
+  const emit = ['--noEmit', 'false', '--declaration', '--sourceMap', '--inlineSources'];
+  await tsc('tsconfig.server.json', ...emit, '--outDir', to);
+  copyFileSync(encoder, join(to, 'framelock_server.wasm'));
+}
+
 /**
- * Builds the package. It is put together beside dist/ and moved there whole, so that a failed build leaves the
- * last good one.
+ * Builds the package, or all of it but framelock/server. It is put together beside dist/ and moved there whole, so that
+ * a failed build leaves the last good one.
  */
-export async function build({ dev = false, sizes = !dev } = {}) {
+export async function build({ dev = false, sizes = !dev, server = true } = {}) {
   const next = join(root, '.cache', 'dist-next');
   const last = join(root, '.cache', 'dist-last');
   rmSync(next, { recursive: true, force: true });
   mkdirSync(next, { recursive: true });
   rmSync(modules, { recursive: true, force: true });
   mkdirSync(modules, { recursive: true });
-  const encoder = await compile('server', 'server', dev);
   const engine = await compile('browser', dev ? 'dev' : 'release', dev);
   const wasm = join(modules, 'framelock_wasm.wasm');
   writeFileSync(wasm, withExports(readFileSync(engine), isOurs));
@@ -105,10 +112,7 @@ export async function build({ dev = false, sizes = !dev } = {}) {
   await bundle(modules, next);
   const engineFile = 'framelock_wasm_bg.wasm';
   copyFileSync(join(modules, engineFile), join(next, engineFile));
-  const server = join(next, 'server');
-  const emit = ['--noEmit', 'false', '--declaration', '--sourceMap', '--inlineSources'];
-  await tsc('tsconfig.server.json', ...emit, '--outDir', server);
-  copyFileSync(encoder, join(server, 'framelock_server.wasm'));
+  if (server) await buildServer(join(next, 'server'), tsc, dev);
   // At no moment is there half of a dist/: others may be reading it.
   rmSync(last, { recursive: true, force: true });
   if (existsSync(dist)) renameSync(dist, last);

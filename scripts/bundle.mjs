@@ -1,7 +1,6 @@
 // The browser's half of the package in few files: thirty small modules, each imported by another, take a page four
 // round trips to find, and three times as long to load as these (docs/performance.md, W4). An app's own bundler sees
 // the same exports, and the `new URL(…, import.meta.url)` that it looks for.
-import { build } from 'esbuild';
 import { readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { root } from './toolchain.mjs';
@@ -37,6 +36,8 @@ const glueIn = (name) => ({
 
 /** Bundles the modules of one folder into another. Names and sources of the maps stay readable: nothing is minified. */
 export async function bundle(from, to) {
+  // Only now: set-up installs it, and comes after this file's own import.
+  const { build } = await import('esbuild');
   const options = {
     absWorkingDir: root,
     outbase: from,
