@@ -16,14 +16,18 @@
 
 use super::connection::Store;
 use super::error::is_missing_table;
+use super::rows::{Rows, source};
 use crate::error::{Code, Error, Result};
 use crate::forward::{
     Content, DeadLetter, Digest, Item, Look, OutboxState, Page, PauseReason, Record, Refused,
 };
 use crate::frame::Frame;
+use crate::frame::column::Column;
 use crate::frame::pieces::pieces;
 use crate::frame::plan::Plan;
 use crate::json;
+use arrow::array::{BinaryArray, Int64Array, StringArray};
+use arrow::buffer::{Buffer, OffsetBuffer};
 use rusqlite::{OptionalExtension, Row, params};
 
 /// The most bytes of an item; FORWARDING's promise to servers.
@@ -40,7 +44,7 @@ const DDL: [&str; 3] = [
        number INTEGER PRIMARY KEY, stream TEXT NOT NULL, seq INTEGER NOT NULL,
        table_name TEXT NOT NULL, rows INTEGER NOT NULL, refused TEXT NOT NULL, ipc BLOB NOT NULL)",
 ];
-const INSERT: &str = "INSERT INTO _framelock_outbox(table_name, rows, ipc) VALUES(?, ?, ?)";
+const INSERT: &str = "INSERT INTO _framelock_outbox(table_name, rows, ipc)";
 
 impl Store {
     /// Puts a frame's rows, as they were stored, behind everything in the outbox. Part of the open
@@ -53,8 +57,15 @@ impl Store {
         if !pieces.is_empty() {
             self.ensure_stream()?;
         }
-        for piece in &pieces {
-            self.change(INSERT, params![table, piece.rows as i64, piece.ipc])?;
+        let sql = format!("{INSERT} {}", source(3));
+        for piece in pieces {
+            // As a frame's own rows: SQLite reads the bytes where they lie.
+            let lengths = OffsetBuffer::from_lengths([piece.ipc.len()]);
+            let ipc = BinaryArray::new(lengths, Buffer::from_vec(piece.ipc), None);
+            let table = StringArray::from(vec![table]);
+            let rows = Int64Array::from(vec![piece.rows as i64]);
+            let columns = [Column::raw(&table)?, Column::raw(&rows)?, Column::raw(&ipc)?];
+            self.insert(&sql, &Rows::new(&columns, 0..1))?;
         }
         Ok(())
     }

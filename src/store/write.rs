@@ -165,7 +165,8 @@ impl Store {
         self.table_state(&request.table, keyed).map(Rc::new)
     }
 
-    fn insert(&mut self, sql: &str, rows: &Rows<'_>) -> Result<()> {
+    /// Inserts rows by a statement that [`source`] is in.
+    pub(super) fn insert(&mut self, sql: &str, rows: &Rows<'_>) -> Result<()> {
         let Store { inserts, vfs, touched, .. } = self;
         let conn = self.conn.as_ref();
         let conn = conn.ok_or_else(|| Error::new(Code::Busy, "no lease is held"))?;
