@@ -6,7 +6,7 @@
 
 use super::connection::Touched;
 use super::error::from_code;
-use super::vfs::Slots;
+use super::slots::Slots;
 use crate::error::{Code, Error, Result};
 use crate::frame::cell::Cell;
 use rusqlite::{Connection, ffi};
