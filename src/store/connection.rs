@@ -3,6 +3,7 @@
 use super::error::{from_file, from_sqlite};
 use super::insert::Inserts;
 use super::known::KnownPlans;
+use super::redo::LogLimits;
 use super::slots::{Mode, Os};
 use super::vfs::{DATABASE_PATH, Vfs};
 use crate::error::{Code, Error, Result};
@@ -115,6 +116,11 @@ impl Store {
             vfs: Vfs::register(os),
             schema_is_fresh: false,
         }
+    }
+
+    /// Other limits for the redo log than the usual ones.
+    pub fn limit_log(&self, limits: LogLimits) {
+        self.vfs.slots().limit_log(limits);
     }
 
     /// Takes over the handles of a lease, and opens the connection the first time.

@@ -29,6 +29,7 @@ pub use import::MAGIC;
 pub use outbox::ITEM_BYTES;
 pub use pack::{PackOptions, PackedColumn, PackedRows};
 pub use query::RowSink;
+pub use redo::LogLimits;
 pub use rusqlite::types::Value;
 pub use slots::{Mode, Os};
 pub use write::HalfWritten;

@@ -27,10 +27,21 @@
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-/// A larger transaction goes by way of SQLite's journal, which writes no page twice that is new.
-const BATCH_BYTES: usize = 256 << 10;
-/// A log that would grow beyond this is emptied first. About 30 small commits.
-const LOG_BYTES: u64 = 1 << 20;
+/// How much goes into a log.
+#[derive(Debug, Clone, Copy)]
+pub struct LogLimits {
+    /// A larger transaction goes by way of SQLite's journal, which writes no page twice that is new.
+    pub record_bytes: usize,
+    /// A log that would grow beyond this is emptied first.
+    pub log_bytes: u64,
+}
+
+impl Default for LogLimits {
+    /// About 30 small commits to a log.
+    fn default() -> LogLimits {
+        LogLimits { record_bytes: 256 << 10, log_bytes: 1 << 20 }
+    }
+}
 
 const MAGIC: &[u8; 7] = b"flkredo";
 const VERSION: u8 = 1;
@@ -135,22 +146,22 @@ fn checksum(bytes: &[u8]) -> Sum {
 }
 
 /// The pages of a commit, as SQLite hands them over.
-#[derive(Default)]
 pub struct Batch {
     /// The record, but for its checksum.
     record: Vec<u8>,
     page_bytes: usize,
+    max_bytes: usize,
     is_refused: bool,
 }
 
 impl Batch {
-    fn new() -> Batch {
-        Batch { record: vec![0; RECORD_HEAD_BYTES], page_bytes: 0, is_refused: false }
+    fn new(max_bytes: usize) -> Batch {
+        Batch { record: vec![0; RECORD_HEAD_BYTES], page_bytes: 0, max_bytes, is_refused: false }
     }
 
     /// The database will grow by so many bytes. What is too large is refused before it is copied.
     pub fn expect(&mut self, bytes: u64) {
-        self.is_refused |= bytes > BATCH_BYTES as u64;
+        self.is_refused |= bytes > self.max_bytes as u64;
     }
 
     /// Takes a page; gives whether it could.
@@ -159,7 +170,7 @@ impl Batch {
             self.page_bytes = page.len();
         }
         let length = self.record.len() + PLACE_BYTES + page.len();
-        self.is_refused |= page.len() != self.page_bytes || length > BATCH_BYTES;
+        self.is_refused |= page.len() != self.page_bytes || length > self.max_bytes;
         if !self.is_refused {
             self.record.extend_from_slice(&offset.to_le_bytes());
             self.record.extend_from_slice(page);
@@ -198,6 +209,8 @@ pub struct Entry {
 /// The log and the batch of a lease; at first there is neither.
 #[derive(Default)]
 pub struct Redo {
+    /// How much goes in.
+    pub limits: LogLimits,
     log: Option<Log>,
     batch: Option<Batch>,
 }
@@ -210,7 +223,7 @@ impl Redo {
 
     /// A commit begins.
     pub fn begin(&mut self) {
-        self.batch = Some(Batch::new());
+        self.batch = Some(Batch::new(self.limits.record_bytes));
     }
 
     /// The commit whose pages are coming.
@@ -228,7 +241,7 @@ impl Redo {
     /// Whether the log has to be emptied before it takes this.
     pub fn is_full(&self, batch: &Batch) -> bool {
         let end = |log: &Log| log.end + batch.record.len() as u64;
-        self.log.as_ref().is_some_and(|log| end(log) > LOG_BYTES)
+        self.log.as_ref().is_some_and(|log| end(log) > self.limits.log_bytes)
     }
 
     /// A record of these pages, behind a head when it is the first one.
@@ -295,9 +308,10 @@ impl Redo {
         }
     }
 
-    /// There is no log any more.
+    /// There is no log any more, nor a batch.
     pub fn emptied(&mut self) {
         self.log = None;
+        self.batch = None;
     }
 }
 
@@ -412,10 +426,11 @@ mod tests {
         redo.begin();
         let batch = redo.batch().unwrap();
         let taken = (0..).take_while(|at| batch.take(&[0; PAGE], at * PAGE as u64)).count();
-        assert!(taken * (PAGE + 8) <= BATCH_BYTES && (taken + 2) * (PAGE + 8) > BATCH_BYTES);
+        let max = LogLimits::default().record_bytes;
+        assert!(taken * (PAGE + 8) <= max && (taken + 2) * (PAGE + 8) > max);
         assert!(redo.end_batch().is_none());
         redo.begin();
-        redo.batch().unwrap().expect(BATCH_BYTES as u64 + 1);
+        redo.batch().unwrap().expect(max as u64 + 1);
         assert!(!redo.batch().unwrap().take(&[0; PAGE], 0));
         redo.begin();
         assert!(redo.batch().unwrap().take(&[0; 2 * PAGE], 0));

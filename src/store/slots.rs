@@ -5,7 +5,7 @@
 //! log (see [`redo`]). The two share a file and never mix: the log is emptied, for good, before a journal
 //! begins.
 
-use super::redo::{self, Batch, Head, Redo};
+use super::redo::{self, Batch, Head, LogLimits, Redo};
 use super::seal::{self, Seal};
 use super::slot::Slot;
 use super::vfs::read_only;
@@ -81,12 +81,17 @@ impl Slots {
         }
     }
 
+    /// Other limits for logs that begin from now on.
+    pub fn limit_log(&self, limits: LogLimits) {
+        self.redo.borrow_mut().limits = limits;
+    }
+
     /// Puts the handles of a lease under the slots. What a dead tab left in the log gets into the
     /// database; a shared lease may not do that.
     pub fn attach(&self, handles: Handles, mode: Mode, durable: bool) -> FileResult<()> {
         self.database.borrow_mut().attach(handles.database)?;
         self.journal.borrow_mut().attach(handles.journal)?;
-        self.redo.take();
+        self.redo.borrow_mut().emptied();
         self.emptying.set(false);
         self.in_doubt.set(false);
         self.mode.set(Some(mode));
@@ -377,7 +382,7 @@ impl Slots {
     pub fn detach(&self) -> FileResult<()> {
         let settled = self.is_sound_or_why().and_then(|()| self.empty_log());
         self.mode.set(None);
-        self.redo.take();
+        self.redo.borrow_mut().emptied();
         let mut journal = self.journal.borrow_mut();
         let mut database = self.database.borrow_mut();
         if settled.is_err() {
