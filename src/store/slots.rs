@@ -233,6 +233,9 @@ impl Slots {
             return Err(FileError::Io("a write into the sealed part of the journal".into()));
         }
         let mut journal = self.journal.borrow_mut();
+        if journal.size() == 0 {
+            self.journal_unflushed.set(true);
+        }
         match bytes.get(seal::COUNT).and_then(|count| count.try_into().ok()) {
             Some(count) if journal.size() == 0 && count != [0; 4] && self.durable.get() => {
                 self.held_count.set(Some(count));
