@@ -116,8 +116,9 @@ pub fn pages(log: &[u8]) -> Pages<'_> {
     pages
 }
 
-/// Whether a database that begins so was written after the last commit of these pages. Then they are
-/// what is left of a log that had been emptied, and the power was cut before that was durable.
+/// Whether a database that begins so is of a later commit than the last of these pages. Then they are
+/// what is left of a log that had been emptied, and the power was cut before that was durable: a log that
+/// is needed is whole, and its last commit is the database's last or comes after it.
 pub fn is_stale(pages: &Pages<'_>, database: &[u8]) -> bool {
     let Some(first) = pages.get(&0) else {
         return false;
@@ -182,10 +183,6 @@ impl Batch {
     pub fn pages(&self) -> impl Iterator<Item = (u64, &[u8])> {
         entries(&self.record, self.page_bytes)
     }
-
-    fn is_empty(&self) -> bool {
-        self.record.len() == RECORD_HEAD_BYTES
-    }
 }
 
 /// The log of a lease: what is in the file, and not yet in the database.
@@ -231,11 +228,13 @@ impl Redo {
         self.batch.as_mut()
     }
 
-    /// The commit whose pages have come, unless it is refused.
+    /// The commit whose pages have come, unless it is refused. Every commit has the first page, with
+    /// the counter that [`is_stale`] needs.
     pub fn end_batch(&mut self) -> Option<Batch> {
         let batch = self.batch.take()?;
+        let counts = batch.pages().any(|(offset, _)| offset == 0);
         let other_pages = self.log.as_ref().is_some_and(|log| log.page_bytes != batch.page_bytes);
-        (!batch.is_refused && !batch.is_empty() && !other_pages).then_some(batch)
+        (!batch.is_refused && counts && !other_pages).then_some(batch)
     }
 
     /// Whether the log has to be emptied before it takes this.
@@ -425,9 +424,10 @@ mod tests {
         let (mut redo, ..) = log();
         redo.begin();
         let batch = redo.batch().unwrap();
+        let first = batch.take(&[0; PAGE], 0);
         let taken = (0..).take_while(|at| batch.take(&[0; PAGE], at * PAGE as u64)).count();
         let max = LogLimits::default().record_bytes;
-        assert!(taken * (PAGE + 8) <= max && (taken + 2) * (PAGE + 8) > max);
+        assert!(first && (taken + 1) * (PAGE + 8) <= max && (taken + 3) * (PAGE + 8) > max);
         assert!(redo.end_batch().is_none());
         redo.begin();
         redo.batch().unwrap().expect(max as u64 + 1);
@@ -437,6 +437,9 @@ mod tests {
         assert!(redo.end_batch().is_none(), "the log has smaller pages");
         redo.begin();
         assert!(redo.end_batch().is_none(), "nothing came");
+        redo.begin();
+        assert!(redo.batch().unwrap().take(&[0; PAGE], PAGE as u64));
+        assert!(redo.end_batch().is_none(), "nothing counts the commit");
     }
 
     #[test]

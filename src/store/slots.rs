@@ -2,8 +2,7 @@
 //! reach the database, its journal and the redo log, and when they are flushed.
 //!
 //! The database is written only when what could undo or repeat it is durable: SQLite's journal, or the
-//! log (see [`redo`]). The two share a file and never mix: the log is emptied, for good, before a journal
-//! begins.
+//! log (see [`redo`]). The two share a file and never mix: the log is emptied before a journal begins.
 
 use super::redo::{self, Batch, Head, LogLimits, Redo};
 use super::seal::{self, Seal};
@@ -43,8 +42,6 @@ pub struct Slots {
     mode: Cell<Option<Mode>>,
     durable: Cell<bool>,
     redo: RefCell<Redo>,
-    /// The log was emptied, and that is not durable yet.
-    emptying: Cell<bool>,
     /// Nobody knows whether the last commit is in the log: nothing may be read or written that would
     /// rest on the one or the other.
     in_doubt: Cell<bool>,
@@ -70,7 +67,6 @@ impl Slots {
             mode: Cell::new(None),
             durable: Cell::new(true),
             redo: RefCell::default(),
-            emptying: Cell::new(false),
             in_doubt: Cell::new(false),
             sync_owed: Cell::new(false),
             journal_unflushed: Cell::new(true),
@@ -92,7 +88,6 @@ impl Slots {
         self.database.borrow_mut().attach(handles.database)?;
         self.journal.borrow_mut().attach(handles.journal)?;
         self.redo.borrow_mut().emptied();
-        self.emptying.set(false);
         self.in_doubt.set(false);
         self.mode.set(Some(mode));
         self.durable.set(durable);
@@ -154,9 +149,7 @@ impl Slots {
             }
             database.sync()?;
         }
-        self.journal.borrow_mut().truncate(0)?;
-        self.emptying.set(true);
-        self.flush_emptied()
+        self.journal.borrow_mut().truncate(0)
     }
 
     /// What is written to the journal from now on belongs to another transaction.
@@ -319,7 +312,6 @@ impl Slots {
         if self.redo.borrow().is_full(&batch) {
             self.empty_log()?;
         }
-        self.flush_emptied()?;
         if self.has_hot_journal() {
             return Err(FileError::Io("the journal is in use".into()));
         }
@@ -353,8 +345,12 @@ impl Slots {
         database.write_pending()
     }
 
-    /// Brings into the database what is in the log, and empties that, for good. Where it fails, the log
-    /// is what it was.
+    /// Brings into the database what is in the log, and empties that. Where it fails, the log is what it
+    /// was.
+    ///
+    /// That it is empty becomes durable with the next flush of its file, before which the database does
+    /// not change. Should a power cut bring it back, whole, it says what the database says; should a part
+    /// of it come back under what was written over it, it is found to be stale.
     fn empty_log(&self) -> FileResult<()> {
         if self.redo.borrow().is_live() {
             let mut database = self.database.borrow_mut();
@@ -364,17 +360,6 @@ impl Slots {
             database.sync()?;
             self.journal.borrow_mut().truncate(0)?;
             self.redo.borrow_mut().emptied();
-            self.emptying.set(true);
-        }
-        self.flush_emptied()
-    }
-
-    /// Were a part of the log to come back under what is written over it, a power cut could put old
-    /// pages over new ones.
-    fn flush_emptied(&self) -> FileResult<()> {
-        if self.emptying.get() {
-            self.journal.borrow_mut().sync()?;
-            self.emptying.set(false);
         }
         Ok(())
     }

@@ -67,6 +67,8 @@ enum Survival {
     Operations,
     /// Each sector of each operation, by itself.
     Sectors,
+    /// The end of each operation, from some sector on.
+    Ends,
 }
 
 impl Disk {
@@ -224,7 +226,7 @@ impl Inode {
             Survival::Prefix,
             Survival::Operations,
             Survival::Sectors,
-            Survival::Sectors,
+            Survival::Ends,
         ]);
         let mut left = self.durable.clone();
         let count = self.unflushed.len() as u64;
@@ -239,12 +241,16 @@ impl Inode {
                 Survival::Prefix => at == stop,
                 Survival::Operations if rng.chance(0.5) => continue,
                 Survival::Operations => false,
-                Survival::Sectors => true,
+                Survival::Sectors | Survival::Ends => true,
             };
             match change {
                 Change::Truncate(size) if !torn || rng.chance(0.5) => left.resize(*size, 0),
                 Change::Truncate(_) => {}
                 Change::Write { offset, bytes } if !torn => put(&mut left, *offset, bytes),
+                Change::Write { offset, bytes } if survival == Survival::Ends => {
+                    let lost = rng.below((bytes.len() / SECTOR) as u64 + 1) as usize * SECTOR;
+                    put(&mut left, offset + lost, &bytes[lost..]);
+                }
                 Change::Write { offset, bytes } => {
                     tear(&mut left, *offset, bytes, bytewise, junk, rng);
                 }

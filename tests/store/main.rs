@@ -2,6 +2,7 @@
 
 mod broken;
 mod outbox;
+mod redo;
 mod stream;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
