@@ -24,7 +24,6 @@
 //! All numbers are little-endian. Since checksums are chained, a record counts only behind the very
 //! records that it was written behind: what an older log left there does not, nor what a power cut tore.
 
-use std::collections::BTreeMap;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// How much goes into a log.
@@ -56,8 +55,8 @@ const COUNTERS: [std::ops::Range<usize>; 2] = [24..28, 92..96];
 
 type Sum = [u8; SUM_BYTES];
 
-/// Pages by where they belong in the database.
-pub type Pages<'a> = BTreeMap<u64, &'a [u8]>;
+/// Pages, each with where it belongs in the database; a later one counts more than an earlier one.
+pub type Pages<'a> = Vec<(u64, &'a [u8])>;
 
 /// What the first bytes of a journal say.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,8 +85,8 @@ pub fn find(journal: &[u8]) -> Head {
     }
 }
 
-/// What the whole records of a log say, the last word on each page. What follows them was torn, and
-/// nobody was told that it is committed.
+/// What the whole records of a log say. What follows them was torn, and nobody was told that it is
+/// committed.
 pub fn pages(log: &[u8]) -> Pages<'_> {
     let mut pages = Pages::new();
     if find(log) != Head::Whole {
@@ -119,8 +118,8 @@ pub fn pages(log: &[u8]) -> Pages<'_> {
 /// Whether a database that begins so is of a later commit than the last of these pages. Then they are
 /// what is left of a log that had been emptied, and the power was cut before that was durable: a log that
 /// is needed is whole, and its last commit is the database's last or comes after it.
-pub fn is_stale(pages: &Pages<'_>, database: &[u8]) -> bool {
-    let Some(first) = pages.get(&0) else {
+pub fn is_stale(pages: &[(u64, &[u8])], database: &[u8]) -> bool {
+    let Some((_, first)) = pages.iter().rfind(|(offset, _)| *offset == 0) else {
         return false;
     };
     let counter = |page: &[u8], at: usize| {
@@ -190,7 +189,14 @@ struct Log {
     page_bytes: usize,
     sum: Sum,
     end: u64,
-    pages: BTreeMap<u64, Box<[u8]>>,
+    /// In the order of the database.
+    pages: Vec<(u64, Box<[u8]>)>,
+}
+
+impl Log {
+    fn find(&self, offset: u64) -> Result<usize, usize> {
+        self.pages.binary_search_by_key(&offset, |(start, _)| *start)
+    }
 }
 
 /// Bytes that are to be appended to the log, and flushed.
@@ -268,13 +274,13 @@ impl Redo {
             page_bytes: batch.page_bytes,
             sum: *sum,
             end: 0,
-            pages: BTreeMap::new(),
+            pages: Vec::new(),
         });
         (log.sum, log.end) = (*sum, at + bytes.len() as u64);
         for (offset, page) in batch.pages() {
-            match log.pages.get_mut(&offset) {
-                Some(known) => known.copy_from_slice(page),
-                None => drop(log.pages.insert(offset, page.into())),
+            match log.find(offset) {
+                Ok(known) => log.pages[known].1.copy_from_slice(page),
+                Err(place) => log.pages.insert(place, (offset, page.into())),
             }
         }
     }
@@ -288,7 +294,8 @@ impl Redo {
     /// Part of a page that the database does not have yet.
     pub fn part(&self, offset: u64, length: usize) -> Option<&[u8]> {
         let log = self.log.as_ref()?;
-        let (start, page) = log.pages.range(..=offset).next_back()?;
+        let before = log.pages.partition_point(|(start, _)| *start <= offset);
+        let (start, page) = log.pages.get(before.checked_sub(1)?)?;
         let from = usize::try_from(offset - start).ok()?;
         page.get(from..from.checked_add(length)?)
     }
@@ -300,7 +307,8 @@ impl Redo {
         };
         let end = offset + buffer.len() as u64;
         let first = (offset + 1).saturating_sub(log.page_bytes as u64);
-        for (start, page) in log.pages.range(first..end) {
+        let first = log.find(first).unwrap_or_else(|place| place);
+        for (start, page) in log.pages[first..].iter().take_while(|(start, _)| *start < end) {
             let (from, to) = (offset.max(*start), end.min(start + page.len() as u64));
             let part = &page[(from - start) as usize..(to - start) as usize];
             buffer[(from - offset) as usize..(to - offset) as usize].copy_from_slice(part);
@@ -355,9 +363,10 @@ mod tests {
         (redo, file, ends)
     }
 
+    /// The last word on each page.
     fn said(log: &[u8]) -> Vec<(u64, u8)> {
-        let pages = pages(log).into_iter();
-        pages.map(|(offset, page)| (offset, page[0])).collect()
+        let last: std::collections::BTreeMap<_, _> = pages(log).into_iter().collect();
+        last.into_iter().map(|(offset, page)| (offset, page[0])).collect()
     }
 
     /// What counts when so many records are whole.
@@ -472,13 +481,13 @@ mod tests {
             page
         };
         let last = counted([7, 7]);
-        let log = Pages::from([(0, &last[..])]);
+        let log = vec![(0, &last[..]), (8, &[][..])];
         assert!(is_stale(&log, &counted([8, 8])) && is_stale(&log, &counted([90, 90])));
         for database in [[7, 7], [6, 6], [8, 7], [0x1ff, 7]] {
             assert!(!is_stale(&log, &counted(database)), "{database:?}");
         }
         let wrapped = counted([u32::MAX, u32::MAX]);
-        assert!(is_stale(&Pages::from([(0, &wrapped[..])]), &counted([0, 0])));
+        assert!(is_stale(&[(0, &wrapped[..])], &counted([0, 0])));
         assert!(!is_stale(&log, b""));
     }
 }
