@@ -1,6 +1,6 @@
 // The build: Rust to wasm twice (the engine with wasm-bindgen's glue, the server's encoder), TypeScript to ESM, into
-// dist/. With --dev it compiles faster (no link-time optimisation, debug assertions on) and says no sizes.
-// SQLITE_WASM_RS_FLAGS says other SQLite options.
+// dist/, the browser's half in few files. With --dev it compiles faster (no link-time optimisation, debug assertions
+// on) and says no sizes. SQLITE_WASM_RS_FLAGS says other SQLite options.
 import {
   copyFileSync,
   existsSync,
@@ -15,9 +15,10 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { bundle } from './bundle.mjs';
 import { withExports } from './exports.mjs';
 import { setUp } from './setup.mjs';
-import { cargoEnv, dist, LOCKED, root, run, WASM_TARGET, wasmBindgenFolder } from './toolchain.mjs';
+import { cargoEnv, dist, LOCKED, modules, root, run, WASM_TARGET, wasmBindgenFolder } from './toolchain.mjs';
 
 /** Files of dist/ that a page loads; type declarations and maps are not. */
 const shipped = (name) => /\.(js|wasm)$/.test(name);
@@ -72,29 +73,46 @@ async function compile(feature, profile, dev) {
   return join(root, 'target', WASM_TARGET, profile === 'dev' ? 'debug' : profile, 'framelock.wasm');
 }
 
+/** framelock/server: its encoder, which is half of the work, and its scripts. */
+async function buildServer(to, tsc, dev) {
+  const encoder = await compile('server', 'server', dev);
+  const emit = ['--noEmit', 'false', '--declaration', '--sourceMap', '--inlineSources'];
+  await tsc('tsconfig.server.json', ...emit, '--outDir', to);
+  copyFileSync(encoder, join(to, 'framelock_server.wasm'));
+}
+
 /**
- * Builds the package. It is put together beside dist/ and moved there whole, so that a failed build leaves the
- * last good one.
+ * Builds the package, or all of it but framelock/server. It is put together beside dist/ and moved there whole, so that
+ * a failed build leaves the last good one.
  */
-export async function build({ dev = false, sizes = !dev } = {}) {
+export async function build({ dev = false, sizes = !dev, server = true } = {}) {
   const next = join(root, '.cache', 'dist-next');
   const last = join(root, '.cache', 'dist-last');
   rmSync(next, { recursive: true, force: true });
   mkdirSync(next, { recursive: true });
-  const encoder = await compile('server', 'server', dev);
+  rmSync(modules, { recursive: true, force: true });
+  mkdirSync(modules, { recursive: true });
   const engine = await compile('browser', dev ? 'dev' : 'release', dev);
-  const wasm = join(next, 'framelock_wasm.wasm');
+  const wasm = join(modules, 'framelock_wasm.wasm');
   writeFileSync(wasm, withExports(readFileSync(engine), isOurs));
   const names = dev ? [] : ['--remove-name-section', '--remove-producers-section'];
-  const bindgen = ['--target', 'web', '--no-typescript', '--out-dir', next, '--out-name', 'framelock_wasm'];
+  const bindgen = [
+    '--target',
+    'web',
+    '--no-typescript',
+    '--out-dir',
+    modules,
+    '--out-name',
+    'framelock_wasm',
+  ];
   await run(join(wasmBindgenFolder(), 'wasm-bindgen'), [...bindgen, ...names, wasm]);
   rmSync(wasm);
   const tsc = (...args) => run(join(root, 'node_modules', '.bin', 'tsc'), ['-p', ...args]);
-  await tsc('tsconfig.build.json', '--outDir', next);
-  const server = join(next, 'server');
-  const emit = ['--noEmit', 'false', '--declaration', '--sourceMap', '--inlineSources'];
-  await tsc('tsconfig.server.json', ...emit, '--outDir', server);
-  copyFileSync(encoder, join(server, 'framelock_server.wasm'));
+  await tsc('tsconfig.build.json', '--outDir', modules, '--declarationDir', next);
+  await bundle(modules, next);
+  const engineFile = 'framelock_wasm_bg.wasm';
+  copyFileSync(join(modules, engineFile), join(next, engineFile));
+  if (server) await buildServer(join(next, 'server'), tsc, dev);
   // At no moment is there half of a dist/: others may be reading it.
   rmSync(last, { recursive: true, force: true });
   if (existsSync(dist)) renameSync(dist, last);

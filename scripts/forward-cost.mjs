@@ -3,9 +3,8 @@
 // is the outbox alone, and once with it at work against a server on this machine; before a turn it has sent everything,
 // so that a turn without forwarding has the machine to itself. Beside the time a caller waits there is the processor time
 // of the databases' workers, which other work on the machine does not lengthen.
-import { readdirSync, readFileSync } from 'node:fs';
 import { ForwardServer } from '../tests/contract/forward-server.mjs';
-import { launch } from '../tests/contract/harness.mjs';
+import { launch, workersMs } from '../tests/contract/harness.mjs';
 
 const SIZES = process.env.ONLY
   ? JSON.parse(process.env.ONLY)
@@ -46,16 +45,6 @@ async function sent(paused) {
   const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
   while (!paused && (await forwards.status()).forwarding.pending > 0) await pause(50);
   await pause(paused ? 0 : 1000);
-}
-
-/** Milliseconds that the workers of a process have had a processor. */
-function workersMs(pid) {
-  const threads = readdirSync(`/proc/${pid}/task`).map((thread) => `/proc/${pid}/task/${thread}`);
-  const workers = threads.filter((thread) =>
-    readFileSync(`${thread}/comm`, 'utf8').startsWith('DedicatedWorker'),
-  );
-  const times = workers.map((thread) => Number(readFileSync(`${thread}/schedstat`, 'utf8').split(' ')[0]));
-  return times.reduce((sum, ns) => sum + ns / 1e6, 0);
 }
 
 async function measure(tab, url, paused, size) {

@@ -36,7 +36,7 @@ async function main() {
   // Only now: what these import is installed by set-up.
   const { build } = await import('./build.mjs');
   const { serve } = await import('./serve.mjs');
-  await build({ sizes: false });
+  await build({ sizes: false, server: false });
   const { origin } = await serveDemo(serve);
   console.log(`framelock's demo: ${origin}/`);
   if (!headless) return;

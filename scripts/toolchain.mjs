@@ -9,6 +9,8 @@ import { fileURLToPath } from 'node:url';
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /** What `npm run build` writes. */
 export const dist = join(root, 'dist');
+/** The browser's modules one by one, as they go into the bundle; tests of single modules import them. */
+export const modules = join(root, '.cache', 'modules');
 /** Tools that set-up installs for this project alone. */
 export const cacheCargo = join(root, '.cache', 'cargo');
 

@@ -2,6 +2,7 @@
 //! long it stays there. Pure: times and random numbers come in, the next step goes out.
 
 use crate::error::{Code, Error};
+use crate::lease::LEAST_WAIT_MS;
 use crate::policy::RetryPolicy;
 use serde::{Deserialize, Serialize};
 
@@ -135,7 +136,7 @@ impl Ladder {
                     if self.policy.attempts == 0 {
                         return self.fall(now_ms);
                     }
-                    let until_ms = since_ms + self.policy.lock_timeout_ms;
+                    let until_ms = since_ms + self.policy.lock_timeout_ms.max(LEAST_WAIT_MS);
                     let stop_ms = until_ms.min(self.direct_until_ms());
                     if now_ms < stop_ms {
                         return Next::WaitUntil(stop_ms);
@@ -285,6 +286,12 @@ mod tests {
         let waits: Vec<f64> = ladder.attempts().iter().map(|a| a.waited_ms).collect();
         assert_eq!(waits, [200.0; 3]);
         assert!(ladder.attempts().iter().all(|a| a.outcome == Outcome::Busy));
+    }
+
+    #[test]
+    fn no_patience_is_still_time_to_ask() {
+        let policy = RetryPolicy { attempts: 1, lock_timeout_ms: 0.0, ..Default::default() };
+        assert_eq!(run(policy, Fallback::None).0, [LEAST_WAIT_MS]);
     }
 
     #[test]

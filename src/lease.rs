@@ -12,6 +12,8 @@
 
 use crate::store::Mode;
 
+/// Learning that the lock is free takes a moment, too: no wait for it is shorter than this.
+pub const LEAST_WAIT_MS: f64 = 25.0;
 /// "I want it" is repeated, because a message can meet its holder between lock and handles. The
 /// first repeat comes after this many milliseconds, and each later one after twice the last.
 const FIRST_REPEAT_MS: f64 = 15.0;

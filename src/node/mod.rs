@@ -37,7 +37,7 @@ pub use types::*;
 use crate::error::{Code, Error};
 use crate::forward::Settings;
 use crate::ladder::{Attempt, Ladder};
-use crate::lease::Lease;
+use crate::lease::{LEAST_WAIT_MS, Lease};
 use crate::message::{FrameName, Message};
 use crate::platform::File;
 use crate::store::{AppendRequest, LogLimits, Mode, Os, PackOptions, Params, Piece, Store};
@@ -335,7 +335,7 @@ impl Node {
     }
 
     fn push_op(&mut self, call: CallId, work: Work, timeout_ms: f64) {
-        let (since_ms, until_ms) = (self.now_ms, self.now_ms + timeout_ms);
+        let (since_ms, until_ms) = (self.now_ms, self.now_ms + timeout_ms.max(LEAST_WAIT_MS));
         self.in_loop = self.now_ms - self.idle_since_ms <= lock::LINGER_MS;
         self.let_caller_go_first();
         self.ops.push_back(Op { call, work, since_ms, until_ms });

@@ -65,6 +65,10 @@ impl Touched {
         own.iter().any(|name| name.eq_ignore_ascii_case(table))
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     fn clear(&self) {
         self.take();
     }

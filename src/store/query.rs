@@ -24,7 +24,8 @@ pub trait RowSink {
 }
 
 impl Store {
-    /// Runs one statement and gives its rows to `sink`. Gives how many there were.
+    /// Runs one statement and gives its rows to `sink`. Gives how many there were. What fails changes
+    /// nothing, and be it for a value of `RETURNING` that the sink does not take.
     ///
     /// # Errors
     /// `SQL`, `INVALID_ARGUMENT` for parameters that do not fit or several statements, and what
@@ -38,8 +39,36 @@ impl Store {
     fn query_rows(&mut self, sql: &str, params: &Params, sink: &mut dyn RowSink) -> Result<u64> {
         self.refresh_schema()?;
         let conn = self.conn()?;
-        let mut statement = conn.prepare(sql).map_err(|e| self.sql_error(e))?;
+        let before = self.touched.take();
+        let prepared = conn.prepare(sql);
+        let writes_rows = !self.touched.is_empty();
+        self.touched.add(&before);
+        let mut statement = prepared.map_err(|e| self.sql_error(e))?;
         bind(&mut statement, params)?;
+        if writes_rows && statement.column_count() > 0 {
+            return self.all_or_nothing(|| self.give_rows(statement, sink));
+        }
+        self.give_rows(statement, sink)
+    }
+
+    /// Runs `work` in a savepoint; without a transaction around it, that is one of its own.
+    fn all_or_nothing<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.run("SAVEPOINT framelock")?;
+        let outcome = work();
+        if outcome.is_err() && self.in_transaction() {
+            self.run("ROLLBACK TO framelock")?;
+        }
+        if self.in_transaction() {
+            self.run("RELEASE framelock")?;
+        }
+        outcome
+    }
+
+    fn give_rows(
+        &self,
+        mut statement: rusqlite::Statement<'_>,
+        sink: &mut dyn RowSink,
+    ) -> Result<u64> {
         let schema = if statement.readonly() { None } else { Some(self.schema_version()?) };
         if schema.is_some() || statement.column_count() == 0 {
             self.plans.borrow_mut().clear();

@@ -1,9 +1,14 @@
 // What callers may pass (www/client/arguments.ts, options.ts): copies, refusals and their words.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { copyBytes, databaseName, sqlText, tableName, wireParams } from '../../dist/arguments.js';
-import { FramelockError, fromWire } from '../../dist/errors.js';
-import { appendOptions, openOptions, queryOptions, transactionOptions } from '../../dist/options.js';
+import { copyBytes, databaseName, sqlText, tableName, wireParams } from '../../.cache/modules/arguments.js';
+import { FramelockError, fromWire } from '../../.cache/modules/errors.js';
+import {
+  appendOptions,
+  openOptions,
+  queryOptions,
+  transactionOptions,
+} from '../../.cache/modules/options.js';
 
 const invalid = (pattern) => (error) => {
   assert.ok(error instanceof FramelockError, String(error));

@@ -1,7 +1,7 @@
 // Packed columns → rows and arrays (www/client/rows.ts), on columns packed by hand.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodeColumns, decodeRows, Tag } from '../../dist/rows.js';
+import { decodeColumns, decodeRows, Tag } from '../../.cache/modules/rows.js';
 
 const utf8 = new TextEncoder();
 

@@ -266,6 +266,16 @@ export async function launch(name, { intercept = () => false, args = [], prefs =
   return new Browser(name, handle, server, folder);
 }
 
+/** Milliseconds that the workers of a process have had a processor; in Chromium, whose threads are named so. */
+export function workersMs(pid) {
+  const threads = readdirSync(`/proc/${pid}/task`).map((thread) => `/proc/${pid}/task/${thread}`);
+  const workers = threads.filter((thread) =>
+    readFileSync(`${thread}/comm`, 'utf8').startsWith('DedicatedWorker'),
+  );
+  const times = workers.map((thread) => Number(readFileSync(`${thread}/schedstat`, 'utf8').split(' ')[0]));
+  return times.reduce((sum, ns) => sum + ns / 1e6, 0);
+}
+
 /**
  * Declares the tests of one file once for each browser. `declare` is given an object whose `browser` is there when the
  * tests run.

@@ -1,11 +1,21 @@
 // A user's own worker that looks at the wasm's memory: how much of it a large file takes on its way out and in,
 // and a stream of all its rows.
-import init from '/dist/framelock_wasm.js';
 import { openDatabase } from '/dist/index.js';
 import { here } from '/dist/here.js';
 
-/** Megabytes of the wasm's memory, which never shrinks; the engine is there already, and `init` gives it. */
-const megabytes = async () => (await init()).memory.buffer.byteLength / 2 ** 20;
+/** The engine's memory, seen when it is instantiated. */
+let memory;
+for (const name of ['instantiate', 'instantiateStreaming']) {
+  const instantiate = WebAssembly[name];
+  WebAssembly[name] = async (...args) => {
+    const made = await instantiate.apply(WebAssembly, args);
+    ({ memory } = (made.instance ?? made).exports);
+    return made;
+  };
+}
+
+/** Megabytes of the wasm's memory, which never shrinks. */
+const megabytes = () => memory.buffer.byteLength / 2 ** 20;
 
 onmessage = async ({ data: size }) => {
   try {
@@ -17,16 +27,16 @@ onmessage = async ({ data: size }) => {
         'INSERT INTO t WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 256) SELECT randomblob(64000) FROM n',
       );
     }
-    const seen = { before: await megabytes() };
+    const seen = { before: megabytes() };
     const bytes = await db.exportFile();
-    seen.exportFile = await megabytes();
+    seen.exportFile = megabytes();
     const blob = await db.exportBlob();
-    seen.exportBlob = await megabytes();
+    seen.exportBlob = megabytes();
     await copy.importFile(blob);
-    seen.importFile = await megabytes();
+    seen.importFile = megabytes();
     let streamed = 0;
     for await (const batch of db.stream('SELECT b FROM t', [], { batchRows: 16 })) streamed += batch.length;
-    seen.stream = await megabytes();
+    seen.stream = megabytes();
     const [{ n }] = await copy.query('SELECT count(*) AS n FROM t');
     await Promise.all([db.close(), copy.close()]);
     postMessage({ seen, sizes: [bytes.length, blob.size, streamed], n });

@@ -278,6 +278,34 @@ fn a_query_leaves_no_transaction_open() {
 }
 
 #[test]
+fn a_query_whose_rows_cannot_be_given_changes_nothing() {
+    let mut store = store();
+    store.exec("CREATE TABLE a(n)", &Params::None).unwrap();
+    let frame_of_int64 = request("a", frame(0, 10));
+    store.append_group(&[&frame_of_int64]).unwrap().remove(0).unwrap();
+    let table = &frame_of_int64.table;
+    let refused = format!("INSERT INTO {table}(id) VALUES (1), (1 << 60) RETURNING id");
+    let run = |store: &mut Store, sql: &str| {
+        let exact = PackOptions { int64_as_number: true, ..PackOptions::default() };
+        store.query(sql, &Params::None, &mut PackedRows::new(exact))
+    };
+    let count = format!("SELECT count(*) FROM {table}");
+    assert_eq!(run(&mut store, &refused).unwrap_err().code, Code::LossyValue);
+    assert!(!store.in_transaction());
+    assert_eq!(one(&mut store, &count), Value::Integer(10));
+    // In a transaction: the statement alone.
+    store.begin().unwrap();
+    let good = format!("INSERT INTO {table}(id) VALUES (7) RETURNING id");
+    assert_eq!(run(&mut store, &good), Ok(1));
+    assert_eq!(run(&mut store, &refused).unwrap_err().code, Code::LossyValue);
+    store.commit().unwrap();
+    assert_eq!(one(&mut store, &count), Value::Integer(11));
+    assert_eq!(run(&mut store, &good), Ok(1));
+    assert!(!store.in_transaction());
+    assert!(store.take_touched().contains(table.as_str()));
+}
+
+#[test]
 fn parameters_that_do_not_fit_are_refused() {
     let mut store = store();
     store.exec("CREATE TABLE a(x, y)", &Params::None).unwrap();

@@ -1,7 +1,7 @@
 // One worker and the calls under way in it. Every promise made here settles: by the worker's answer, by its death, by
 // its end, or by a guard. It knows the protocol's envelopes and nothing of what the operations mean.
 import { guard } from './deadline.js';
-import { compileEngine } from './engine.js';
+import { compileEngine, isFirstUse } from './engine.js';
 import { FramelockError, fromWire, invalidArgument } from './errors.js';
 import type { EventMessage, LifecycleState, Op, Operations, PageMessage } from './messages.js';
 import type { StartMessage, WorkerMessage } from './messages.js';
@@ -95,8 +95,11 @@ export async function startWorker(
   const inMemory = message.kind === 'open' && message.options.storage === 'memory';
   const { spawn, needsWasm } = spawning(assets, inMemory, spawnBy);
   const start: StartMessage =
-    needsWasm && assets.wasmUrl !== undefined ? { ...message, wasmUrl: absolute(assets.wasmUrl) } : message;
+    needsWasm && assets.wasmUrl !== undefined
+      ? { ...message, wasmUrl: absolute(assets.wasmUrl) }
+      : { ...message };
   const url = needsWasm ? engineUrl(assets) : undefined;
+  if (start.kind === 'open' && url !== undefined && spawnBy === undefined) start.isFirst = isFirstUse(url);
   const engine = url === undefined ? Promise.resolve(undefined) : compileEngine(url);
   const worker = started(spawn, assets);
   const ended = new AbortController();

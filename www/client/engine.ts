@@ -15,3 +15,11 @@ export function compileEngine(url: string): Promise<WebAssembly.Module | undefin
   }
   return module;
 }
+
+/** The engines that a handle of this page has used. */
+const used = new Set<string>();
+
+/** Whether nobody on this page has used the engine at this address; from now on somebody has. */
+export function isFirstUse(url: string): boolean {
+  return used.size < used.add(url).size;
+}

@@ -128,6 +128,8 @@ export type StartMessage = Engine &
     | {
         kind: 'open';
         name: string;
+        /** No handle of this page has used the engine: it is warmed up. */
+        isFirst?: boolean;
         options: {
           storage: 'opfs' | 'memory';
           durability: 'full' | 'relaxed';

@@ -23,7 +23,7 @@ export type FrameInput = Uint8Array | ArrayBuffer | object;
 export interface RetryPolicy {
   /** Direct attempts before the fallback. Default 3; 0 goes straight to the fallback. */
   attempts?: number;
-  /** How long one attempt waits for the write lock, in milliseconds. Default 200. */
+  /** How long one attempt waits for the write lock, in milliseconds; 25 at least, since a free one has to be asked for, too. Default 200. */
   lockTimeoutMs?: number;
   /** The delay before the second attempt, in milliseconds, before jitter. Default 50. */
   baseDelayMs?: number;
@@ -147,7 +147,7 @@ export interface AppendReceipt {
 
 /** Options of statements that are not appends. */
 export interface StatementOptions {
-  /** How long to wait for the lock, in milliseconds, before `BUSY`. Default 15000. */
+  /** How long to wait for the lock, in milliseconds, before `BUSY`; 25 at least. Default 15000. */
   timeoutMs?: number;
   /** Gives up with `ABORTED` when it fires before the statement ran. */
   signal?: AbortSignal;
@@ -312,7 +312,7 @@ export interface TransactionOptions {
    * handle, and `attempts: 0` counts as no policy. Default: `timeoutMs` alone counts.
    */
   retry?: RetryPolicy;
-  /** How long to wait for the lock at most, in milliseconds, before `BUSY`. Default 15000. */
+  /** How long to wait for the lock at most, in milliseconds, before `BUSY`; 25 at least. Default 15000. */
   timeoutMs?: number;
   /** Rolls back and throws `ABORTED` when it fires before the commit was asked for. */
   signal?: AbortSignal;
