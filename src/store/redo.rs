@@ -127,7 +127,9 @@ pub fn is_stale(pages: &[(u64, &[u8])], database: &[u8]) -> bool {
     };
     match (counter(database, 0), counter(database, 1), counter(first, 0)) {
         // Two that differ are of a page that was torn.
-        (Some(now), Some(again), Some(last)) => now == again && (1..1 << 31).contains(&now.wrapping_sub(last)),
+        (Some(now), Some(again), Some(last)) => {
+            now == again && (1..1 << 31).contains(&now.wrapping_sub(last))
+        }
         _ => false,
     }
 }
@@ -398,12 +400,17 @@ mod tests {
     fn a_torn_byte_ends_the_log_at_its_record() {
         let (_, file, ends) = log();
         for at in 0..file.len() {
-            let whole = if at < HEAD_BYTES { 0 } else { ends.iter().filter(|end| **end <= at).count() };
+            let whole =
+                if at < HEAD_BYTES { 0 } else { ends.iter().filter(|end| **end <= at).count() };
             let mut torn = file.clone();
             torn[at] ^= 0x80;
             assert_eq!(said(&torn), AFTER[whole], "byte {at}");
             let wanted = if at < MAGIC.len() { Head::Absent } else { Head::Torn };
-            assert_eq!(find(&torn), if at < HEAD_BYTES { wanted } else { Head::Whole }, "byte {at}");
+            assert_eq!(
+                find(&torn),
+                if at < HEAD_BYTES { wanted } else { Head::Whole },
+                "byte {at}"
+            );
         }
     }
 
@@ -425,7 +432,10 @@ mod tests {
         let sum = checksum(&file[..HEAD_BYTES - SUM_BYTES]);
         file[HEAD_BYTES - SUM_BYTES..HEAD_BYTES].copy_from_slice(&sum);
         assert_eq!((find(&file), said(&file).len()), (Head::Newer, 0));
-        assert_eq!((find(b"flkre"), find(b"flkredo"), find(&[0; 60])), (Head::Absent, Head::Torn, Head::Absent));
+        assert_eq!(
+            (find(b"flkre"), find(b"flkredo"), find(&[0; 60])),
+            (Head::Absent, Head::Torn, Head::Absent)
+        );
     }
 
     #[test]
@@ -468,7 +478,9 @@ mod tests {
                 }
             }
         }
-        assert!(redo.part(8, 16).is_some() && redo.part(60, 8).is_none() && redo.part(128, 4).is_none());
+        assert!(
+            redo.part(8, 16).is_some() && redo.part(60, 8).is_none() && redo.part(128, 4).is_none()
+        );
     }
 
     #[test]

@@ -162,7 +162,8 @@ impl Slots {
 
     /// What SQLite asks for: of a journal that is still in the write buffer, both syncs are one.
     fn sync_journal(&self) -> FileResult<()> {
-        let first = self.journal.borrow_mut().all_pending().is_some_and(|all| seal::is_uncounted(all));
+        let first =
+            self.journal.borrow_mut().all_pending().is_some_and(|all| seal::is_uncounted(all));
         if first && !self.sync_owed.replace(true) {
             return Ok(());
         }

@@ -15,8 +15,8 @@ use rsqlite_vfs::ffi::{
 };
 use rsqlite_vfs::{
     AccessMode, DeviceCharacteristics, FileKind, LockLevel, MemChunksFile, OpenAccess, OpenOptions,
-    OpenRequest, OpenedFile, OsCallback, SQLiteIoMethods, SQLiteVfs, SQLiteVfsFile, SyncOptions, VfsError,
-    VfsErrorCode, VfsFile, VfsRegistration, VfsResult, VfsStore, register_vfs,
+    OpenRequest, OpenedFile, OsCallback, SQLiteIoMethods, SQLiteVfs, SQLiteVfsFile, SyncOptions,
+    VfsError, VfsErrorCode, VfsFile, VfsRegistration, VfsResult, VfsStore, register_vfs,
 };
 use std::ffi::{c_int, c_void};
 use std::rc::Rc;
