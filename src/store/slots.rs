@@ -144,6 +144,9 @@ impl Slots {
         let pages = redo::pages(&log[..read]);
         // No batch is of an empty database: one that is empty now is another.
         if there > 0 && !redo::is_stale(&pages, &first[..there]) {
+            // Its tab may have died before it had flushed the last record: a power cut now must not
+            // leave half of that in the database and nothing of it in the log.
+            self.journal.borrow_mut().sync()?;
             for (offset, page) in pages {
                 database.write(page, offset)?;
             }
