@@ -325,12 +325,8 @@ impl Redo {
 }
 
 fn head(page_bytes: usize, salt: impl FnOnce(&mut [u8])) -> Vec<u8> {
-    let mut head = Vec::with_capacity(HEAD_BYTES);
-    head.extend_from_slice(MAGIC);
-    head.push(VERSION);
-    let salted = head.len() + SALT_BYTES;
-    head.resize(salted, 0);
-    salt(&mut head[salted - SALT_BYTES..]);
+    let mut head = [&MAGIC[..], &[VERSION], &[0; SALT_BYTES]].concat();
+    salt(&mut head[MAGIC.len() + 1..]);
     head.extend_from_slice(&(page_bytes as u64).to_le_bytes());
     let sum = checksum(&head);
     head.extend_from_slice(&sum);
@@ -451,14 +447,12 @@ mod tests {
         redo.begin();
         redo.batch().unwrap().expect(max as u64 + 1);
         assert!(!redo.batch().unwrap().take(&[0; PAGE], 0));
-        redo.begin();
-        assert!(redo.batch().unwrap().take(&[0; 2 * PAGE], 0));
-        assert!(redo.end_batch().is_none(), "the log has smaller pages");
-        redo.begin();
-        assert!(redo.end_batch().is_none(), "nothing came");
-        redo.begin();
-        assert!(redo.batch().unwrap().take(&[0; PAGE], PAGE as u64));
-        assert!(redo.end_batch().is_none(), "nothing counts the commit");
+        // Pages of another size than the log's; none that counts the commit.
+        for (page, offset) in [(vec![0; 2 * PAGE], 0), (vec![0; PAGE], PAGE as u64)] {
+            redo.begin();
+            assert!(redo.batch().unwrap().take(&page, offset));
+            assert!(redo.end_batch().is_none(), "{offset}");
+        }
     }
 
     #[test]
