@@ -55,10 +55,11 @@ export const mutations = [
   },
   {
     name: 'torn record replayed',
-    what: "a redo log's checksums are not compared",
+    what: "a redo log's checksums are not compared, as long as the places of its pages are no nonsense",
     file: 'src/store/redo.rs',
     find: 'if *sum != hash.digest128().to_le_bytes() {',
-    replace: 'if false && *sum != hash.digest128().to_le_bytes() {',
+    replace:
+      'if *sum != hash.digest128().to_le_bytes() && entries(record, page_bytes as usize).any(|(at, _)| at > 1 << 20) {',
   },
   {
     name: 'log not replayed',
@@ -86,7 +87,8 @@ export const mutations = [
     what: 'the redo log is emptied before the database is flushed',
     file: 'src/store/slots.rs',
     find: '            database.sync()?;\n            self.journal.borrow_mut().truncate(0)?;\n            self.redo',
-    replace: '            database.write_pending()?;\n            self.journal.borrow_mut().truncate(0)?;\n            self.redo',
+    replace:
+      '            database.write_pending()?;\n            self.journal.borrow_mut().truncate(0)?;\n            self.redo',
   },
   {
     name: 'old log over new pages',
