@@ -91,13 +91,6 @@ export const mutations = [
       '            database.write_pending()?;\n            self.journal.borrow_mut().truncate(0)?;\n            self.redo',
   },
   {
-    name: 'old log over new pages',
-    what: 'what a power cut brings back of a redo log that was emptied is replayed',
-    file: 'src/store/slots.rs',
-    find: 'if there > 0 && !redo::is_stale(&pages, &first[..there]) {',
-    replace: 'if there > 0 {',
-  },
-  {
     name: 'id outside the transaction',
     what: 'the rows are committed, and the frame id after them',
     file: 'src/store/append.rs',
