@@ -19,24 +19,18 @@ use super::types::{self, ColumnType};
 use super::{catalogue, early, keys, target};
 use crate::error::{Code, Error, Result};
 
-/// The most parameters of one statement, SQLite's default.
-const MAX_PARAMETERS: usize = 32_766;
-
-/// Rows of one statement: 100 measured best (design 3).
-const ROWS_PER_STATEMENT: usize = 100;
-
 /// What is to be done for a frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// Statements to execute before the first row, in the rows' transaction.
     pub ddl: Vec<String>,
-    /// The columns to write, in the order of the insert's parameters.
+    /// The columns to write, in the order of the insert.
     pub columns: Vec<PlannedColumn>,
     /// Whether the table's catalogue rows are to be forgotten first.
     pub drop_catalogue: bool,
     /// The catalogue rows to write, by column name.
     pub catalogue: Vec<(String, Field)>,
-    /// What follows the values: empty, or ` ON CONFLICT…`.
+    /// What follows the insert's source: empty, or ` ON CONFLICT…`.
     pub conflict: String,
 }
 
@@ -69,24 +63,11 @@ impl Plan {
         planner.plan().map_err(|error| error.in_table(table))
     }
 
-    /// How many rows one statement takes at best.
-    pub fn rows_per_statement(&self) -> usize {
-        let fit = MAX_PARAMETERS / self.columns.len().max(1);
-        fit.clamp(1, ROWS_PER_STATEMENT)
-    }
-
-    /// The insert of so many rows, with one `?` for each value, row by row. A plan without columns
-    /// has no insert; its frame has no rows ([`super::values::check_values`] has made sure).
-    pub fn insert_sql(&self, table: &str, rows: usize) -> String {
+    /// The insert of what `source` gives, columns in the plan's order. A plan without columns has no
+    /// insert; its frame has no rows ([`super::values::check_values`] has made sure).
+    pub fn insert_sql(&self, table: &str, source: &str) -> String {
         let names: Vec<_> = self.columns.iter().map(|column| quote(&column.name)).collect();
-        let row = format!("({})", vec!["?"; names.len()].join(","));
-        let mut sql = format!("INSERT INTO {}({}) VALUES{row}", quote(table), names.join(","));
-        for _ in 1..rows {
-            sql.push(',');
-            sql.push_str(&row);
-        }
-        sql.push_str(&self.conflict);
-        sql
+        format!("INSERT INTO {}({}) {source}{}", quote(table), names.join(","), self.conflict)
     }
 }
 

@@ -1,20 +1,20 @@
-//! The inner loop: rows of Arrow columns into one prepared, multi-row `INSERT`.
+//! The inner loop: the rows of a frame into one prepared `INSERT … SELECT`, which stays prepared from
+//! one append to the next.
 //!
-//! This is the one place that speaks to SQLite past rusqlite. rusqlite copies every bound text
-//! (`SQLITE_TRANSIENT`); here text and blobs are bound where they lie in the frame
-//! (`SQLITE_STATIC`), and statements stay prepared from one append to the next.
+//! This and [`super::rows`] speak to SQLite past rusqlite, which copies every text
+//! (`SQLITE_TRANSIENT`); there SQLite reads text and blobs where they lie in the frame.
 
 use super::connection::Touched;
 use super::error::from_code;
+use super::rows::{Rows, register};
 use super::slots::Slots;
 use crate::error::{Code, Error, Result};
-use crate::frame::cell::Cell;
 use rusqlite::{Connection, ffi};
 use std::collections::BTreeSet;
 use std::ffi::{CStr, c_int};
 use std::ptr;
 
-/// Statements kept prepared. An append uses two: full chunks, and the rest.
+/// Statements kept prepared. An append uses one.
 const KEPT_STATEMENTS: usize = 16;
 
 /// Prepared statements of one connection. Finalized when dropped, before the connection closes.
@@ -22,6 +22,9 @@ const KEPT_STATEMENTS: usize = 16;
 pub struct Inserts {
     version: i64,
     kept: Vec<(String, Statement)>,
+    /// The numbers of columns of which the connection knows rows. To say so twice would have SQLite
+    /// prepare every statement anew.
+    widths: Vec<usize>,
 }
 
 /// One raw prepared statement.
@@ -48,8 +51,8 @@ impl Inserts {
         }
     }
 
-    /// The prepared form of `sql`, from the kept ones or freshly prepared. What it writes is noted in
-    /// `touched`.
+    /// The prepared form of `sql`, which reads rows of so many columns, from the kept ones or freshly
+    /// prepared. What it writes is noted in `touched`.
     ///
     /// # Errors
     /// What SQLite says of the text.
@@ -58,12 +61,14 @@ impl Inserts {
         conn: &Connection,
         slots: &Slots,
         sql: &str,
+        columns: usize,
         touched: &Touched,
     ) -> Result<&Statement> {
         if let Some(found) = self.kept.iter().position(|(kept, _)| kept == sql) {
             let entry = self.kept.remove(found);
             self.kept.push(entry);
         } else {
+            self.register(conn, slots, columns)?;
             let before = touched.take();
             let prepared = Statement::prepare(conn, slots, sql);
             let tables = touched.take();
@@ -81,9 +86,23 @@ impl Inserts {
         Ok(statement)
     }
 
-    /// Forgets every statement.
+    fn register(&mut self, conn: &Connection, slots: &Slots, columns: usize) -> Result<()> {
+        if self.widths.contains(&columns) {
+            return Ok(());
+        }
+        match register(conn, columns) {
+            ffi::SQLITE_OK => {
+                self.widths.push(columns);
+                Ok(())
+            }
+            code => Err(failure(conn, slots, code)),
+        }
+    }
+
+    /// Forgets everything; the connection is about to close, or to have another database.
     pub fn clear(&mut self) {
         self.kept.clear();
+        self.widths.clear();
     }
 }
 
@@ -110,94 +129,32 @@ impl Statement {
         }
     }
 
-    /// Binds one value. Parameters count from 1.
-    ///
-    /// # Safety
-    /// Borrowed text and blobs must live and stay unchanged until [`Statement::run`] returns.
-    unsafe fn bind(&self, parameter: c_int, cell: &Cell<'_>) -> c_int {
-        // SAFETY: `raw` is a live statement; pointers are valid for the lengths given, and the
-        // caller keeps borrowed bytes alive. Owned bytes are copied by SQLite before we return.
-        unsafe {
-            match cell {
-                Cell::Null => ffi::sqlite3_bind_null(self.raw, parameter),
-                Cell::Integer(value) => ffi::sqlite3_bind_int64(self.raw, parameter, *value),
-                Cell::Real(value) => ffi::sqlite3_bind_double(self.raw, parameter, *value),
-                Cell::Text(text) => ffi::sqlite3_bind_text64(
-                    self.raw,
-                    parameter,
-                    non_null(text.as_bytes()).cast(),
-                    text.len() as u64,
-                    lifetime(matches!(text, std::borrow::Cow::Owned(_))),
-                    ffi::SQLITE_UTF8 as u8,
-                ),
-                Cell::Blob(bytes) => ffi::sqlite3_bind_blob64(
-                    self.raw,
-                    parameter,
-                    non_null(bytes).cast(),
-                    bytes.len() as u64,
-                    lifetime(matches!(bytes, std::borrow::Cow::Owned(_))),
-                ),
-            }
-        }
-    }
-
-    /// Binds `rows` x `columns` values, row by row from `cell(row, column)`, and runs to the end.
+    /// Inserts the rows.
     ///
     /// # Errors
     /// `CONSTRAINT` and whatever else SQLite says; the statement is reset in any case.
-    pub fn run<'a>(
-        &self,
-        conn: &Connection,
-        slots: &Slots,
-        rows: usize,
-        columns: usize,
-        cell: impl Fn(usize, usize) -> Cell<'a>,
-    ) -> Result<()> {
-        let mut parameter: c_int = 0;
-        for row in 0..rows {
-            for column in 0..columns {
-                parameter += 1;
-                let value = cell(row, column);
-                // SAFETY: borrowed values borrow from the frame (`'a`), which outlives this call;
-                // the bindings are cleared below before it returns.
-                let code = unsafe { self.bind(parameter, &value) };
-                if code != ffi::SQLITE_OK {
-                    self.finish();
-                    return Err(failure(conn, slots, code));
-                }
-            }
-        }
-        // SAFETY: a live statement with all its parameters bound.
-        let code = loop {
-            match unsafe { ffi::sqlite3_step(self.raw) } {
-                ffi::SQLITE_ROW => {}
-                code => break code,
+    pub fn run(&self, conn: &Connection, slots: &Slots, rows: &Rows<'_>) -> Result<()> {
+        // SAFETY: a live statement; the rows and what they borrow outlive this call, which resets the
+        // statement and clears the binding before it returns.
+        let code = unsafe {
+            match rows.bind(self.raw) {
+                ffi::SQLITE_OK => ffi::sqlite3_step(self.raw),
+                code => code,
             }
         };
         let outcome = match code {
-            ffi::SQLITE_DONE => Ok(()),
+            ffi::SQLITE_DONE if rows.current().is_none() => Ok(()),
+            // Something else stands under the name of our table.
+            ffi::SQLITE_DONE => Err(Error::new(Code::Sql, "the insert has not read the frame")),
             code => Err(failure(conn, slots, code)),
         };
-        self.finish();
-        outcome
-    }
-
-    fn finish(&self) {
         // SAFETY: a live statement; both calls are allowed in any state of it.
         unsafe {
             ffi::sqlite3_reset(self.raw);
             ffi::sqlite3_clear_bindings(self.raw);
         }
+        outcome
     }
-}
-
-/// SQLite takes a null pointer for NULL, and an empty slice may well have one.
-fn non_null(bytes: &[u8]) -> *const u8 {
-    if bytes.is_empty() { c"".as_ptr().cast() } else { bytes.as_ptr() }
-}
-
-fn lifetime(owned: bool) -> ffi::sqlite3_destructor_type {
-    if owned { ffi::SQLITE_TRANSIENT() } else { ffi::SQLITE_STATIC() }
 }
 
 fn failure(conn: &Connection, slots: &Slots, code: c_int) -> Error {

@@ -15,6 +15,7 @@ mod outbox;
 mod pack;
 mod query;
 mod redo;
+mod rows;
 mod seal;
 mod slot;
 mod slots;

@@ -21,12 +21,10 @@ use crate::forward::{
     Content, DeadLetter, Digest, Item, Look, OutboxState, Page, PauseReason, Record, Refused,
 };
 use crate::frame::Frame;
-use crate::frame::cell::Cell;
 use crate::frame::pieces::pieces;
 use crate::frame::plan::Plan;
 use crate::json;
 use rusqlite::{OptionalExtension, Row, params};
-use std::borrow::Cow;
 
 /// The most bytes of an item; FORWARDING's promise to servers.
 pub const ITEM_BYTES: usize = 4 << 20;
@@ -55,15 +53,8 @@ impl Store {
         if !pieces.is_empty() {
             self.ensure_stream()?;
         }
-        let Store { inserts, vfs, conn, touched, .. } = self;
-        let conn = conn.as_ref().ok_or_else(|| Error::new(Code::Busy, "no lease is held"))?;
         for piece in &pieces {
-            let insert = inserts.get(conn, vfs.slots(), INSERT, touched)?;
-            insert.run(conn, vfs.slots(), 1, 3, |_, column| match column {
-                0 => Cell::Text(Cow::Borrowed(table)),
-                1 => Cell::Integer(piece.rows as i64),
-                _ => Cell::Blob(Cow::Borrowed(&piece.ipc)),
-            })?;
+            self.change(INSERT, params![table, piece.rows as i64, piece.ipc])?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use super::append::{AppendRequest, Applied, Content};
 use super::connection::Store;
+use super::rows::{Rows, source};
 use crate::error::{Code, Error, Result};
 use crate::frame::Frame;
 use crate::frame::catalogue;
@@ -14,13 +15,18 @@ use crate::frame::values::check_values;
 use arrow::datatypes::DataType;
 use rusqlite::params;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::rc::Rc;
+
+/// Rows of one statement. SQLite keeps what a statement changes of older pages until it ends, and, where
+/// the table has triggers, its rows.
+const ROWS_PER_STATEMENT: usize = 1000;
 
 /// A frame of which some rows are written, in a transaction that is open.
 pub struct HalfWritten {
     frame: Frame,
     plan: Rc<Plan>,
+    /// The insert.
+    sql: String,
     coerced: BTreeMap<String, u64>,
     /// The next row: its batch, its place there, and how many came before it in all.
     batch: usize,
@@ -94,10 +100,11 @@ impl Store {
             conn.execute_batch(statement).map_err(|e| self.sql_error(e))?;
         }
         self.write_catalogue(table, &plan, version)?;
-        Ok(HalfWritten { frame, plan, coerced, batch: 0, row: 0, done: 0 })
+        let sql = plan.insert_sql(table, &source(plan.columns.len()));
+        Ok(HalfWritten { frame, plan, sql, coerced, batch: 0, row: 0, done: 0 })
     }
 
-    /// The next rows, about so many. Statements are not split, so there may be some more.
+    /// The next rows, so many.
     ///
     /// # Errors
     /// `CONSTRAINT` with the row that SQLite refuses, and those of SQLite and its storage.
@@ -105,32 +112,29 @@ impl Store {
         &mut self,
         request: &AppendRequest,
         half: &mut HalfWritten,
-        about: u64,
+        count: u64,
     ) -> Result<()> {
-        let HalfWritten { frame, plan, batch, row, done, .. } = half;
-        let (table, about) = (&request.table, about.max(1));
-        let end = done.saturating_add(about);
-        let per_statement = plan.rows_per_statement().min(about as usize);
-        let (mut sql, mut sql_rows) = (String::new(), 0);
+        let HalfWritten { frame, plan, sql, coerced, batch, row, done } = half;
+        let end = done.saturating_add(count.max(1));
         while *done < end
             && let Some(rows) = frame.batches.get(*batch)
         {
-            let columns = plan
-                .columns
-                .iter()
-                .map(|c| Column::new(rows.column(c.frame_index), &c.storage))
-                .collect::<Result<Vec<_>>>()?;
+            let columns = plan.columns.iter().map(|planned| {
+                let column = Column::new(rows.column(planned.frame_index), &planned.storage)?;
+                // Every value was looked at before the first one was written.
+                let changes = coerced.contains_key(frame.schema.field(planned.frame_index).name());
+                Ok(if changes { column } else { column.without_losses() })
+            });
+            let columns = columns.collect::<Result<Vec<_>>>()?;
             while *done < end && *row < rows.num_rows() {
-                let chunk = *row..rows.num_rows().min(*row + per_statement);
-                if sql_rows != chunk.len() {
-                    (sql, sql_rows) = (plan.insert_sql(table, chunk.len()), chunk.len());
+                let left = usize::try_from(end - *done).unwrap_or(usize::MAX);
+                let count = (rows.num_rows() - *row).min(left).min(ROWS_PER_STATEMENT);
+                let rows = Rows::new(&columns, *row..*row + count);
+                if let Err(error) = self.insert(sql, &rows) {
+                    return Err(self.blame_row(sql, &rows, *done, error));
                 }
-                let inserted = self.insert_chunk(&sql, &columns, chunk.clone());
-                if let Err(error) = inserted {
-                    return Err(self.blame_row(table, plan, &columns, *done, chunk, error));
-                }
-                *row = chunk.end;
-                *done += chunk.len() as u64;
+                *row += count;
+                *done += count as u64;
                 self.vfs.slots().os().progress(&request.frame_id, *done, frame.rows);
             }
             if *row >= rows.num_rows() {
@@ -161,40 +165,27 @@ impl Store {
         self.table_state(&request.table, keyed).map(Rc::new)
     }
 
-    fn insert_chunk(
-        &mut self,
-        sql: &str,
-        columns: &[Column<'_>],
-        chunk: Range<usize>,
-    ) -> Result<()> {
+    fn insert(&mut self, sql: &str, rows: &Rows<'_>) -> Result<()> {
         let Store { inserts, vfs, touched, .. } = self;
         let conn = self.conn.as_ref();
         let conn = conn.ok_or_else(|| Error::new(Code::Busy, "no lease is held"))?;
         let slots = vfs.slots();
-        let statement = inserts.get(conn, slots, sql, touched)?;
-        statement.run(conn, slots, chunk.len(), columns.len(), |row, column| {
-            columns[column].cell(chunk.start + row)
-        })
+        inserts.get(conn, slots, sql, rows.columns(), touched)?.run(conn, slots, rows)
     }
 
-    /// A statement of many rows failed: finds the row that SQLite refuses, by itself, so that the
-    /// error can name it. The caller undoes everything afterwards.
-    /// `done` rows of the frame came before the statement's; `chunk` is where those are in their batch.
-    fn blame_row(
-        &mut self,
-        table: &str,
-        plan: &Plan,
-        columns: &[Column<'_>],
-        done: u64,
-        chunk: Range<usize>,
-        error: Error,
-    ) -> Error {
+    /// A statement of many rows failed: says which of them SQLite refuses. `done` rows of the frame
+    /// came before them. The caller undoes everything afterwards.
+    fn blame_row(&mut self, sql: &str, rows: &Rows<'_>, done: u64, error: Error) -> Error {
         if error.code != Code::Constraint || !self.in_transaction() {
             return error;
         }
-        let sql = plan.insert_sql(table, 1);
-        for (nth, row) in chunk.enumerate() {
-            if let Err(own) = self.insert_chunk(&sql, columns, row..row + 1) {
+        if let Some(row) = rows.current() {
+            return error.at_row(done + row as u64);
+        }
+        // It had read them all before it wrote the first one, for the table's triggers, or it looked
+        // at foreign keys at its end: one by one, then.
+        for (nth, row) in rows.each().enumerate() {
+            if let Err(own) = self.insert(sql, &row) {
                 return own.at_row(done + nth as u64);
             }
         }

@@ -75,15 +75,15 @@ impl Db {
                 .iter()
                 .map(|planned| Column::new(batch.column(planned.frame_index), &planned.storage));
             let columns = columns.collect::<Result<Vec<_>>>()?;
-            let mut row = 0;
-            while row < batch.num_rows() && !columns.is_empty() {
-                let rows = plan.rows_per_statement().min(batch.num_rows() - row);
-                let cells = (row..row + rows)
-                    .flat_map(|row| columns.iter().map(move |column| Bound(column.cell(row))));
-                let sql = plan.insert_sql(table, rows);
-                let mut insert = self.0.prepare_cached(&sql).expect(&sql);
+            if columns.is_empty() {
+                continue;
+            }
+            let values = format!("VALUES({})", vec!["?"; columns.len()].join(","));
+            let sql = plan.insert_sql(table, &values);
+            let mut insert = self.0.prepare_cached(&sql).expect(&sql);
+            for row in 0..batch.num_rows() {
+                let cells = columns.iter().map(|column| Bound(column.cell(row)));
                 insert.execute(rusqlite::params_from_iter(cells)).expect(&sql);
-                row += rows;
             }
         }
         self.exec("COMMIT");

@@ -3,6 +3,7 @@
 mod broken;
 mod outbox;
 mod redo;
+mod rows;
 mod stream;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
