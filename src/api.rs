@@ -128,6 +128,7 @@ async fn open(
         queue_waits: false,
         forward: settings,
         piece: PIECE,
+        log: crate::store::LogLimits::default(),
     };
     if in_memory {
         let storage = Storage::Memory(Memory::default());

@@ -40,7 +40,7 @@ use crate::ladder::{Attempt, Ladder};
 use crate::lease::{LEAST_WAIT_MS, Lease};
 use crate::message::{FrameName, Message};
 use crate::platform::File;
-use crate::store::{AppendRequest, Mode, Os, PackOptions, Params, Piece, Store};
+use crate::store::{AppendRequest, LogLimits, Mode, Os, PackOptions, Params, Piece, Store};
 use forward::Forwarder;
 use handoff::Offer;
 use invite::Invitations;
@@ -66,6 +66,8 @@ pub struct Config {
     pub forward: Option<Settings>,
     /// How much of a frame is written at one go.
     pub piece: Piece,
+    /// How much goes into the redo log.
+    pub log: LogLimits,
 }
 
 /// A call that waits for the lease.
@@ -173,13 +175,15 @@ pub struct Node {
 impl Node {
     /// A node without a lease.
     pub fn new(config: Config, os: Box<dyn Os>) -> Node {
+        let store = Store::new(os);
+        store.limit_log(config.log);
         let forward = config.forward.map(|how| Box::new(Forwarder::new(how, !config.seed)));
         Node {
             random: config.seed,
             forward,
             queue: queue::Queue::new(config.queue_waits),
             config,
-            store: Store::new(os),
+            store,
             lease: Lease::default(),
             ops: VecDeque::new(),
             tx: None,

@@ -3,7 +3,9 @@
 use super::error::{from_file, from_sqlite};
 use super::insert::Inserts;
 use super::known::KnownPlans;
-use super::vfs::{DATABASE_PATH, Mode, Os, Vfs};
+use super::redo::LogLimits;
+use super::slots::{Mode, Os};
+use super::vfs::{DATABASE_PATH, Vfs};
 use crate::error::{Code, Error, Result};
 use crate::platform::Handles;
 use rusqlite::fallible_iterator::FallibleIterator;
@@ -120,6 +122,11 @@ impl Store {
         }
     }
 
+    /// Other limits for the redo log than the usual ones.
+    pub fn limit_log(&self, limits: LogLimits) {
+        self.vfs.slots().limit_log(limits);
+    }
+
     /// Takes over the handles of a lease, and opens the connection the first time.
     ///
     /// # Errors
@@ -176,7 +183,7 @@ impl Store {
         if self.in_transaction() {
             self.rollback();
         }
-        if self.has_hot_journal() {
+        if self.has_hot_journal() || self.vfs.slots().is_in_doubt() {
             // SQLite failed to roll back by itself. Its pager would play the journal back at its next
             // read, even if somebody else has done so by then, and under a shared lease it must not.
             self.inserts.clear();
@@ -185,10 +192,11 @@ impl Store {
         self.vfs.slots().detach().map_err(from_file)
     }
 
-    /// Whether there is a connection to work with. A rollback that failed leaves none; the next
-    /// lease opens one and plays the journal back.
+    /// Whether there is a connection to work with. A rollback that failed leaves none, and a commit of
+    /// which nobody knows whether it is durable leaves one without a use; the next lease opens another
+    /// and does what the journal says.
     pub fn is_open(&self) -> bool {
-        self.conn.is_some()
+        self.conn.is_some() && !self.vfs.slots().is_in_doubt()
     }
 
     /// The kind of lease that is attached.

@@ -1,6 +1,6 @@
 //! SQLite's result codes as ours. The storage failure under an I/O error decides, when there is one.
 
-use super::vfs::Slots;
+use super::slots::Slots;
 use crate::error::{Code, Error};
 use crate::platform::FileError;
 use rusqlite::ffi;

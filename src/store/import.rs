@@ -2,7 +2,8 @@
 
 use super::connection::Store;
 use super::error::{from_file, from_sqlite};
-use super::vfs::{IMPORT_PATH, Slots};
+use super::slots::Slots;
+use super::vfs::IMPORT_PATH;
 use crate::error::{Code, Error, Result};
 use crate::platform::{File, FileError, FileResult};
 use rusqlite::backup::{Backup, StepResult};

@@ -7,7 +7,7 @@
 use super::connection::Touched;
 use super::error::from_code;
 use super::rows::{Rows, register};
-use super::vfs::Slots;
+use super::slots::Slots;
 use crate::error::{Code, Error, Result};
 use rusqlite::{Connection, ffi};
 use std::collections::BTreeSet;

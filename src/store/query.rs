@@ -2,7 +2,7 @@
 
 use super::connection::{Params, Store, bind};
 use super::error::is_missing_table;
-use super::vfs::Slots;
+use super::slots::Slots;
 use crate::error::{Code, Error, Result};
 use crate::frame::catalogue;
 use crate::frame::cell::Cell;

@@ -12,8 +12,10 @@
 
 use xxhash_rust::xxh3::xxh3_128;
 
+/// What SQLite's journals begin with; anything else it leaves alone.
+const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 /// Where the count of records is, which the first of the two syncs finds at 0.
-const COUNT: std::ops::Range<usize> = 8..12;
+pub const COUNT: std::ops::Range<usize> = 8..12;
 /// Right behind SQLite's fields: a header that is torn before it does not name its sector size either,
 /// and SQLite leaves such a journal alone.
 const MAGIC: std::ops::Range<usize> = 28..36;
@@ -23,6 +25,11 @@ const CHECKSUM: std::ops::Range<usize> = 44..60;
 pub const HEAD_BYTES: usize = CHECKSUM.end;
 /// The last byte is the version.
 const MAGIC_BYTES: &[u8; 8] = b"flkseal\x01";
+
+/// Whether a file that begins so is a journal of SQLite's.
+pub fn is_journal(head: &[u8]) -> bool {
+    head.starts_with(&JOURNAL_MAGIC)
+}
 
 /// Whether these bytes are a journal whose records are not counted yet.
 pub fn is_uncounted(journal: &[u8]) -> bool {

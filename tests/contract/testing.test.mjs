@@ -139,20 +139,20 @@ inBrowsers((context) => {
     assert.deepEqual(rows, [{ n: 1n }, { n: 2n }]);
   });
 
-  test('the disk is full for one write: rolled back, and it works again', async () => {
+  test('the disk is full: rolled back, and it works again', async () => {
     const seen = await tab.run(() =>
       testing.withTestDatabase(async (db) => {
         await db.appendFrame('t', [{ n: 1 }]);
-        const end = await testing.faults(db, { files: { call: 'write', error: 'quota' } });
+        const end = await testing.faults(db, { files: { call: 'write', error: 'quota', times: Infinity } });
         const code = await db.appendFrame('t', [{ n: 2 }]).catch(({ code }) => code);
-        const counts = await end();
+        const { files } = await end();
         const { path } = await db.appendFrame('t', [{ n: 3 }]);
-        return { code, counts, path, rows: await db.query('SELECT n FROM t ORDER BY n') };
+        return { code, failed: files > 0, path, rows: await db.query('SELECT n FROM t ORDER BY n') };
       }),
     );
     assert.deepEqual(seen, {
       code: 'QUOTA_EXCEEDED',
-      counts: { files: 1, messages: 0, locks: 0 },
+      failed: true,
       path: 'direct',
       rows: [{ n: 1n }, { n: 3n }],
     });
@@ -177,7 +177,7 @@ inBrowsers((context) => {
         return outcomes;
       }),
     );
-    assert.ok(seen.length > 4, 'several file calls were made to fail');
+    assert.ok(seen.length > 2, 'a write and a flush were made to fail');
     for (const { after, outcome, n } of seen) {
       assert.ok(outcome === true ? n === 1 : n === 0, `call ${after}: ${outcome}, ${n} rows`);
     }

@@ -22,6 +22,8 @@ pub const STATES_PER_RUN: u64 = 400;
 /// What became of a run's states.
 pub struct Outcome {
     pub states: u64,
+    /// In how many of them the journal's file held nothing, a redo log, a journal, or neither.
+    pub left: [u64; 4],
     pub failures: Vec<String>,
 }
 
@@ -45,7 +47,7 @@ pub fn run(seed: u64) -> Outcome {
     if let Some(found) = world.failure {
         let failures =
             vec![format!("the recorded run {seed} fails: {}: {}", found.check, found.text)];
-        return Outcome { states: 0, failures };
+        return Outcome { states: 0, left: [0; 4], failures };
     }
     let steps = world.disk.borrow_mut().recorded();
     // The world's first steps make the tables: no tab would come before they are durable.
@@ -54,7 +56,7 @@ pub fn run(seed: u64) -> Outcome {
         .position(|step| matches!(step, Step::Flush(name) if name == JOURNAL))
         .unwrap_or(0);
     let mut rng = Rng::new(seed, "cuts");
-    let mut outcome = Outcome { states: 0, failures: Vec::new() };
+    let mut outcome = Outcome { states: 0, left: [0; 4], failures: Vec::new() };
     let mut disk = Disk::default();
     disk.create(DATABASE);
     disk.create(JOURNAL);
@@ -73,7 +75,7 @@ pub fn run(seed: u64) -> Outcome {
         for _ in 0..cuts {
             outcome.states += 1;
             let promised = promised.iter().map(|number| &world.oracle.promises[*number]);
-            if let Err(found) = cut(disk.clone(), promised, &world, &mut rng) {
+            if let Err(found) = cut(disk.clone(), promised, &world, &mut outcome.left, &mut rng) {
                 let text =
                     format!("run {seed}, cut after step {at}: {}: {}", found.check, found.text);
                 outcome.failures.push(text);
@@ -115,9 +117,16 @@ fn cut<'a>(
     mut disk: Disk,
     promised: impl Iterator<Item = &'a (FrameKey, Told)>,
     world: &World,
+    left: &mut [u64; 4],
     rng: &mut Rng,
 ) -> Result<(), Failure> {
     disk.power_cut(rng);
+    left[match disk.journal_kind(JOURNAL) {
+        _ if disk.bytes(JOURNAL).is_empty() => 0,
+        Some("log") => 1,
+        Some(_) => 2,
+        None => 3,
+    }] += 1;
     if rng.chance(0.15) {
         disk = cut_the_repair(disk, rng)?;
     }

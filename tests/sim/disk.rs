@@ -9,7 +9,7 @@
 //! - a new name is durable once its file was flushed; a rename may be undone by a power cut until
 //!   some later change of names is known to be durable, and so may a removal.
 
-use crate::rng::Rng;
+use crate::rng::{Rng, Tally};
 use std::collections::BTreeMap;
 
 const SECTOR: usize = 512;
@@ -52,6 +52,8 @@ pub struct Disk {
     /// Renamed, but not yet for good: the new name and the old one.
     renamed: BTreeMap<String, String>,
     recording: Option<Vec<Step>>,
+    /// What was done to the journal's file, and whose it was: SQLite's, or a redo log.
+    pub seen: Tally,
 }
 
 /// How much of what was not flushed survives a power cut.
@@ -65,6 +67,8 @@ enum Survival {
     Operations,
     /// Each sector of each operation, by itself.
     Sectors,
+    /// The end of each operation, from some sector on.
+    Ends,
 }
 
 impl Disk {
@@ -102,6 +106,22 @@ impl Disk {
         }
     }
 
+    /// What the journal's file holds, if anything.
+    pub fn journal_kind(&self, name: &str) -> Option<&'static str> {
+        match self.bytes(name) {
+            _ if !name.ends_with("-journal") => None,
+            [b'f', b'l', b'k', b'r', b'e', b'd', b'o', ..] => Some("log"),
+            [0xd9, 0xd5, ..] => Some("journal"),
+            _ => None,
+        }
+    }
+
+    fn see(&mut self, name: &str, what: &str) {
+        if let Some(kind) = self.journal_kind(name) {
+            *self.seen.entry(format!("{kind} {what}")).or_default() += 1;
+        }
+    }
+
     pub fn exists(&self, name: &str) -> bool {
         self.files.contains_key(name)
     }
@@ -130,11 +150,13 @@ impl Disk {
             let offset = offset as usize;
             inode.unflushed.push(Change::Write { offset, bytes: bytes.to_vec() });
             put(&mut inode.cache, offset, bytes);
+            self.see(name, if offset == 0 { "begun" } else { "written" });
         }
     }
 
     pub fn truncate(&mut self, name: &str, size: u64) {
         self.note(|| Step::Truncate(name.to_owned(), size));
+        self.see(name, if size == 0 { "emptied" } else { "cut back" });
         if let Some(inode) = self.files.get_mut(name) {
             inode.unflushed.push(Change::Truncate(size as usize));
             inode.cache.resize(size as usize, 0);
@@ -143,6 +165,7 @@ impl Disk {
 
     pub fn flush(&mut self, name: &str) {
         self.note(|| Step::Flush(name.to_owned()));
+        self.see(name, "flushed");
         if let Some(inode) = self.files.get_mut(name) {
             inode.named = true;
             inode.unflushed.clear();
@@ -203,7 +226,7 @@ impl Inode {
             Survival::Prefix,
             Survival::Operations,
             Survival::Sectors,
-            Survival::Sectors,
+            Survival::Ends,
         ]);
         let mut left = self.durable.clone();
         let count = self.unflushed.len() as u64;
@@ -218,12 +241,16 @@ impl Inode {
                 Survival::Prefix => at == stop,
                 Survival::Operations if rng.chance(0.5) => continue,
                 Survival::Operations => false,
-                Survival::Sectors => true,
+                Survival::Sectors | Survival::Ends => true,
             };
             match change {
                 Change::Truncate(size) if !torn || rng.chance(0.5) => left.resize(*size, 0),
                 Change::Truncate(_) => {}
                 Change::Write { offset, bytes } if !torn => put(&mut left, *offset, bytes),
+                Change::Write { offset, bytes } if survival == Survival::Ends => {
+                    let lost = rng.below((bytes.len() / SECTOR) as u64 + 1) as usize * SECTOR;
+                    put(&mut left, offset + lost, &bytes[lost..]);
+                }
                 Change::Write { offset, bytes } => {
                     tear(&mut left, *offset, bytes, bytewise, junk, rng);
                 }

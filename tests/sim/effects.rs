@@ -153,6 +153,9 @@ impl World {
 
     pub fn open_journal(&mut self, tab: TabId, id: LockId, database: SimFile) {
         let mode = if database.writable { Mode::Exclusive } else { Mode::Shared };
+        if let Some(kind) = self.disk.borrow().journal_kind(JOURNAL) {
+            *self.tally.entry(format!("{kind} found, {mode:?}")).or_default() += 1;
+        }
         let outcome = self
             .open(tab, JOURNAL, mode)
             .map(|journal| Handles { database: Box::new(database), journal: Box::new(journal) });

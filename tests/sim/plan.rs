@@ -135,6 +135,10 @@ knobs! {
     piece_cells = |rng| sometimes(rng, 0.6, |rng| count(rng, 1, 400));
     /// Yields between two pieces during which something happens to the tab that writes, of 1.
     interruptions = |rng| sometimes(rng, 0.6, |rng| rng.unit() * 0.6);
+
+    /// The largest commit that goes to the redo log, so that some are too large; and the largest log.
+    record_bytes = |rng| *rng.pick(&[0.0, 45e3, 60e3, 100e3, 262_144.0, 262_144.0]);
+    log_bytes = |rng| *rng.pick(&[1.0, 100e3, 300e3, 1_048_576.0]);
 }
 
 /// Knobs that shrinking leaves alone: a world needs them, or they are no trouble.

@@ -107,7 +107,9 @@ fn live(seed: u64, plan: Plan, print: bool) -> Outcome {
     let lived = catch_unwind(AssertUnwindSafe(|| {
         let mut world = World::new(seed, plan, trace.clone());
         world.live();
-        (world.failure.take(), std::mem::take(&mut world.tally))
+        let mut tally = std::mem::take(&mut world.tally);
+        tally.append(&mut world.disk.borrow_mut().seen);
+        (world.failure.take(), tally)
     }));
     let (failure, tally) = match lived {
         Ok(lived) => lived,
@@ -221,11 +223,18 @@ pub fn run_cuts(settings: &Settings) -> bool {
         (settings.from..settings.from + settings.cuts.div_ceil(cuts::STATES_PER_RUN)).collect();
     let outcomes = in_parallel(&runs, |seed| cuts::run(*seed));
     let states: u64 = outcomes.iter().map(|outcome| outcome.states).sum();
+    let left = outcomes
+        .iter()
+        .fold([0; 4], |sums, outcome| std::array::from_fn(|at| sums[at] + outcome.left[at]));
     let found: Vec<String> = outcomes.into_iter().flat_map(|outcome| outcome.failures).collect();
     for text in found.iter().take(REPORTED) {
         println!("sim: {text}");
     }
     println!("sim: {states} power-cut states of {} runs, {} bad", runs.len(), found.len());
+    let [nothing, log, journal, torn] = left;
+    println!(
+        "sim: they left no journal {nothing}, a log {log}, a journal {journal}, neither {torn}"
+    );
     !found.is_empty()
 }
 

@@ -6,7 +6,7 @@ use crate::locks::THIEF;
 use crate::oracle::failure;
 use crate::world::{Happening, World};
 use framelock::node::{Call, Event};
-use framelock::store::Piece;
+use framelock::store::{LogLimits, Piece};
 
 /// Something that goes wrong.
 #[derive(Debug, Clone, Copy)]
@@ -170,6 +170,14 @@ impl World {
         match self.plan.piece_cells as u64 {
             0 => Piece { cells: u64::MAX, bytes: u64::MAX },
             cells => Piece { cells, bytes: u64::MAX },
+        }
+    }
+
+    /// How much goes into the redo log.
+    pub fn log_limits(&self) -> LogLimits {
+        LogLimits {
+            record_bytes: self.plan.record_bytes as usize,
+            log_bytes: self.plan.log_bytes as u64,
         }
     }
 

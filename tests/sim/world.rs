@@ -282,6 +282,7 @@ impl World {
             durable: self.plan.relaxed == 0.0,
             queue_waits: waiting > 0,
             piece: self.piece(),
+            log: self.log_limits(),
         };
         let os = JumpyOs { rng: RefCell::new(rng.clone()), wall_ms: Cell::new(0) };
         let throttled = !self.calm && rng.chance(self.plan.throttled);

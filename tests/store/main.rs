@@ -2,6 +2,7 @@
 
 mod broken;
 mod outbox;
+mod redo;
 mod rows;
 mod stream;
 

@@ -32,11 +32,11 @@ describe.concurrent('prices', () => {
   test('are all there or not at all when the disk is full', () =>
     withTestDatabase(async (db) => {
       await savePrices(db, PRICES);
-      const end = await faults(db, { files: { call: 'write', error: 'quota' } });
+      const end = await faults(db, { files: { call: 'write', error: 'quota', times: Infinity } });
       await expect(savePrices(db, [{ sym: 'C', price: 99 }])).rejects.toMatchObject({
         code: 'QUOTA_EXCEEDED',
       });
-      expect(await end()).toMatchObject({ files: 1 });
+      expect((await end()).files).toBeGreaterThan(0);
       expect(await dearest(db)).toBe('B');
     }));
 });

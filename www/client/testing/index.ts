@@ -187,9 +187,9 @@ function checkedPlan(given: unknown): FaultPlan {
  * how many calls it made fail.
  *
  * @example
- * const end = await faults(db, { files: { call: 'write', error: 'quota' } });
+ * const end = await faults(db, { files: { call: 'write', error: 'quota', times: Infinity } });
  * await expect(db.appendFrame('ticks', frame)).rejects.toMatchObject({ code: 'QUOTA_EXCEEDED' });
- * console.log(await end()); // { files: 1, messages: 0, locks: 0 }
+ * console.log((await end()).files); // 2 or more: a write that fails once is tried in another way
  */
 export async function faults(db: Database, plan: FaultPlan): Promise<() => Promise<FaultCounts>> {
   const test = workers.get(db);

@@ -1,0 +1,499 @@
+//! The redo log: one flush a commit for small transactions.
+//!
+//! SQLite gives a VFS that asks for it (`SQLITE_IOCAP_BATCH_ATOMIC`) all pages of a commit at once and
+//! keeps its rollback journal in memory (<https://www.sqlite.org/c3ref/c_fcntl_begin_atomic_write.html>).
+//! They become one record of a log, which lies where the journal would: that record is flushed, and the
+//! database is written later, many commits at one go. Reads take from memory what is in the log only.
+//!
+//! A log belongs to one exclusive lease. At its end, and before SQLite writes a journal of its own, the
+//! pages go to the database and the log is emptied; so a log that is met at the beginning of a lease is
+//! that of a tab that died, and its whole records are written to the database first of all.
+//!
+//! Nothing here touches a file: `slots` does.
+//!
+//! ```text
+//! head     8  "flkredo" and a version
+//!         16  salt: no two logs have the same
+//!          8  bytes of a page
+//!         16  xxh3-128 of the 32 bytes before it
+//! record  16  xxh3-128 of the checksum before it (the head's or the last record's) and what follows
+//!          8  how many pages
+//!             of each, 8 bytes where it belongs in the database, and the page
+//! ```
+//!
+//! All numbers are little-endian. Since checksums are chained, a record counts only behind the very
+//! records that it was written behind: what an older log left there does not, nor what a power cut tore.
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+/// How much goes into a log.
+#[derive(Debug, Clone, Copy)]
+pub struct LogLimits {
+    /// A larger transaction goes by way of SQLite's journal, which writes no page twice that is new.
+    pub record_bytes: usize,
+    /// A log that would grow beyond this is emptied first.
+    pub log_bytes: u64,
+}
+
+impl Default for LogLimits {
+    /// About 30 small commits to a log.
+    fn default() -> LogLimits {
+        LogLimits { record_bytes: 256 << 10, log_bytes: 1 << 20 }
+    }
+}
+
+const MAGIC: &[u8; 7] = b"flkredo";
+const VERSION: u8 = 1;
+const SALT_BYTES: usize = 16;
+const SUM_BYTES: usize = 16;
+/// What has to be read to know whether there is a log.
+pub const HEAD_BYTES: usize = MAGIC.len() + 1 + SALT_BYTES + 8 + SUM_BYTES;
+const RECORD_HEAD_BYTES: usize = SUM_BYTES + 8;
+const PLACE_BYTES: usize = 8;
+/// Where SQLite counts its commits, twice (<https://www.sqlite.org/fileformat2.html#file_change_counter>).
+const COUNTERS: [std::ops::Range<usize>; 2] = [24..28, 92..96];
+
+type Sum = [u8; SUM_BYTES];
+
+/// Pages, each with where it belongs in the database; a later one counts more than an earlier one.
+pub type Pages<'a> = Vec<(u64, &'a [u8])>;
+
+/// What the first bytes of a journal say.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Head {
+    /// It is no log.
+    Absent,
+    /// It is one.
+    Whole,
+    /// It was to become one, and nothing was committed by it.
+    Torn,
+    /// It is one of a framelock that came after this one.
+    Newer,
+}
+
+/// Looks for a log.
+pub fn find(journal: &[u8]) -> Head {
+    let Some(head) = journal.get(..HEAD_BYTES) else {
+        return if journal.starts_with(MAGIC) { Head::Torn } else { Head::Absent };
+    };
+    let (said, sum) = head.split_at(HEAD_BYTES - SUM_BYTES);
+    match (said.starts_with(MAGIC), *sum == checksum(said), said[MAGIC.len()] == VERSION) {
+        (false, ..) => Head::Absent,
+        (_, false, _) => Head::Torn,
+        (_, _, false) => Head::Newer,
+        _ => Head::Whole,
+    }
+}
+
+/// What the whole records of a log say. What follows them was torn, and nobody was told that it is
+/// committed.
+pub fn pages(log: &[u8]) -> Pages<'_> {
+    let mut pages = Pages::new();
+    if find(log) != Head::Whole {
+        return pages;
+    }
+    let (head, mut rest) = log.split_at(HEAD_BYTES);
+    let (said, mut before) = head.split_at(HEAD_BYTES - SUM_BYTES);
+    let page_bytes = number(&said[MAGIC.len() + 1 + SALT_BYTES..]);
+    let entry_bytes = (page_bytes as usize).saturating_add(PLACE_BYTES);
+    while rest.len() >= RECORD_HEAD_BYTES {
+        let count = number(&rest[SUM_BYTES..]) as usize;
+        let length = count.saturating_mul(entry_bytes).saturating_add(RECORD_HEAD_BYTES);
+        let Some((record, behind)) = rest.split_at_checked(length) else {
+            break;
+        };
+        let (sum, said) = record.split_at(SUM_BYTES);
+        let mut hash = Xxh3::new();
+        hash.update(before);
+        hash.update(said);
+        if *sum != hash.digest128().to_le_bytes() {
+            break;
+        }
+        pages.extend(entries(record, page_bytes as usize));
+        (before, rest) = (sum, behind);
+    }
+    pages
+}
+
+/// Whether a database that begins so is of a later commit than the last of these pages. Then they are
+/// what is left of a log that had been emptied, and the power was cut before that was durable: a log that
+/// is needed is whole, and its last commit is the database's last or comes after it.
+pub fn is_stale(pages: &[(u64, &[u8])], database: &[u8]) -> bool {
+    let Some((_, first)) = pages.iter().rfind(|(offset, _)| *offset == 0) else {
+        return false;
+    };
+    let counter = |page: &[u8], at: usize| {
+        page.get(COUNTERS[at].clone()).and_then(|c| c.try_into().ok()).map(u32::from_be_bytes)
+    };
+    match (counter(database, 0), counter(database, 1), counter(first, 0)) {
+        // Two that differ are of a page that was torn.
+        (Some(now), Some(again), Some(last)) => {
+            now == again && (1..1 << 31).contains(&now.wrapping_sub(last))
+        }
+        _ => false,
+    }
+}
+
+fn entries(record: &[u8], page_bytes: usize) -> impl Iterator<Item = (u64, &[u8])> {
+    let entries = record[RECORD_HEAD_BYTES..].chunks_exact(PLACE_BYTES + page_bytes);
+    entries.map(|entry| (number(entry), &entry[PLACE_BYTES..]))
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes[..8].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+fn checksum(bytes: &[u8]) -> Sum {
+    xxh3_128(bytes).to_le_bytes()
+}
+
+/// The pages of a commit, as SQLite hands them over.
+pub struct Batch {
+    /// The record, but for its checksum.
+    record: Vec<u8>,
+    page_bytes: usize,
+    max_bytes: usize,
+    is_refused: bool,
+}
+
+impl Batch {
+    fn new(max_bytes: usize) -> Batch {
+        Batch { record: vec![0; RECORD_HEAD_BYTES], page_bytes: 0, max_bytes, is_refused: false }
+    }
+
+    /// The database will grow by so many bytes. What is too large is refused before it is copied.
+    pub fn expect(&mut self, bytes: u64) {
+        self.is_refused |= bytes > self.max_bytes as u64;
+    }
+
+    /// Takes a page; gives whether it could.
+    pub fn take(&mut self, page: &[u8], offset: u64) -> bool {
+        if self.page_bytes == 0 {
+            self.page_bytes = page.len();
+        }
+        let length = self.record.len() + PLACE_BYTES + page.len();
+        self.is_refused |= page.len() != self.page_bytes || length > self.max_bytes;
+        if !self.is_refused {
+            self.record.extend_from_slice(&offset.to_le_bytes());
+            self.record.extend_from_slice(page);
+        }
+        !self.is_refused
+    }
+
+    /// The pages, in the order in which they came.
+    pub fn pages(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        entries(&self.record, self.page_bytes)
+    }
+}
+
+/// The log of a lease: what is in the file, and not yet in the database.
+struct Log {
+    page_bytes: usize,
+    sum: Sum,
+    end: u64,
+    /// In the order of the database.
+    pages: Vec<(u64, Box<[u8]>)>,
+}
+
+impl Log {
+    fn find(&self, offset: u64) -> Result<usize, usize> {
+        self.pages.binary_search_by_key(&offset, |(start, _)| *start)
+    }
+}
+
+/// Bytes that are to be appended to the log, and flushed.
+pub struct Entry {
+    /// Where they go in the file.
+    pub at: u64,
+    /// What goes there.
+    pub bytes: Vec<u8>,
+    sum: Sum,
+    batch: Batch,
+}
+
+/// The log and the batch of a lease; at first there is neither.
+#[derive(Default)]
+pub struct Redo {
+    /// How much goes in.
+    pub limits: LogLimits,
+    log: Option<Log>,
+    batch: Option<Batch>,
+}
+
+impl Redo {
+    /// Whether there is a log in the file.
+    pub fn is_live(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// A commit begins.
+    pub fn begin(&mut self) {
+        self.batch = Some(Batch::new(self.limits.record_bytes));
+    }
+
+    /// The commit whose pages are coming.
+    pub fn batch(&mut self) -> Option<&mut Batch> {
+        self.batch.as_mut()
+    }
+
+    /// The commit whose pages have come, unless it is refused. Every commit has the first page, with
+    /// the counter that [`is_stale`] needs.
+    pub fn end_batch(&mut self) -> Option<Batch> {
+        let batch = self.batch.take()?;
+        let counts = batch.pages().any(|(offset, _)| offset == 0);
+        let other_pages = self.log.as_ref().is_some_and(|log| log.page_bytes != batch.page_bytes);
+        (!batch.is_refused && counts && !other_pages).then_some(batch)
+    }
+
+    /// Whether the log has to be emptied before it takes this.
+    pub fn is_full(&self, batch: &Batch) -> bool {
+        let end = |log: &Log| log.end + batch.record.len() as u64;
+        self.log.as_ref().is_some_and(|log| end(log) > self.limits.log_bytes)
+    }
+
+    /// A record of these pages, behind a head when it is the first one.
+    pub fn entry(&self, mut batch: Batch, salt: impl FnOnce(&mut [u8])) -> Entry {
+        let (at, before, mut bytes) = match &self.log {
+            Some(log) => (log.end, log.sum, Vec::new()),
+            None => {
+                let head = head(batch.page_bytes, salt);
+                (0, head[HEAD_BYTES - SUM_BYTES..].try_into().unwrap_or_default(), head)
+            }
+        };
+        let count = batch.pages().count() as u64;
+        batch.record[..SUM_BYTES].copy_from_slice(&before);
+        batch.record[SUM_BYTES..RECORD_HEAD_BYTES].copy_from_slice(&count.to_le_bytes());
+        let sum = checksum(&batch.record);
+        batch.record[..SUM_BYTES].copy_from_slice(&sum);
+        bytes.extend_from_slice(&batch.record);
+        Entry { at, bytes, sum, batch }
+    }
+
+    /// The entry is in the file, and durable: its pages count from now on.
+    pub fn appended(&mut self, entry: &Entry) {
+        let Entry { at, bytes, sum, batch } = entry;
+        let log = self.log.get_or_insert_with(|| Log {
+            page_bytes: batch.page_bytes,
+            sum: *sum,
+            end: 0,
+            pages: Vec::new(),
+        });
+        (log.sum, log.end) = (*sum, at + bytes.len() as u64);
+        for (offset, page) in batch.pages() {
+            match log.find(offset) {
+                Ok(known) => log.pages[known].1.copy_from_slice(page),
+                Err(place) => log.pages.insert(place, (offset, page.into())),
+            }
+        }
+    }
+
+    /// The pages that the database does not have yet, in its order.
+    pub fn pending(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let pages = self.log.iter().flat_map(|log| &log.pages);
+        pages.map(|(offset, page)| (*offset, &page[..]))
+    }
+
+    /// Part of a page that the database does not have yet.
+    pub fn part(&self, offset: u64, length: usize) -> Option<&[u8]> {
+        let log = self.log.as_ref()?;
+        let before = log.pages.partition_point(|(start, _)| *start <= offset);
+        let (start, page) = log.pages.get(before.checked_sub(1)?)?;
+        let from = usize::try_from(offset - start).ok()?;
+        page.get(from..from.checked_add(length)?)
+    }
+
+    /// Puts over what was read from the database what it does not have yet.
+    pub fn cover(&self, buffer: &mut [u8], offset: u64) {
+        let Some(log) = &self.log else {
+            return;
+        };
+        let end = offset + buffer.len() as u64;
+        let first = (offset + 1).saturating_sub(log.page_bytes as u64);
+        let first = log.find(first).unwrap_or_else(|place| place);
+        for (start, page) in log.pages[first..].iter().take_while(|(start, _)| *start < end) {
+            let (from, to) = (offset.max(*start), end.min(start + page.len() as u64));
+            let part = &page[(from - start) as usize..(to - start) as usize];
+            buffer[(from - offset) as usize..(to - offset) as usize].copy_from_slice(part);
+        }
+    }
+
+    /// There is no log any more, nor a batch.
+    pub fn emptied(&mut self) {
+        self.log = None;
+        self.batch = None;
+    }
+}
+
+fn head(page_bytes: usize, salt: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    let mut head = [&MAGIC[..], &[VERSION], &[0; SALT_BYTES]].concat();
+    salt(&mut head[MAGIC.len() + 1..]);
+    head.extend_from_slice(&(page_bytes as u64).to_le_bytes());
+    let sum = checksum(&head);
+    head.extend_from_slice(&sum);
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: usize = 64;
+
+    fn append(redo: &mut Redo, file: &mut Vec<u8>, pages: &[(u64, u8)]) {
+        redo.begin();
+        for (offset, fill) in pages {
+            assert!(redo.batch().unwrap().take(&[*fill; PAGE], *offset));
+        }
+        let batch = redo.end_batch().unwrap();
+        let entry = redo.entry(batch, |salt| salt.fill(file.len() as u8 + 1));
+        file.truncate(entry.at as usize);
+        file.extend_from_slice(&entry.bytes);
+        redo.appended(&entry);
+    }
+
+    /// Three records, and where each ends.
+    fn log() -> (Redo, Vec<u8>, Vec<usize>) {
+        let (mut redo, mut file, mut ends) = (Redo::default(), Vec::new(), Vec::new());
+        for pages in [&[(0, 1), (64, 1)][..], &[(0, 2), (192, 2)], &[(0, 3)]] {
+            append(&mut redo, &mut file, pages);
+            ends.push(file.len());
+        }
+        (redo, file, ends)
+    }
+
+    /// The last word on each page.
+    fn said(log: &[u8]) -> Vec<(u64, u8)> {
+        let last: std::collections::BTreeMap<_, _> = pages(log).into_iter().collect();
+        last.into_iter().map(|(offset, page)| (offset, page[0])).collect()
+    }
+
+    /// What counts when so many records are whole.
+    const AFTER: [&[(u64, u8)]; 4] =
+        [&[], &[(0, 1), (64, 1)], &[(0, 2), (64, 1), (192, 2)], &[(0, 3), (64, 1), (192, 2)]];
+
+    #[test]
+    fn the_last_word_on_each_page_counts() {
+        let (redo, file, _) = log();
+        assert_eq!(find(&file), Head::Whole);
+        assert_eq!(said(&file), AFTER[3]);
+        let pending: Vec<_> = redo.pending().map(|(offset, page)| (offset, page[0])).collect();
+        assert_eq!(pending, AFTER[3]);
+    }
+
+    #[test]
+    fn a_log_that_is_cut_anywhere_says_what_its_whole_records_say() {
+        let (_, file, ends) = log();
+        for end in 0..file.len() {
+            let whole = ends.iter().filter(|at| **at <= end).count();
+            assert_eq!(said(&file[..end]), AFTER[whole], "cut at {end}");
+            let mut zeroed = file.clone();
+            zeroed[end..].fill(0);
+            assert_eq!(said(&zeroed), AFTER[whole], "zeros from {end}");
+        }
+    }
+
+    #[test]
+    fn a_torn_byte_ends_the_log_at_its_record() {
+        let (_, file, ends) = log();
+        for at in 0..file.len() {
+            let whole =
+                if at < HEAD_BYTES { 0 } else { ends.iter().filter(|end| **end <= at).count() };
+            let mut torn = file.clone();
+            torn[at] ^= 0x80;
+            assert_eq!(said(&torn), AFTER[whole], "byte {at}");
+            let wanted = if at < MAGIC.len() { Head::Absent } else { Head::Torn };
+            assert_eq!(
+                find(&torn),
+                if at < HEAD_BYTES { wanted } else { Head::Whole },
+                "byte {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn records_of_an_older_log_do_not_count() {
+        let (_, old, ends) = log();
+        let (mut redo, mut new) = (Redo::default(), vec![0; 100]);
+        append(&mut redo, &mut new, &[(0, 7), (64, 7)]);
+        assert_eq!(new.len(), ends[0]);
+        new.extend_from_slice(&old[ends[0]..]);
+        assert_eq!(said(&new), [(0, 7), (64, 7)]);
+    }
+
+    #[test]
+    fn a_newer_version_is_told_from_a_torn_head() {
+        let (_, mut file, _) = log();
+        file[MAGIC.len()] = 2;
+        assert_eq!(find(&file), Head::Torn);
+        let sum = checksum(&file[..HEAD_BYTES - SUM_BYTES]);
+        file[HEAD_BYTES - SUM_BYTES..HEAD_BYTES].copy_from_slice(&sum);
+        assert_eq!((find(&file), said(&file).len()), (Head::Newer, 0));
+        assert_eq!(
+            (find(b"flkre"), find(b"flkredo"), find(&[0; 60])),
+            (Head::Absent, Head::Torn, Head::Absent)
+        );
+    }
+
+    #[test]
+    fn what_is_too_large_or_of_other_pages_is_refused() {
+        let (mut redo, ..) = log();
+        redo.begin();
+        let batch = redo.batch().unwrap();
+        let first = batch.take(&[0; PAGE], 0);
+        let taken = (0..).take_while(|at| batch.take(&[0; PAGE], at * PAGE as u64)).count();
+        let max = LogLimits::default().record_bytes;
+        assert!(first && (taken + 1) * (PAGE + 8) <= max && (taken + 3) * (PAGE + 8) > max);
+        assert!(redo.end_batch().is_none());
+        redo.begin();
+        redo.batch().unwrap().expect(max as u64 + 1);
+        assert!(!redo.batch().unwrap().take(&[0; PAGE], 0));
+        // Pages of another size than the log's; none that counts the commit.
+        for (page, offset) in [(vec![0; 2 * PAGE], 0), (vec![0; PAGE], PAGE as u64)] {
+            redo.begin();
+            assert!(redo.batch().unwrap().take(&page, offset));
+            assert!(redo.end_batch().is_none(), "{offset}");
+        }
+    }
+
+    #[test]
+    fn reads_see_the_log_over_the_database() {
+        let (redo, ..) = log();
+        let database: Vec<u8> = (0..320).map(|at| 100 + (at / PAGE) as u8).collect();
+        let now = [3, 1, 102, 2, 104];
+        for offset in 0..database.len() {
+            for length in [0, 1, 16, 63, 64, 65, 200] {
+                let end = database.len().min(offset + length);
+                let mut read = database[offset..end].to_vec();
+                redo.cover(&mut read, offset as u64);
+                let wanted: Vec<u8> = (offset..end).map(|at| now[at / PAGE]).collect();
+                assert_eq!(read, wanted, "{offset}+{length}");
+                if let Some(part) = redo.part(offset as u64, end - offset) {
+                    assert_eq!(part, wanted, "{offset}+{length}");
+                }
+            }
+        }
+        assert!(
+            redo.part(8, 16).is_some() && redo.part(60, 8).is_none() && redo.part(128, 4).is_none()
+        );
+    }
+
+    #[test]
+    fn a_log_is_stale_under_a_database_of_a_later_commit() {
+        let counted = |counts: [u32; 2]| {
+            let mut page = vec![0; 512];
+            for (at, count) in COUNTERS.into_iter().zip(counts) {
+                page[at].copy_from_slice(&count.to_be_bytes());
+            }
+            page
+        };
+        let last = counted([7, 7]);
+        let log = vec![(0, &last[..]), (8, &[][..])];
+        assert!(is_stale(&log, &counted([8, 8])) && is_stale(&log, &counted([90, 90])));
+        for database in [[7, 7], [6, 6], [8, 7], [0x1ff, 7]] {
+            assert!(!is_stale(&log, &counted(database)), "{database:?}");
+        }
+        let wrapped = counted([u32::MAX, u32::MAX]);
+        assert!(is_stale(&[(0, &wrapped[..])], &counted([0, 0])));
+        assert!(!is_stale(&log, b""));
+    }
+}

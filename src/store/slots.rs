@@ -1,0 +1,480 @@
+//! The slots of a store and what goes through them: which handles a lease brought, in what order things
+//! reach the database, its journal and the redo log, and when they are flushed.
+//!
+//! The database is written only when what could undo or repeat it is durable: SQLite's journal, or the
+//! log (see [`redo`]). The two share a file and never mix: the log is emptied before a journal begins.
+
+use super::redo::{self, Batch, Head, LogLimits, Redo};
+use super::seal::{self, Seal};
+use super::slot::Slot;
+use super::vfs::read_only;
+use crate::platform::{File, FileError, FileResult, Handles};
+use rsqlite_vfs::{VfsError, VfsErrorCode, VfsResult};
+use std::cell::{Cell, RefCell};
+
+/// What a lease allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// Reading, beside other readers.
+    Shared,
+    /// Reading and writing, alone.
+    Exclusive,
+}
+
+/// What the store needs of the platform while SQLite runs: time and randomness for SQLite's own use
+/// (`random()`, `CURRENT_TIMESTAMP`), and an ear for progress and for the batches of streams.
+pub trait Os {
+    /// Fills the buffer with random bytes.
+    fn random(&self, buffer: &mut [u8]);
+    /// UTC milliseconds since 1970-01-01.
+    fn epoch_ms(&self) -> i64;
+    /// So many of a frame's rows are written; called often, in the middle of the write.
+    fn progress(&self, _frame_id: &str, _rows: u64, _total_rows: u64) {}
+    /// The next batch of a stream, an Arrow IPC stream. Nothing: those before it do not count.
+    fn batch(&self, _ipc: Option<&[u8]>) {}
+}
+
+/// The slots of a store, and what became of the last failed call.
+pub struct Slots {
+    pub(super) database: RefCell<Slot>,
+    pub(super) journal: RefCell<Slot>,
+    pub(super) import: RefCell<Slot>,
+    mode: Cell<Option<Mode>>,
+    durable: Cell<bool>,
+    redo: RefCell<Redo>,
+    /// Nobody knows whether the last commit is in the log: nothing may be read or written that would
+    /// rest on the one or the other.
+    in_doubt: Cell<bool>,
+    /// SQLite asked for the first of a journal's two syncs; both are done with the second.
+    sync_owed: Cell<bool>,
+    /// Nothing of this journal is durable yet.
+    journal_unflushed: Cell<bool>,
+    /// How many records a journal has that SQLite had in memory, until it is flushed.
+    held_count: Cell<Option<[u8; 4]>>,
+    /// So many bytes of the journal are under a seal, and may not change before it is emptied.
+    sealed_bytes: Cell<u64>,
+    failure: RefCell<Option<FileError>>,
+    os: Box<dyn Os>,
+}
+
+impl Slots {
+    /// Slots without handles.
+    pub fn new(os: Box<dyn Os>) -> Slots {
+        Slots {
+            database: RefCell::default(),
+            journal: RefCell::default(),
+            import: RefCell::default(),
+            mode: Cell::new(None),
+            durable: Cell::new(true),
+            redo: RefCell::default(),
+            in_doubt: Cell::new(false),
+            sync_owed: Cell::new(false),
+            journal_unflushed: Cell::new(true),
+            held_count: Cell::new(None),
+            sealed_bytes: Cell::new(0),
+            failure: RefCell::default(),
+            os,
+        }
+    }
+
+    /// Other limits for logs that begin from now on.
+    pub fn limit_log(&self, limits: LogLimits) {
+        self.redo.borrow_mut().limits = limits;
+    }
+
+    /// Puts the handles of a lease under the slots. What a dead tab left in the log gets into the
+    /// database; a shared lease may not do that.
+    pub fn attach(&self, handles: Handles, mode: Mode, durable: bool) -> FileResult<()> {
+        self.database.borrow_mut().attach(handles.database)?;
+        self.journal.borrow_mut().attach(handles.journal)?;
+        self.redo.borrow_mut().emptied();
+        self.in_doubt.set(false);
+        self.mode.set(Some(mode));
+        self.durable.set(durable);
+        self.journal_emptied();
+        if mode == Mode::Exclusive && self.has_hot_journal() {
+            self.judge_journal()?;
+        }
+        Ok(())
+    }
+
+    /// Decides on the journal that a dead tab left. One of SQLite's is left to SQLite.
+    fn judge_journal(&self) -> FileResult<()> {
+        let mut head = [0; seal::HEAD_BYTES];
+        let read = self.journal.borrow_mut().read(&mut head, 0)?;
+        match redo::find(&head[..read]) {
+            Head::Whole => self.replay(),
+            Head::Newer => {
+                let message = "the last commits were written by a newer framelock; reload the page";
+                Err(FileError::Io(message.into()))
+            }
+            Head::Absent if seal::is_journal(&head) && self.journal_is_whole(&head[..read])? => {
+                Ok(())
+            }
+            // Its transaction had not touched the database yet.
+            Head::Absent | Head::Torn => self.journal.borrow_mut().truncate(0),
+        }
+    }
+
+    /// Whether SQLite's journal is all there; see [`seal`]. One without a seal is SQLite's to judge.
+    fn journal_is_whole(&self, head: &[u8]) -> FileResult<bool> {
+        let mut journal = self.journal.borrow_mut();
+        let Ok(head) = head.try_into() else {
+            return Ok(true);
+        };
+        let length = match seal::find(head) {
+            Seal::Absent => return Ok(true),
+            Seal::Length(length) if (head.len() as u64..=journal.size()).contains(&length) => {
+                length
+            }
+            Seal::Length(_) | Seal::Torn => return Ok(false),
+        };
+        let mut sealed = vec![0; length as usize];
+        journal.read(&mut sealed, 0)?;
+        Ok(seal::holds(&sealed))
+    }
+
+    /// Writes what a log holds to the database. Whoever dies in the middle of it leaves the log.
+    fn replay(&self) -> FileResult<()> {
+        let mut database = self.database.borrow_mut();
+        let mut log = vec![0; self.journal.borrow().size() as usize];
+        let read = self.journal.borrow_mut().read(&mut log, 0)?;
+        let mut first = [0; 100];
+        let there = database.read(&mut first, 0)?;
+        let pages = redo::pages(&log[..read]);
+        // No batch is of an empty database: one that is empty now is another.
+        if there > 0 && !redo::is_stale(&pages, &first[..there]) {
+            // Its tab may have died before it had flushed the last record: a power cut now must not
+            // leave half of that in the database and nothing of it in the log.
+            self.journal.borrow_mut().sync()?;
+            for (offset, page) in pages {
+                database.write(page, offset)?;
+            }
+            database.sync()?;
+        }
+        self.journal.borrow_mut().truncate(0)
+    }
+
+    /// What is written to the journal from now on belongs to another transaction.
+    pub(super) fn journal_emptied(&self) {
+        self.sync_owed.set(false);
+        self.sealed_bytes.set(0);
+        self.journal_unflushed.set(true);
+        self.held_count.set(None);
+    }
+
+    /// What SQLite asks for: of a journal that is still in the write buffer, both syncs are one.
+    fn sync_journal(&self) -> FileResult<()> {
+        let first =
+            self.journal.borrow_mut().all_pending().is_some_and(|all| seal::is_uncounted(all));
+        if first && !self.sync_owed.replace(true) {
+            return Ok(());
+        }
+        self.flush_journal()
+    }
+
+    fn flush_journal(&self) -> FileResult<()> {
+        let mut journal = self.journal.borrow_mut();
+        if let Some(count) = self.held_count.get() {
+            if journal.all_pending().is_none() {
+                journal.sync()?;
+            }
+            journal.write(&count, seal::COUNT.start as u64)?;
+            self.held_count.set(None);
+        }
+        if let Some(whole) = journal.all_pending()
+            && seal::fits(whole)
+        {
+            seal::put(whole);
+            self.sealed_bytes.set(whole.len() as u64);
+        }
+        journal.sync()?;
+        self.sync_owed.set(false);
+        self.journal_unflushed.set(false);
+        Ok(())
+    }
+
+    /// Whether the database may be written at all, and SQLite's journal.
+    fn may_write(&self) -> VfsResult<()> {
+        self.is_sound()?;
+        match self.mode.get() {
+            Some(Mode::Exclusive) => Ok(()),
+            _ => Err(read_only()),
+        }
+    }
+
+    /// Before the database changes, the journal that could undo the change must be in the file, and
+    /// durable. SQLite does not always see to it: a journal that it had in memory, because the pages
+    /// were to be one batch, it writes without a sync; and with `durability: 'relaxed'` there is none.
+    pub(super) fn before_database(&self) -> VfsResult<()> {
+        self.may_write()?;
+        self.empty_log().map_err(|e| self.fail(VfsErrorCode::IoWrite, e))?;
+        if self.durable.get() && self.journal_unflushed.get() && self.has_hot_journal() {
+            self.flush_journal().map_err(|e| self.fail(VfsErrorCode::IoSync, e))?;
+        }
+        let written = self.journal.borrow_mut().write_pending();
+        written.map_err(|e| self.fail(VfsErrorCode::IoWrite, e))
+    }
+
+    /// Before SQLite's journal changes, the log must be out of its file.
+    pub(super) fn before_journal(&self) -> VfsResult<()> {
+        self.may_write()?;
+        self.empty_log().map_err(|e| self.fail(VfsErrorCode::IoWrite, e))
+    }
+
+    /// As [`Slot::write`]. A journal that was in memory comes with its records counted; they are to be
+    /// durable before their count is, or a power cut could leave some that SQLite takes for whole.
+    pub(super) fn write_journal(&self, bytes: &[u8], offset: u64) -> FileResult<()> {
+        if offset < self.sealed_bytes.get() {
+            // SQLite has no reason to; a seal that does not fit any more would cost the journal.
+            return Err(FileError::Io("a write into the sealed part of the journal".into()));
+        }
+        let mut journal = self.journal.borrow_mut();
+        if journal.size() == 0 {
+            self.journal_unflushed.set(true);
+        }
+        match bytes.get(seal::COUNT).and_then(|count| count.try_into().ok()) {
+            Some(count) if journal.size() == 0 && count != [0; 4] && self.durable.get() => {
+                self.held_count.set(Some(count));
+                let mut uncounted = bytes.to_vec();
+                uncounted[seal::COUNT].fill(0);
+                journal.write(&uncounted, offset)
+            }
+            _ => journal.write(bytes, offset),
+        }
+    }
+
+    /// As [`Slot::read`], of the journal as SQLite wrote it.
+    pub(super) fn read_journal(&self, buffer: &mut [u8], offset: u64) -> FileResult<usize> {
+        let read = self.journal.borrow_mut().read(buffer, offset)?;
+        for (at, byte) in seal::COUNT.zip(self.held_count.get().into_iter().flatten()) {
+            let place = (at as u64).checked_sub(offset).filter(|place| *place < read as u64);
+            if let Some(place) = place {
+                buffer[place as usize] = byte;
+            }
+        }
+        Ok(read)
+    }
+
+    /// A sync of the database or of its journal, as SQLite asks for it.
+    pub(super) fn sync(&self, slot: &RefCell<Slot>) -> VfsResult<()> {
+        self.is_sound()?;
+        let done = if !self.durable.get() {
+            slot.borrow_mut().write_pending()
+        } else if self.redo.borrow().is_live() {
+            // The log is durable, and the database was not written.
+            Ok(())
+        } else if std::ptr::eq(slot, &raw const self.journal) {
+            self.sync_journal()
+        } else {
+            slot.borrow_mut().sync()
+        };
+        done.map_err(|e| self.fail(VfsErrorCode::IoSync, e))
+    }
+
+    /// Whether SQLite is to hand commits over as batches. The same in all leases of a handle: SQLite may
+    /// not be told one thing when a transaction begins and another when it ends.
+    pub(super) fn takes_batches(&self) -> bool {
+        self.durable.get()
+    }
+
+    /// The pages of a commit are about to come.
+    pub(super) fn begin_batch(&self) -> bool {
+        let begun = self.may_write().is_ok();
+        if begun {
+            self.redo.borrow_mut().begin();
+        }
+        begun
+    }
+
+    /// The database will be so large.
+    pub(super) fn expect_size(&self, bytes: u64) {
+        let growth = bytes.saturating_sub(self.database_bytes());
+        if let Some(batch) = self.redo.borrow_mut().batch() {
+            batch.expect(growth);
+        }
+    }
+
+    /// Takes a page of the batch; none when there is no batch, and otherwise whether it could.
+    pub(super) fn take_page(&self, page: &[u8], offset: u64) -> Option<bool> {
+        Some(self.redo.borrow_mut().batch()?.take(page, offset))
+    }
+
+    /// The pages were not all of the commit.
+    pub(super) fn drop_batch(&self) {
+        self.redo.borrow_mut().end_batch();
+    }
+
+    /// Commits the batch: gives whether it is in the log, and durable. If not, SQLite goes on with a
+    /// journal of its own, whose errors are the caller's to hear.
+    pub(super) fn commit_batch(&self) -> bool {
+        let ended = self.redo.borrow_mut().end_batch();
+        ended.is_some_and(|batch| self.is_sound().is_ok() && self.append(batch).is_ok())
+    }
+
+    fn append(&self, batch: Batch) -> FileResult<()> {
+        if self.redo.borrow().is_full(&batch) {
+            self.empty_log()?;
+        }
+        if self.has_hot_journal() {
+            return Err(FileError::Io("the journal is in use".into()));
+        }
+        let size = self.database_bytes();
+        if let Err(error) = self.grow(&batch) {
+            // No more than a courtesy: SQLite does not read beyond the pages that it counts.
+            let _longer_than_needed = self.database.borrow_mut().truncate(size);
+            return Err(error);
+        }
+        let entry = self.redo.borrow().entry(batch, |salt| self.os.random(salt));
+        let mut journal = self.journal.borrow_mut();
+        let appended = journal.write(&entry.bytes, entry.at).and_then(|()| journal.sync());
+        if let Err(error) = appended {
+            // SQLite is told that it failed: it must not come back after a power cut.
+            let cut = journal.truncate(entry.at).and_then(|()| journal.sync());
+            self.in_doubt.set(cut.is_err());
+            return Err(error);
+        }
+        self.redo.borrow_mut().appended(&entry);
+        Ok(())
+    }
+
+    /// Writes the pages of a batch that make the database longer. A disk that has no room for them says
+    /// so now, before the commit. Nobody reads them unless it succeeds.
+    fn grow(&self, batch: &Batch) -> FileResult<()> {
+        let mut database = self.database.borrow_mut();
+        let size = database.size();
+        for (offset, page) in batch.pages().filter(|(offset, _)| *offset >= size) {
+            database.write(page, offset)?;
+        }
+        database.write_pending()
+    }
+
+    /// Brings into the database what is in the log, and empties that. Where it fails, the log is what it
+    /// was.
+    ///
+    /// That it is empty becomes durable with the next flush of its file, before which the database does
+    /// not change. Should a power cut bring it back, whole, it says what the database says; should a part
+    /// of it come back under what was written over it, it is found to be stale.
+    fn empty_log(&self) -> FileResult<()> {
+        if self.redo.borrow().is_live() {
+            let mut database = self.database.borrow_mut();
+            for (offset, page) in self.redo.borrow().pending() {
+                database.write(page, offset)?;
+            }
+            database.sync()?;
+            self.journal.borrow_mut().truncate(0)?;
+            self.redo.borrow_mut().emptied();
+        }
+        Ok(())
+    }
+
+    /// Empties the log, writes what is pending (the journal first) and closes both handles in any case.
+    /// Without the journal that could undo it, or with a log that repeats it, nothing is written to the
+    /// database.
+    pub fn detach(&self) -> FileResult<()> {
+        let settled = self.is_sound_or_why().and_then(|()| self.empty_log());
+        self.mode.set(None);
+        self.redo.borrow_mut().emptied();
+        let mut journal = self.journal.borrow_mut();
+        let mut database = self.database.borrow_mut();
+        if settled.is_err() {
+            journal.discard();
+        }
+        let written = settled.and_then(|()| journal.detach());
+        if written.is_err() {
+            database.discard();
+        }
+        written.and(database.detach())
+    }
+
+    /// Makes durable what a sync that failed may have left: the end of a transaction, too, is only a
+    /// truncated journal.
+    pub fn flush(&self) -> FileResult<()> {
+        self.is_sound_or_why()?;
+        if self.durable.get() {
+            self.journal.borrow_mut().sync()?;
+            self.database.borrow_mut().sync()?;
+        }
+        Ok(())
+    }
+
+    /// The kind of the present lease.
+    pub fn mode(&self) -> Option<Mode> {
+        self.mode.get()
+    }
+
+    /// Whether the journal holds what somebody left: a transaction that nobody finished, or a log.
+    pub fn has_hot_journal(&self) -> bool {
+        self.journal.borrow().size() > 0 && !self.redo.borrow().is_live()
+    }
+
+    /// Whether this lease has to end, since nobody knows what is committed. The next one finds it out.
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt.get()
+    }
+
+    /// The size of the database in bytes.
+    pub fn database_bytes(&self) -> u64 {
+        self.database.borrow().size()
+    }
+
+    /// The platform.
+    pub fn os(&self) -> &dyn Os {
+        &*self.os
+    }
+
+    /// The storage failure behind SQLite's last I/O error, once.
+    pub fn take_failure(&self) -> Option<FileError> {
+        self.failure.borrow_mut().take()
+    }
+
+    /// Reads the database as it is committed: what SQLite reads, and what is exported past it (then the
+    /// caller holds a lease and no transaction).
+    pub fn read_database(&self, buffer: &mut [u8], offset: u64) -> FileResult<usize> {
+        self.is_sound_or_why()?;
+        let redo = self.redo.borrow();
+        if let Some(part) = redo.part(offset, buffer.len()) {
+            buffer.copy_from_slice(part);
+            return Ok(buffer.len());
+        }
+        let read = self.database.borrow_mut().read(buffer, offset)?;
+        redo.cover(buffer, offset);
+        Ok(read)
+    }
+
+    /// Gives SQLite a file to read under [`IMPORT_PATH`](super::vfs::IMPORT_PATH).
+    pub fn attach_import(&self, file: Box<dyn File>) -> FileResult<()> {
+        self.import.borrow_mut().attach(file)
+    }
+
+    /// Takes that file away. No connection may be open on it.
+    pub fn detach_import(&self) {
+        self.import.borrow_mut().discard();
+    }
+
+    /// Reads that file past SQLite.
+    pub fn read_import(&self, buffer: &mut [u8], offset: u64) -> FileResult<usize> {
+        self.import.borrow_mut().read(buffer, offset)
+    }
+
+    fn is_sound_or_why(&self) -> FileResult<()> {
+        match self.in_doubt.get() {
+            true => Err(FileError::Io("nobody knows whether the last commit is durable".into())),
+            false => Ok(()),
+        }
+    }
+
+    fn is_sound(&self) -> VfsResult<()> {
+        self.is_sound_or_why().map_err(|e| self.fail(VfsErrorCode::Io, e))
+    }
+
+    pub(super) fn fail(&self, code: VfsErrorCode, error: FileError) -> VfsError {
+        let code = match error {
+            FileError::Quota(_) => VfsErrorCode::Full,
+            _ => code,
+        };
+        let text = error.to_string();
+        *self.failure.borrow_mut() = Some(error);
+        VfsError::new(code, text.into())
+    }
+}
