@@ -3,10 +3,10 @@
 //! SQLite gives a VFS that asks for it (`SQLITE_IOCAP_BATCH_ATOMIC`) all pages of a commit at once and
 //! keeps its rollback journal in memory (<https://www.sqlite.org/c3ref/c_fcntl_begin_atomic_write.html>).
 //! They become one record of a log, which lies where the journal would: that record is flushed, and the
-//! database is written later, many commits at one go. Reads take from memory what is in the log only.
+//! database is written without a flush. What cannot be written yet is read from memory.
 //!
 //! A log belongs to one exclusive lease. At its end, and before SQLite writes a journal of its own, the
-//! pages go to the database and the log is emptied; so a log that is met at the beginning of a lease is
+//! database is flushed and the log is emptied; so a log that is met at the beginning of a lease is
 //! that of a tab that died, and its whole records are written to the database first of all.
 //!
 //! Nothing here touches a file: `slots` does.
@@ -208,7 +208,8 @@ pub struct Entry {
     /// What goes there.
     pub bytes: Vec<u8>,
     sum: Sum,
-    batch: Batch,
+    /// What is committed by it.
+    pub batch: Batch,
 }
 
 /// The log and the batch of a lease; at first there is neither.
@@ -287,13 +288,13 @@ impl Redo {
         }
     }
 
-    /// The pages that the database does not have yet, in its order.
+    /// The pages that the database may not have yet, in its order.
     pub fn pending(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let pages = self.log.iter().flat_map(|log| &log.pages);
         pages.map(|(offset, page)| (*offset, &page[..]))
     }
 
-    /// Part of a page that the database does not have yet.
+    /// Part of a page that the database may not have yet.
     pub fn part(&self, offset: u64, length: usize) -> Option<&[u8]> {
         let log = self.log.as_ref()?;
         let before = log.pages.partition_point(|(start, _)| *start <= offset);
@@ -302,7 +303,7 @@ impl Redo {
         page.get(from..from.checked_add(length)?)
     }
 
-    /// Puts over what was read from the database what it does not have yet.
+    /// Puts over what was read from the database what it may not have yet.
     pub fn cover(&self, buffer: &mut [u8], offset: u64) {
         let Some(log) = &self.log else {
             return;

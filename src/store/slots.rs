@@ -4,7 +4,7 @@
 //! The database is written only when what could undo or repeat it is durable: SQLite's journal, or the
 //! log (see [`redo`]). The two share a file and never mix: the log is emptied before a journal begins.
 
-use super::redo::{self, Batch, Head, LogLimits, Redo};
+use super::redo::{self, Batch, Entry, Head, LogLimits, Redo};
 use super::seal::{self, Seal};
 use super::slot::Slot;
 use super::vfs::read_only;
@@ -261,7 +261,7 @@ impl Slots {
         self.is_sound()?;
         let done = if !self.durable.get() {
             slot.borrow_mut().write_pending()
-        } else if self.redo.borrow().is_live() {
+        } else if self.has_log() {
             // The log is durable, and the database was not written.
             Ok(())
         } else if std::ptr::eq(slot, &raw const self.journal) {
@@ -335,7 +335,17 @@ impl Slots {
             return Err(error);
         }
         self.redo.borrow_mut().appended(&entry);
+        self.write_through(&entry);
         Ok(())
+    }
+
+    /// Outside of a commit the file is the database, for whoever copies it, too. It is not flushed, and
+    /// need not succeed: the log has it all, and it is written again before that is emptied.
+    fn write_through(&self, entry: &Entry) {
+        let mut database = self.database.borrow_mut();
+        let mut pages = entry.batch.pages();
+        let written = pages.try_for_each(|(offset, page)| database.write(page, offset));
+        let _is_in_the_log = written.and_then(|()| database.write_pending());
     }
 
     /// Writes the pages of a batch that make the database longer. A disk that has no room for them says
@@ -356,7 +366,7 @@ impl Slots {
     /// not change. Should a power cut bring it back, whole, it says what the database says; should a part
     /// of it come back under what was written over it, it is found to be stale.
     fn empty_log(&self) -> FileResult<()> {
-        if self.redo.borrow().is_live() {
+        if self.has_log() {
             let mut database = self.database.borrow_mut();
             for (offset, page) in self.redo.borrow().pending() {
                 database.write(page, offset)?;
@@ -405,7 +415,12 @@ impl Slots {
 
     /// Whether the journal holds what somebody left: a transaction that nobody finished, or a log.
     pub fn has_hot_journal(&self) -> bool {
-        self.journal.borrow().size() > 0 && !self.redo.borrow().is_live()
+        self.journal.borrow().size() > 0 && !self.has_log()
+    }
+
+    /// Whether commits of this lease are in the log.
+    pub(super) fn has_log(&self) -> bool {
+        self.redo.borrow().is_live()
     }
 
     /// Whether this lease has to end, since nobody knows what is committed. The next one finds it out.

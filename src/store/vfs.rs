@@ -296,7 +296,8 @@ impl VfsFile for Open {
         let Open::Database(slots) = self else {
             return Ok(());
         };
-        if !slots.database.borrow().is_attached() {
+        // What of a log could not be written yet is no matter of the transaction that ends here.
+        if !slots.database.borrow().is_attached() || slots.has_log() {
             return Ok(());
         }
         let written = slots.database.borrow_mut().write_pending();

@@ -122,20 +122,38 @@ fn die(store: Store) {
 }
 
 #[test]
-fn a_small_commit_is_one_write_and_one_flush() {
+fn a_small_commit_is_flushed_once() {
     // Without SQLITE_ENABLE_BATCH_ATOMIC_WRITE (scripts/toolchain.mjs) it is three flushes.
     let disk = Disk::new();
     let mut store = disk.opened();
     append(&mut store, "a", 2).unwrap();
     disk.calls();
     append(&mut store, "b", 2).unwrap();
-    assert_eq!(disk.calls(), ["write journal", "flush journal"]);
+    assert_eq!(disk.calls(), ["write journal", "flush journal", "write database"]);
     assert_eq!(count(&mut store), Value::Integer(7));
+    // Whoever copies the file has the commit.
+    let copy = Disk { database: disk.database.clone(), ..Disk::default() };
+    assert_eq!(count(&mut copy.opened()), Value::Integer(7));
     store.detach().unwrap();
     let mut end = disk.calls();
     end.dedup();
     assert_eq!(end, ["write database", "flush database", "truncate journal"]);
     assert_eq!(disk.journal_bytes(), 0);
+}
+
+#[test]
+fn a_commit_that_the_database_does_not_take_yet_is_read_from_memory() {
+    let disk = Disk::new();
+    let mut store = disk.opened();
+    append(&mut store, "a", 2).unwrap();
+    disk.calls();
+    disk.fail([3]);
+    append(&mut store, "b", 2).unwrap();
+    disk.fail([]);
+    assert_eq!(disk.calls(), ["write journal", "flush journal"]);
+    assert_eq!(count(&mut store), Value::Integer(7));
+    store.detach().unwrap();
+    assert_eq!((count(&mut disk.opened()), disk.journal_bytes()), (Value::Integer(7), 0));
 }
 
 #[test]
