@@ -52,7 +52,7 @@ const SQLITE_WITHOUT = [
  */
 const SQLITE_DEFINES = ['OMIT_WAL', 'OMIT_TRACE', 'UNTESTABLE', 'DEFAULT_MEMSTATUS=0'];
 
-/** Small transactions reach the VFS as one batch (docs/protocol.md, "The redo log"): in wasm, and natively, where tests run. */
+/** Small transactions reach the VFS as one batch (docs/protocol.md, "The redo log"); natively by .cargo/config.toml. */
 const BATCHES = '-DSQLITE_ENABLE_BATCH_ATOMIC_WRITE';
 
 const SQLITE_FLAGS = [
@@ -140,7 +140,7 @@ export function rustEnv() {
   return env;
 }
 
-/** The environment of every cargo call: what the wasm target needs, and SQLite's flags for both targets. */
+/** The environment of every cargo call: what the wasm target needs; native builds ignore it. */
 export function cargoEnv() {
   const env = rustEnv();
   const target = WASM_TARGET.replaceAll('-', '_');
@@ -149,7 +149,6 @@ export function cargoEnv() {
   env[`CFLAGS_${target}`] ??= WASM_CFLAGS;
   env[`CARGO_TARGET_${target.toUpperCase()}_RUSTFLAGS`] ??= WASM_RUSTFLAGS;
   env.SQLITE_WASM_RS_FLAGS ??= SQLITE_FLAGS;
-  env.LIBSQLITE3_FLAGS ??= BATCHES;
   env.SQLITE_WASM_RS_SOURCE_DIR ??= sqliteSource(env);
   return env;
 }

@@ -123,7 +123,7 @@ fn die(store: Store) {
 
 #[test]
 fn a_small_commit_is_flushed_once() {
-    // Without SQLITE_ENABLE_BATCH_ATOMIC_WRITE (scripts/toolchain.mjs) it is three flushes.
+    // Without SQLITE_ENABLE_BATCH_ATOMIC_WRITE (.cargo/config.toml) it is three flushes.
     let disk = Disk::new();
     let mut store = disk.opened();
     append(&mut store, "a", 2).unwrap();
