@@ -69,13 +69,6 @@ export const mutations = [
     replace: 'Head::Whole => self.journal.borrow_mut().truncate(0),',
   },
   {
-    name: 'log replayed before it is durable',
-    what: 'the redo log of a dead tab is not flushed before the database is written',
-    file: 'src/store/slots.rs',
-    find: '            self.journal.borrow_mut().sync()?;\n            for (offset, page) in pages {',
-    replace: '            for (offset, page) in pages {',
-  },
-  {
     name: 'journal over the log',
     what: "SQLite's journal begins while the redo log is in its file",
     file: 'src/store/slots.rs',

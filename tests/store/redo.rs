@@ -216,6 +216,22 @@ fn what_a_dead_tab_had_committed_is_there_for_the_next() {
 }
 
 #[test]
+fn a_dead_tabs_log_is_durable_before_the_database_is_written_and_emptied_after() {
+    let disk = Disk::new();
+    let mut store = disk.opened();
+    append(&mut store, "a", 2).unwrap();
+    die(store);
+    disk.calls();
+    let next = disk.opened();
+    let mut calls = disk.calls();
+    calls.dedup();
+    // It may have died before it had flushed the last record.
+    let order = ["flush journal", "write database", "flush database", "truncate journal"];
+    assert_eq!(calls, order);
+    drop(next);
+}
+
+#[test]
 fn a_large_commit_after_small_ones_and_the_other_way_round() {
     let disk = Disk::new();
     let mut store = disk.opened();
