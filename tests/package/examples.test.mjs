@@ -67,7 +67,8 @@ test('todo: what one tab adds and ticks off, the other shows', async () => {
   const server = await serveTodo();
   try {
     const [first, second] = [await visit(`${server.origin}/`), await visit(`${server.origin}/`)];
-    await first.page.waitForSelector('#add');
+    // Until the database is open the button takes no click.
+    await first.page.waitForSelector('#add button:enabled');
     await first.page.type('textarea', 'milk\nbread');
     await first.page.click('button');
     const list = (wanted) =>
