@@ -7,8 +7,8 @@ import type { PageMessage } from './messages.js';
 /** So long has nobody called before it begins. It takes some tens of milliseconds, a call at a time. */
 const IDLE_MS = 100;
 
-/** The rows `[{ i: 1, s: 'a' }]`, as frames.ts packs them. */
-const PACKED = {
+/** The rows `[{ i: 1, s: 'a' }]`, as frames.ts packs them; that is the page's, and not loaded here. */
+export const PACKED = {
   descriptor:
     '{"rows":1,"columns":[{"name":"i","kind":"cells","tags":[0,0,1],"numbers":[1,0,8]},' +
     '{"name":"s","kind":"cells","tags":[2,0,1],"texts":[3,0,1],"textLengths":[4,0,4]}]}',
@@ -41,13 +41,21 @@ async function warmUp(): Promise<void> {
   handle.free();
 }
 
-/** Warms the engine up once nobody calls, unless somebody writes before. Is to be told of every message of the page. */
-export function warmUpWhenIdle(): (message: PageMessage) => void {
-  const wait = () => setTimeout(() => void warmUp(), IDLE_MS);
-  let timer: ReturnType<typeof wait> | undefined = wait();
+/**
+ * Warms the engine up once, when nobody calls, unless somebody writes before. What it gives is to be told of every
+ * message of the page.
+ */
+export function warmUpWhenIdle(warm: () => unknown = warmUp): (message: PageMessage) => void {
+  let isDue = true;
+  const wait = () =>
+    setTimeout(() => {
+      isDue = false;
+      warm();
+    }, IDLE_MS);
+  let timer = wait();
   return (message) => {
     clearTimeout(timer);
-    const ends = message.kind === 'call' && ['append', 'close'].includes(message.op);
-    timer = ends || timer === undefined ? undefined : wait();
+    if (message.kind === 'call' && ['append', 'close'].includes(message.op)) isDue = false;
+    if (isDue) timer = wait();
   };
 }
