@@ -291,21 +291,12 @@ impl Store {
     /// As [`Store::apply`].
     pub fn apply_in_savepoint(&mut self, request: &AppendRequest) -> Result<Applied> {
         self.savepoint()?;
-        let before = self.touched.take();
-        let outcome = self.apply(request);
-        if outcome.is_err() {
-            self.touched.take();
+        let touched = self.touched.clone();
+        let (outcome, tables) = touched.during(|| self.apply(request));
+        if outcome.is_ok() {
+            touched.add(&tables);
         }
-        self.touched.add(&before);
-        match outcome {
-            Ok(applied) => self.release().map(|()| applied),
-            Err(error) => {
-                if self.in_transaction() {
-                    self.undo()?;
-                }
-                Err(error)
-            }
-        }
+        self.end_savepoint(outcome)
     }
 
     /// Applies one frame inside the open transaction.

@@ -65,8 +65,13 @@ impl Touched {
         own.iter().any(|name| name.eq_ignore_ascii_case(table))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    /// Runs `work`; gives what it touched beside its outcome, and leaves what was touched before.
+    pub(super) fn during<T>(&self, work: impl FnOnce() -> T) -> (T, BTreeSet<String>) {
+        let before = self.take();
+        let outcome = work();
+        let tables = self.take();
+        self.add(&before);
+        (outcome, tables)
     }
 
     fn clear(&self) {
@@ -258,21 +263,21 @@ impl Store {
         self.touched.clear();
     }
 
-    /// Opens, releases or undoes a nested transaction.
-    pub fn savepoint(&mut self) -> Result<()> {
+    /// Opens a nested transaction; outside of one it is a transaction of its own.
+    pub(super) fn savepoint(&self) -> Result<()> {
         self.run("SAVEPOINT framelock")
     }
 
-    /// Keeps what was done since [`Store::savepoint`].
-    pub fn release(&mut self) -> Result<()> {
-        self.run("RELEASE framelock")
-    }
-
-    /// Undoes what was done since [`Store::savepoint`].
-    pub fn undo(&mut self) -> Result<()> {
-        self.plans.get_mut().clear();
-        self.run("ROLLBACK TO framelock")?;
-        self.run("RELEASE framelock")
+    /// Keeps what was done since [`Store::savepoint`] if it went well, and undoes it otherwise.
+    pub(super) fn end_savepoint<T>(&self, outcome: Result<T>) -> Result<T> {
+        if outcome.is_ok() {
+            self.run("RELEASE framelock")?;
+        } else if self.in_transaction() {
+            self.plans.borrow_mut().clear();
+            self.run("ROLLBACK TO framelock")?;
+            self.run("RELEASE framelock")?;
+        }
+        outcome
     }
 
     pub(super) fn run(&self, sql: &str) -> Result<()> {

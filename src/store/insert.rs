@@ -69,10 +69,7 @@ impl Inserts {
             self.kept.push(entry);
         } else {
             self.register(conn, slots, columns)?;
-            let before = touched.take();
-            let prepared = Statement::prepare(conn, slots, sql);
-            let tables = touched.take();
-            touched.add(&before);
+            let (prepared, tables) = touched.during(|| Statement::prepare(conn, slots, sql));
             let mut statement = prepared?;
             statement.tables = tables;
             if self.kept.len() == KEPT_STATEMENTS {

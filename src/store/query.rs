@@ -39,29 +39,16 @@ impl Store {
     fn query_rows(&mut self, sql: &str, params: &Params, sink: &mut dyn RowSink) -> Result<u64> {
         self.refresh_schema()?;
         let conn = self.conn()?;
-        let before = self.touched.take();
-        let prepared = conn.prepare(sql);
-        let writes_rows = !self.touched.is_empty();
-        self.touched.add(&before);
+        let (prepared, written) = self.touched.during(|| conn.prepare(sql));
+        self.touched.add(&written);
         let mut statement = prepared.map_err(|e| self.sql_error(e))?;
         bind(&mut statement, params)?;
-        if writes_rows && statement.column_count() > 0 {
-            return self.all_or_nothing(|| self.give_rows(statement, sink));
+        if !written.is_empty() && statement.column_count() > 0 {
+            self.savepoint()?;
+            let outcome = self.give_rows(statement, sink);
+            return self.end_savepoint(outcome);
         }
         self.give_rows(statement, sink)
-    }
-
-    /// Runs `work` in a savepoint; without a transaction around it, that is one of its own.
-    fn all_or_nothing<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.run("SAVEPOINT framelock")?;
-        let outcome = work();
-        if outcome.is_err() && self.in_transaction() {
-            self.run("ROLLBACK TO framelock")?;
-        }
-        if self.in_transaction() {
-            self.run("RELEASE framelock")?;
-        }
-        outcome
     }
 
     fn give_rows(

@@ -123,10 +123,9 @@ export const mutations = [
   {
     name: 'half a frame stays',
     what: 'a frame that fails is not undone to its savepoint',
-    file: 'src/store/append.rs',
-    find: '                if self.in_transaction() {\n                    self.undo()?;\n                }\n                Err(error)',
-    replace:
-      '                if self.in_transaction() {\n                    self.release()?;\n                }\n                Err(error)',
+    file: 'src/store/connection.rs',
+    find: '            self.run("ROLLBACK TO framelock")?;\n',
+    replace: '',
   },
   {
     name: 'storage failure is a verdict',
