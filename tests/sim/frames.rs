@@ -130,7 +130,11 @@ impl Spec {
             columns.into_iter().map(|(name, array)| (name, array, true)),
         )
         .expect("columns of one length");
-        Content::Frame(Frame::new(batch.schema(), vec![batch]))
+        // Two batches, so two statements at least: what the first one wrote is undone with the frame,
+        // and not by SQLite with the statement.
+        let half = rows / 2;
+        let halves = vec![batch.slice(0, half), batch.slice(half, rows - half)];
+        Content::Frame(Frame::new(batch.schema(), halves))
     }
 
     /// As the page packs rows of plain values: cells with a tag each. The types are the table's.
