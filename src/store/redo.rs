@@ -288,7 +288,7 @@ impl Redo {
         }
     }
 
-    /// The pages that the database may not have yet, in its order.
+    /// The pages of the log, in the order of the database.
     pub fn pending(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let pages = self.log.iter().flat_map(|log| &log.pages);
         pages.map(|(offset, page)| (*offset, &page[..]))

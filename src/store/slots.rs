@@ -42,6 +42,8 @@ pub struct Slots {
     mode: Cell<Option<Mode>>,
     durable: Cell<bool>,
     redo: RefCell<Redo>,
+    /// Not all of what is in the log could be written to the database.
+    behind: Cell<bool>,
     /// Nobody knows whether the last commit is in the log: nothing may be read or written that would
     /// rest on the one or the other.
     in_doubt: Cell<bool>,
@@ -67,6 +69,7 @@ impl Slots {
             mode: Cell::new(None),
             durable: Cell::new(true),
             redo: RefCell::default(),
+            behind: Cell::new(false),
             in_doubt: Cell::new(false),
             sync_owed: Cell::new(false),
             journal_unflushed: Cell::new(true),
@@ -88,6 +91,7 @@ impl Slots {
         self.database.borrow_mut().attach(handles.database)?;
         self.journal.borrow_mut().attach(handles.journal)?;
         self.redo.borrow_mut().emptied();
+        self.behind.set(false);
         self.in_doubt.set(false);
         self.mode.set(Some(mode));
         self.durable.set(durable);
@@ -335,17 +339,19 @@ impl Slots {
             return Err(error);
         }
         self.redo.borrow_mut().appended(&entry);
-        self.write_through(&entry);
+        self.write_through(&entry, size);
         Ok(())
     }
 
     /// Outside of a commit the file is the database, for whoever copies it, too. It is not flushed, and
-    /// need not succeed: the log has it all, and it is written again before that is emptied.
-    fn write_through(&self, entry: &Entry) {
+    /// need not succeed: the log has it all. What lies beyond the old size is written already.
+    fn write_through(&self, entry: &Entry, old_size: u64) {
         let mut database = self.database.borrow_mut();
-        let mut pages = entry.batch.pages();
+        let mut pages = entry.batch.pages().filter(|(offset, _)| *offset < old_size);
         let written = pages.try_for_each(|(offset, page)| database.write(page, offset));
-        let _is_in_the_log = written.and_then(|()| database.write_pending());
+        if written.and_then(|()| database.write_pending()).is_err() {
+            self.behind.set(true);
+        }
     }
 
     /// Writes the pages of a batch that make the database longer. A disk that has no room for them says
@@ -359,8 +365,8 @@ impl Slots {
         database.write_pending()
     }
 
-    /// Brings into the database what is in the log, and empties that. Where it fails, the log is what it
-    /// was.
+    /// Makes durable in the database what is in the log, and empties that. Where it fails, the log is what
+    /// it was.
     ///
     /// That it is empty becomes durable with the next flush of its file, before which the database does
     /// not change. Should a power cut bring it back, whole, it says what the database says; should a part
@@ -368,12 +374,15 @@ impl Slots {
     fn empty_log(&self) -> FileResult<()> {
         if self.has_log() {
             let mut database = self.database.borrow_mut();
-            for (offset, page) in self.redo.borrow().pending() {
-                database.write(page, offset)?;
+            if self.behind.get() {
+                for (offset, page) in self.redo.borrow().pending() {
+                    database.write(page, offset)?;
+                }
             }
             database.sync()?;
             self.journal.borrow_mut().truncate(0)?;
             self.redo.borrow_mut().emptied();
+            self.behind.set(false);
         }
         Ok(())
     }

@@ -135,9 +135,8 @@ fn a_small_commit_is_flushed_once() {
     let copy = Disk { database: disk.database.clone(), ..Disk::default() };
     assert_eq!(count(&mut copy.opened()), Value::Integer(7));
     store.detach().unwrap();
-    let mut end = disk.calls();
-    end.dedup();
-    assert_eq!(end, ["write database", "flush database", "truncate journal"]);
+    // It is written already.
+    assert_eq!(disk.calls(), ["flush database", "truncate journal"]);
     assert_eq!(disk.journal_bytes(), 0);
 }
 
@@ -153,6 +152,9 @@ fn a_commit_that_the_database_does_not_take_yet_is_read_from_memory() {
     assert_eq!(disk.calls(), ["write journal", "flush journal"]);
     assert_eq!(count(&mut store), Value::Integer(7));
     store.detach().unwrap();
+    let mut end = disk.calls();
+    end.dedup();
+    assert_eq!(end, ["write database", "flush database", "truncate journal"]);
     assert_eq!((count(&mut disk.opened()), disk.journal_bytes()), (Value::Integer(7), 0));
 }
 
