@@ -94,12 +94,12 @@ export async function startWorker(
 ): Promise<{ worker: EnginePort; value: unknown }> {
   const inMemory = message.kind === 'open' && message.options.storage === 'memory';
   const { spawn, needsWasm } = spawning(assets, inMemory, spawnBy);
-  const start: StartMessage =
-    needsWasm && assets.wasmUrl !== undefined
-      ? { ...message, wasmUrl: absolute(assets.wasmUrl) }
-      : { ...message };
+  const start: StartMessage = { ...message };
+  if (needsWasm && assets.wasmUrl !== undefined) start.wasmUrl = absolute(assets.wasmUrl);
   const url = needsWasm ? engineUrl(assets) : undefined;
-  if (start.kind === 'open' && url !== undefined && spawnBy === undefined) start.isFirst = isFirstUse(url);
+  // Only the package's own worker warms the engine up, and only for the first of a page.
+  const isOwn = spawnBy === undefined && assets.engine === undefined;
+  if (start.kind === 'open' && url !== undefined && isOwn) start.isFirst = isFirstUse(url);
   const engine = url === undefined ? Promise.resolve(undefined) : compileEngine(url);
   const worker = started(spawn, assets);
   const ended = new AbortController();
