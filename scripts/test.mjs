@@ -81,9 +81,18 @@ const STAGES = {
     await run(bin('tsc'), ['-p', 'tsconfig.server.json']);
     // Types that must compile, and types that must not.
     await run(bin('tsc'), ['-p', 'tests/types']);
-    await cargo(['fmt', '--check']);
+    await cargo(['fmt', '--all', '--check']);
     // The tests' profile: so that what the build scripts make, SQLite among it, is made once.
-    await cargo(['clippy', ...LOCKED, '--profile', 'sim', '--all-targets', '--quiet', ...strict]);
+    await cargo([
+      'clippy',
+      ...LOCKED,
+      '--workspace',
+      '--profile',
+      'sim',
+      '--all-targets',
+      '--quiet',
+      ...strict,
+    ]);
     for (const feature of ['browser', 'server']) {
       const alone = ['--no-default-features', '--features', feature];
       await cargo(['clippy', ...LOCKED, '--lib', '--target', WASM_TARGET, ...alone, '--quiet', ...strict]);
@@ -92,7 +101,7 @@ const STAGES = {
   // Optimised, with assertions and overflow checks: the simulator's 2,000 worlds take minutes so, hours otherwise. They
   // take one processor; the wasm build, which comes next, has the other.
   async rust() {
-    const test = ['test', ...LOCKED, '--profile', 'sim', '--quiet'];
+    const test = ['test', ...LOCKED, '--workspace', '--profile', 'sim', '--quiet'];
     await cargo([...test, '--no-run']);
     await Promise.all([cargo(test), built()]);
   },

@@ -129,6 +129,7 @@ async fn open(
         forward: settings,
         piece: PIECE,
         log: crate::store::LogLimits::default(),
+        transfer_cells: crate::store::TRANSFER_CELLS,
     };
     if in_memory {
         let storage = Storage::Memory(Memory::default());

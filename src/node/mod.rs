@@ -68,6 +68,8 @@ pub struct Config {
     pub piece: Piece,
     /// How much goes into the redo log.
     pub log: LogLimits,
+    /// From how many cells on a frame is written as an image.
+    pub transfer_cells: u64,
 }
 
 /// A call that waits for the lease.
@@ -175,8 +177,9 @@ pub struct Node {
 impl Node {
     /// A node without a lease.
     pub fn new(config: Config, os: Box<dyn Os>) -> Node {
-        let store = Store::new(os);
+        let mut store = Store::new(os);
         store.limit_log(config.log);
+        store.transfer_from(config.transfer_cells);
         let forward = config.forward.map(|how| Box::new(Forwarder::new(how, !config.seed)));
         Node {
             random: config.seed,

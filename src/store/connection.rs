@@ -5,6 +5,7 @@ use super::insert::Inserts;
 use super::known::KnownPlans;
 use super::redo::LogLimits;
 use super::slots::{Mode, Os};
+use super::transfer::TRANSFER_CELLS;
 use super::vfs::{DATABASE_PATH, Vfs};
 use crate::error::{Code, Error, Result};
 use crate::platform::Handles;
@@ -107,6 +108,8 @@ pub struct Store {
     /// The last transaction was committed; what was learnt in one that was not does not hold.
     last_ended_well: bool,
     pub(super) vfs: Vfs,
+    /// From so many cells on frames are transferred.
+    pub(super) transfer_cells: u64,
     /// The schema that SQLite has in memory is the one in the file.
     pub(super) schema_is_fresh: bool,
 }
@@ -123,6 +126,7 @@ impl Store {
             plans: RefCell::default(),
             last_ended_well: false,
             vfs: Vfs::register(os),
+            transfer_cells: TRANSFER_CELLS,
             schema_is_fresh: false,
         }
     }
@@ -160,6 +164,8 @@ impl Store {
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let slots = self.vfs.slots().clone();
+        // Those of a connection that is no more.
+        slots.images.borrow_mut().clear();
         let sql_error = |e| from_sqlite(&slots, e);
         let mut conn = Connection::open_with_flags_and_vfs(DATABASE_PATH, flags, self.vfs.name())
             .map_err(sql_error)?;
@@ -238,6 +244,7 @@ impl Store {
         if !std::mem::replace(&mut self.last_ended_well, false) {
             self.plans.get_mut().clear();
         }
+        self.detach_images();
         self.run("BEGIN IMMEDIATE")
     }
 
@@ -246,7 +253,10 @@ impl Store {
     pub fn commit(&mut self) -> Result<()> {
         let committed = self.run("COMMIT");
         match committed {
-            Ok(()) => self.last_ended_well = true,
+            Ok(()) => {
+                self.last_ended_well = true;
+                self.detach_images();
+            }
             Err(_) => self.rollback(),
         }
         committed
@@ -260,6 +270,7 @@ impl Store {
             self.inserts.clear();
             self.conn = None;
         }
+        self.detach_images();
         self.touched.clear();
     }
 

@@ -20,6 +20,7 @@ mod seal;
 mod slot;
 mod slots;
 mod table;
+mod transfer;
 mod vfs;
 mod write;
 
@@ -33,4 +34,5 @@ pub use query::RowSink;
 pub use redo::LogLimits;
 pub use rusqlite::types::Value;
 pub use slots::{Mode, Os};
+pub use transfer::TRANSFER_CELLS;
 pub use write::HalfWritten;

@@ -9,6 +9,7 @@ use super::seal::{self, Seal};
 use super::slot::Slot;
 use super::vfs::read_only;
 use crate::platform::{File, FileError, FileResult, Handles};
+use framelock_image::Image;
 use rsqlite_vfs::{VfsError, VfsErrorCode, VfsResult};
 use std::cell::{Cell, RefCell};
 
@@ -39,6 +40,8 @@ pub struct Slots {
     pub(super) database: RefCell<Slot>,
     pub(super) journal: RefCell<Slot>,
     pub(super) import: RefCell<Slot>,
+    /// Rows of frames as databases; those that SQLite has attached.
+    pub(super) images: RefCell<Vec<Image>>,
     mode: Cell<Option<Mode>>,
     durable: Cell<bool>,
     redo: RefCell<Redo>,
@@ -66,6 +69,7 @@ impl Slots {
             database: RefCell::default(),
             journal: RefCell::default(),
             import: RefCell::default(),
+            images: RefCell::default(),
             mode: Cell::new(None),
             durable: Cell::new(true),
             redo: RefCell::default(),

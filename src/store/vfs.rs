@@ -8,6 +8,7 @@
 //! can neither unlink nor create a file synchronously (SQLite: "Atomic Commit In SQLite", 6.6).
 
 use super::slots::{Mode, Os, Slots};
+use framelock_image::Image;
 use rsqlite_vfs::ffi::{
     SQLITE_FCNTL_BEGIN_ATOMIC_WRITE, SQLITE_FCNTL_COMMIT_ATOMIC_WRITE,
     SQLITE_FCNTL_ROLLBACK_ATOMIC_WRITE, SQLITE_FCNTL_SIZE_HINT, SQLITE_IOERR, SQLITE_NOTFOUND,
@@ -28,6 +29,8 @@ pub const DATABASE_PATH: &str = "/database";
 const JOURNAL_PATH: &str = "/database-journal";
 /// The file that is being imported, read-only; there is one only meanwhile.
 pub(super) const IMPORT_PATH: &str = "/import";
+/// The rows of frames as databases, read-only: this, and the number of one that is there.
+pub(super) const IMAGE_PATH: &str = "/image-";
 
 /// A VFS of its own for each connection, registered under a name of its own.
 pub struct Vfs {
@@ -139,6 +142,7 @@ enum Open {
     Database(Rc<Slots>),
     Journal(Rc<Slots>),
     Import(Rc<Slots>),
+    Image(Rc<Slots>, usize),
     Temporary(MemChunksFile),
 }
 
@@ -148,6 +152,13 @@ impl VfsStore for Layer {
 
     fn open_file(slots: &Rc<Slots>, request: OpenRequest<'_>) -> VfsResult<OpenedFile<Open>> {
         let path = request.filename.map(|name| name.path());
+        if let (Some(FileKind::MainDb), Some(path)) = (request.options.kind(), path)
+            && let Some(nth) = path.strip_prefix(IMAGE_PATH).and_then(|nth| nth.parse().ok())
+            && nth < slots.images.borrow().len()
+        {
+            let file = Open::Image(slots.clone(), nth);
+            return Ok(OpenedFile { file, access: OpenAccess::ReadOnly });
+        }
         let file = match (request.options.kind(), path) {
             (Some(FileKind::MainDb), Some(DATABASE_PATH)) => Open::Database(slots.clone()),
             (Some(FileKind::MainJournal), Some(JOURNAL_PATH)) => Open::Journal(slots.clone()),
@@ -211,6 +222,8 @@ impl VfsFile for Open {
             Open::Database(slots) if slots.takes_batches() => {
                 usual | DeviceCharacteristics::BATCH_ATOMIC
             }
+            // SQLite looks for no journal and takes no lock.
+            Open::Image(..) => usual | DeviceCharacteristics::IMMUTABLE,
             _ => usual,
         }
     }
@@ -221,6 +234,10 @@ impl VfsFile for Open {
             Open::Database(slots) => (&*slots, slots.read_database(buffer, offset)),
             Open::Journal(slots) => (&*slots, slots.read_journal(buffer, offset)),
             Open::Import(slots) => (&*slots, slots.import.borrow_mut().read(buffer, offset)),
+            Open::Image(slots, nth) => {
+                let images = slots.images.borrow();
+                return Ok(images.get(*nth).map_or(0, |image| image.read(buffer, offset)));
+            }
         };
         read.map_err(|e| slots.fail(VfsErrorCode::IoRead, e))
     }
@@ -228,7 +245,7 @@ impl VfsFile for Open {
     fn write(&mut self, bytes: &[u8], offset: u64) -> VfsResult<()> {
         let (slots, written) = match self {
             Open::Temporary(file) => return file.write(bytes, offset),
-            Open::Import(_) => return Err(read_only()),
+            Open::Import(_) | Open::Image(..) => return Err(read_only()),
             Open::Database(slots) => match slots.take_page(bytes, offset) {
                 Some(true) => return Ok(()),
                 Some(false) => return Err(too_large()),
@@ -248,7 +265,7 @@ impl VfsFile for Open {
     fn truncate(&mut self, size: u64) -> VfsResult<()> {
         let (slots, done) = match self {
             Open::Temporary(file) => return file.truncate(size),
-            Open::Import(_) => return Err(read_only()),
+            Open::Import(_) | Open::Image(..) => return Err(read_only()),
             Open::Database(slots) => {
                 slots.before_database()?;
                 (&*slots, slots.database.borrow_mut().truncate(size))
@@ -265,7 +282,7 @@ impl VfsFile for Open {
 
     fn sync(&mut self, _: SyncOptions) -> VfsResult<()> {
         match self {
-            Open::Temporary(_) | Open::Import(_) => Ok(()),
+            Open::Temporary(_) | Open::Import(_) | Open::Image(..) => Ok(()),
             Open::Database(slots) => slots.sync(&slots.database),
             Open::Journal(slots) => slots.sync(&slots.journal),
         }
@@ -277,6 +294,7 @@ impl VfsFile for Open {
             Open::Database(slots) => Ok(slots.database.borrow().size()),
             Open::Journal(slots) => Ok(slots.journal.borrow().size()),
             Open::Import(slots) => Ok(slots.import.borrow().size()),
+            Open::Image(slots, nth) => Ok(slots.images.borrow().get(*nth).map_or(0, Image::bytes)),
         }
     }
 

@@ -4,6 +4,7 @@
 use super::append::{AppendRequest, Applied, Content};
 use super::connection::Store;
 use super::rows::{Rows, source};
+use super::transfer::Transfer;
 use crate::error::{Code, Error, Result};
 use crate::frame::Frame;
 use crate::frame::catalogue;
@@ -27,6 +28,8 @@ pub struct HalfWritten {
     plan: Rc<Plan>,
     /// The insert.
     sql: String,
+    /// What spares it, where something does.
+    transfer: Option<Transfer>,
     coerced: BTreeMap<String, u64>,
     /// The next row: its batch, its place there, and how many came before it in all.
     batch: usize,
@@ -101,7 +104,8 @@ impl Store {
         }
         self.write_catalogue(table, &plan, version)?;
         let sql = plan.insert_sql(table, &source(plan.columns.len()));
-        Ok(HalfWritten { frame, plan, sql, coerced, batch: 0, row: 0, done: 0 })
+        let transfer = self.plan_transfer(request, &frame, &plan)?;
+        Ok(HalfWritten { frame, plan, sql, transfer, coerced, batch: 0, row: 0, done: 0 })
     }
 
     /// The next rows, so many.
@@ -114,7 +118,7 @@ impl Store {
         half: &mut HalfWritten,
         count: u64,
     ) -> Result<()> {
-        let HalfWritten { frame, plan, sql, coerced, batch, row, done } = half;
+        let HalfWritten { frame, plan, sql, transfer, coerced, batch, row, done } = half;
         let end = done.saturating_add(count.max(1));
         while *done < end
             && let Some(rows) = frame.batches.get(*batch)
@@ -128,10 +132,18 @@ impl Store {
             let columns = columns.collect::<Result<Vec<_>>>()?;
             while *done < end && *row < rows.num_rows() {
                 let left = usize::try_from(end - *done).unwrap_or(usize::MAX);
-                let count = (rows.num_rows() - *row).min(left).min(ROWS_PER_STATEMENT);
-                let rows = Rows::new(&columns, *row..*row + count);
-                if let Err(error) = self.insert(sql, &rows) {
-                    return Err(self.blame_row(sql, &rows, *done, error));
+                let left = (rows.num_rows() - *row).min(left);
+                let transferred = match transfer {
+                    Some(transfer) => self.transfer(transfer, &columns, *row..*row + left)?,
+                    None => None,
+                };
+                let count = transferred.unwrap_or(left.min(ROWS_PER_STATEMENT));
+                if transferred.is_none() {
+                    *transfer = None;
+                    let rows = Rows::new(&columns, *row..*row + count);
+                    if let Err(error) = self.insert(sql, &rows) {
+                        return Err(self.blame_row(sql, &rows, *done, error));
+                    }
                 }
                 *row += count;
                 *done += count as u64;

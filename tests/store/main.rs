@@ -5,6 +5,7 @@ mod outbox;
 mod redo;
 mod rows;
 mod stream;
+mod transfer;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use framelock::error::Code;
