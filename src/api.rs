@@ -129,7 +129,7 @@ async fn open(
         forward: settings,
         piece: PIECE,
         log: crate::store::LogLimits::default(),
-        transfer_cells: crate::store::TRANSFER_CELLS,
+        transfer_rows: crate::store::TRANSFER_ROWS,
     };
     if in_memory {
         let storage = Storage::Memory(Memory::default());

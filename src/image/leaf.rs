@@ -28,8 +28,19 @@ const FIRST_TEXT: u64 = 13;
 pub enum Refused {
     /// A NULL where none may be, the row id included.
     Null,
+    /// A row id that is not greater than the one before.
+    Order,
     /// A row that would need overflow pages.
     TooLong,
+}
+
+/// Row ids that are a column of the rows, where they are stored as such alone.
+#[derive(Debug, Clone, Copy)]
+pub struct RowIds {
+    /// Which of the columns.
+    pub column: usize,
+    /// The first is greater than this one, and each than the one before.
+    pub after: Option<i64>,
 }
 
 /// Rows as the pages of a table.
@@ -41,8 +52,8 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Encodes the first of these rows, some megabytes of them, and gives how many those are. The column
-    /// that is the row id, if there is one, is stored as such alone; otherwise rows are counted from 1.
+    /// Encodes the first of these rows, some megabytes of them, and gives how many those are. Without row
+    /// ids of their own they are counted from 1.
     ///
     /// # Errors
     /// [`Refused`], when one of them is.
@@ -52,31 +63,35 @@ impl Rows {
     #[inline(never)]
     pub fn encode(
         columns: &[Column<'_>],
-        row_id: Option<usize>,
+        ids: Option<RowIds>,
         rows: Range<usize>,
     ) -> Result<(Rows, usize), Refused> {
         let mut pages = Vec::with_capacity(2 * PAGE_BYTES);
         let mut last_ids = Vec::new();
         let mut types = Types::new(columns.len());
         let mut next = rows.start;
+        let row_id = ids.map(|ids| ids.column);
+        let mut last_id = ids.and_then(|ids| ids.after);
         pages.resize(PAGE_BYTES, 0);
         loop {
             let start = pages.len();
             pages.resize(start + PAGE_BYTES, 0);
             let mut leaf = Leaf { bytes: &mut pages[start..], page: Page::new(0) };
-            let mut last_id = 0;
             while next < rows.end {
                 let id = match row_id {
                     None => (next - rows.start + 1) as i64,
                     Some(nth) => columns[nth].integer(next).ok_or(Refused::Null)?,
                 };
+                if last_id.is_some_and(|last_id| id <= last_id) {
+                    return Err(Refused::Order);
+                }
                 match leaf.row(columns, row_id, next, id, &mut types) {
                     Ok(()) => {}
                     Err(Stop::Full) if leaf.page.is_empty() => return Err(Refused::TooLong),
                     Err(Stop::Full) => break,
                     Err(Stop::Null) => return Err(Refused::Null),
                 }
-                last_id = id;
+                last_id = Some(id);
                 next += 1;
             }
             let Leaf { bytes, page } = leaf;
@@ -84,7 +99,7 @@ impl Rows {
             if next == rows.end || pages.len() > MOST_BYTES {
                 return Ok((Rows { pages, last_ids }, next - rows.start));
             }
-            last_ids.push(last_id);
+            last_ids.extend(last_id);
         }
     }
 

@@ -128,3 +128,35 @@ fn put_long_varint_before(out: &mut [u8], end: usize, value: u64) -> usize {
     }
     at
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the file format has it: seven bits of each byte, and all eight of a ninth.
+    fn read_varint(bytes: &[u8]) -> (u64, usize) {
+        let mut value = 0;
+        for (nth, byte) in bytes.iter().enumerate() {
+            if nth == 8 {
+                return (value << 8 | u64::from(*byte), 9);
+            }
+            value = value << 7 | u64::from(byte & 0x7f);
+            if *byte < 0x80 {
+                return (value, nth + 1);
+            }
+        }
+        panic!("it does not end: {bytes:?}");
+    }
+
+    #[test]
+    fn varints_are_read_back_and_no_longer_than_they_must_be() {
+        let near = |bits: u32| [-1, 0, 1].map(|d| (1_u64 << bits).wrapping_add_signed(d));
+        for value in (0..64).flat_map(near).chain([u64::MAX]) {
+            let mut bytes = Vec::new();
+            push_varint(&mut bytes, value);
+            let least = (1..9).find(|length| value >> (7 * length) == 0).unwrap_or(9);
+            assert_eq!(read_varint(&bytes), (value, least), "{value:#x}: {bytes:x?}");
+            assert_eq!(bytes.len(), least, "{value:#x}");
+        }
+    }
+}

@@ -88,7 +88,7 @@ impl Node {
                     return true;
                 }
                 let rows = self.config.piece.rows_of(&append.request.content);
-                let gone_on = self.store.go_on(&append.request, *half, rows);
+                let gone_on = self.store.go_on(&append.request, half, rows);
                 self.frame_went_on(call, gone_on)
             }
             (Done::File(offset), Some(Work::Export)) => self.export_on(call, offset),
@@ -102,7 +102,7 @@ impl Node {
     fn frame_went_on(&mut self, call: CallId, outcome: Result<Long>) -> bool {
         let outcome = match outcome {
             Ok(Long::Half(half)) => {
-                self.pause(call, Done::Frame(Box::new(half)));
+                self.pause(call, Done::Frame(half));
                 return false;
             }
             Ok(Long::Done(applied)) => Ok(applied),

@@ -68,8 +68,8 @@ pub struct Config {
     pub piece: Piece,
     /// How much goes into the redo log.
     pub log: LogLimits,
-    /// From how many cells on a frame is written as an image.
-    pub transfer_cells: u64,
+    /// From how many rows on a frame is written as an image.
+    pub transfer_rows: u64,
 }
 
 /// A call that waits for the lease.
@@ -179,7 +179,7 @@ impl Node {
     pub fn new(config: Config, os: Box<dyn Os>) -> Node {
         let mut store = Store::new(os);
         store.limit_log(config.log);
-        store.transfer_from(config.transfer_cells);
+        store.transfer_from(config.transfer_rows);
         let forward = config.forward.map(|how| Box::new(Forwarder::new(how, !config.seed)));
         Node {
             random: config.seed,

@@ -111,7 +111,7 @@ impl Piece {
 /// How far a long frame is.
 pub enum Long {
     /// Its transaction is open.
-    Half(HalfWritten),
+    Half(Box<HalfWritten>),
     /// It is committed.
     Done(Applied),
 }
@@ -136,7 +136,7 @@ impl Store {
     /// # Errors
     /// As [`Store::apply`], and those of begin and commit.
     pub fn append_group(&mut self, requests: &[&AppendRequest]) -> Result<Vec<Result<Applied>>> {
-        self.begin()?;
+        self.begin_own()?;
         let mut outcomes = Vec::with_capacity(requests.len());
         for request in requests {
             let outcome = match requests.len() {
@@ -146,6 +146,7 @@ impl Store {
             };
             if !self.in_transaction() {
                 // SQLite rolled the whole transaction back (a full disk does that).
+                self.rollback();
                 return Err(outcome
                     .err()
                     .unwrap_or_else(|| Error::new(Code::Sql, "the transaction ended by itself")));
@@ -196,9 +197,9 @@ impl Store {
     /// # Errors
     /// As [`Store::append_group`] for a single frame; nothing of it stays, and no transaction is open.
     pub fn begin_long(&mut self, request: &AppendRequest) -> Result<Long> {
-        self.begin()?;
+        self.begin_own()?;
         let begun = match self.known(request) {
-            Ok(None) => self.prepare_frame(request).map(Long::Half),
+            Ok(None) => self.prepare_frame(request).map(|half| Long::Half(Box::new(half))),
             Ok(Some(duplicate)) => self.commit_alone(request, duplicate).map(Long::Done),
             Err(error) => Err(error),
         };
@@ -212,12 +213,12 @@ impl Store {
     pub fn go_on(
         &mut self,
         request: &AppendRequest,
-        mut half: HalfWritten,
+        mut half: Box<HalfWritten>,
         rows: u64,
     ) -> Result<Long> {
         let written = self.write_rows(request, &mut half, rows);
         let gone_on = match written {
-            Ok(()) if half.has_all_rows() => self.finish_long(request, half).map(Long::Done),
+            Ok(()) if half.has_all_rows() => self.finish_long(request, *half).map(Long::Done),
             Ok(()) => Ok(Long::Half(half)),
             Err(error) => Err(error),
         };

@@ -5,7 +5,7 @@ use super::insert::Inserts;
 use super::known::KnownPlans;
 use super::redo::LogLimits;
 use super::slots::{Mode, Os};
-use super::transfer::TRANSFER_CELLS;
+use super::transfer::TRANSFER_ROWS;
 use super::vfs::{DATABASE_PATH, Vfs};
 use crate::error::{Code, Error, Result};
 use crate::platform::Handles;
@@ -108,8 +108,11 @@ pub struct Store {
     /// The last transaction was committed; what was learnt in one that was not does not hold.
     last_ended_well: bool,
     pub(super) vfs: Vfs,
-    /// From so many cells on frames are transferred.
-    pub(super) transfer_cells: u64,
+    /// From so many rows on frames are transferred, and how many rows were.
+    pub(super) transfer_rows: u64,
+    pub(super) transferred: u64,
+    /// Whether the last transaction to begin was framelock's own.
+    pub(super) transfers: bool,
     /// The schema that SQLite has in memory is the one in the file.
     pub(super) schema_is_fresh: bool,
 }
@@ -126,7 +129,9 @@ impl Store {
             plans: RefCell::default(),
             last_ended_well: false,
             vfs: Vfs::register(os),
-            transfer_cells: TRANSFER_CELLS,
+            transfer_rows: TRANSFER_ROWS,
+            transfers: false,
+            transferred: 0,
             schema_is_fresh: false,
         }
     }
@@ -241,11 +246,18 @@ impl Store {
     /// Opens a write transaction at once (`BEGIN IMMEDIATE`).
     pub fn begin(&mut self) -> Result<()> {
         self.touched.clear();
+        self.transfers = false;
         if !std::mem::replace(&mut self.last_ended_well, false) {
             self.plans.get_mut().clear();
         }
-        self.detach_images();
         self.run("BEGIN IMMEDIATE")
+    }
+
+    /// As [`Store::begin`], for what is framelock's own: no SQL of the caller's runs before it ends.
+    pub(super) fn begin_own(&mut self) -> Result<()> {
+        self.begin()?;
+        self.transfers = true;
+        Ok(())
     }
 
     /// Commits; on an error the transaction is rolled back. The error may be in doubt: the

@@ -34,5 +34,5 @@ pub use query::RowSink;
 pub use redo::LogLimits;
 pub use rusqlite::types::Value;
 pub use slots::{Mode, Os};
-pub use transfer::TRANSFER_CELLS;
+pub use transfer::TRANSFER_ROWS;
 pub use write::HalfWritten;

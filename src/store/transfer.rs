@@ -2,10 +2,11 @@
 //! into them: its transfer optimisation ("The INSERT INTO ... SELECT xfer optimization" in its
 //! `insert.c`).
 //!
-//! Rows go this way where nothing but the records is to be written, no index and no trigger, and where
-//! SQLite would store every value as it is. Nothing depends on whether SQLite takes its short way: the
-//! image is a database, and `INSERT … SELECT *` reads it one way or the other. What it does not check on
-//! that way is checked here: that no NULL goes where none may, and that there is no `CHECK`.
+//! Rows go this way where nothing but the records is to be written, no index and no trigger, where SQLite
+//! would store every value as it is, and behind all rows that are there. What SQLite does not check on
+//! that way is checked here: that no NULL goes where none may, that row ids ascend, and that there is
+//! nothing else to check. Only in a transaction of framelock's own: until it ends the image is attached,
+//! which a caller's SQL would see.
 
 use super::append::AppendRequest;
 use super::connection::Store;
@@ -16,15 +17,19 @@ use crate::frame::column::Column;
 use crate::frame::ident::quote;
 use crate::frame::plan::{Plan, PlannedColumn};
 use crate::frame::storage::{Affinity, Encoding, Storage};
-use framelock_image::{Image, Rows};
+use framelock_image::{Image, RowIds, Rows};
 use rusqlite::OptionalExtension;
 use std::ops::Range;
 
-/// From here on it is worth attaching an image.
-pub const TRANSFER_CELLS: u64 = 20_000;
+/// From so many rows on it is worth attaching an image.
+pub const TRANSFER_ROWS: u64 = 4000;
+/// So many images may be attached. SQLite allows ten databases, the caller's own among them.
+const MOST_IMAGES: usize = 4;
+/// Pages of an image that SQLite keeps; it reads none twice.
+const CACHE_PAGES: u32 = 4;
 /// How much of a frame is in an image at one time.
 const IMAGE_BYTES: u64 = 4 << 20;
-/// So many cells are a table of an image, at least; see [`Store::tables_for`].
+/// A piece of a long frame has more cells than this.
 const TABLE_CELLS: u64 = 200_000;
 
 /// How the rows of a frame go into a table.
@@ -35,8 +40,8 @@ pub(super) struct Transfer {
     definition: String,
     /// The table's columns, in order.
     fields: Vec<Field>,
-    /// Which of them is the row id.
-    row_id: Option<usize>,
+    /// Which of them is the row id, and its name, quoted.
+    row_id: Option<(usize, String)>,
     /// How many tables an image should have.
     tables: u32,
     /// The image that is in use, and its next table.
@@ -51,9 +56,14 @@ struct Field {
 }
 
 impl Store {
-    /// From how many cells on a frame is transferred, where it can be; otherwise than usual.
-    pub fn transfer_from(&mut self, cells: u64) {
-        self.transfer_cells = cells;
+    /// From how many rows on a frame is transferred, where it can be; otherwise than usual.
+    pub fn transfer_from(&mut self, rows: u64) {
+        self.transfer_rows = rows;
+    }
+
+    /// How many rows were transferred so far.
+    pub fn transferred(&self) -> u64 {
+        self.transferred
     }
 
     /// How a frame is transferred, if it can be. The table is as the plan wants it.
@@ -63,10 +73,9 @@ impl Store {
         frame: &Frame,
         plan: &Plan,
     ) -> Result<Option<Transfer>> {
-        let cells = frame.rows.saturating_mul(plan.columns.len() as u64);
         let plain = plan.conflict.is_empty()
             && plan.columns.iter().all(|column| stores_as_it_is(&column.storage));
-        if cells < self.transfer_cells || !plain {
+        if !self.transfers || frame.rows < self.transfer_rows || !plain {
             return Ok(None);
         }
         let Some(sql) = self.plain_table(&request.table)? else {
@@ -77,30 +86,38 @@ impl Store {
         else {
             return Ok(None);
         };
+        let columns = fields.iter().map(|field| &plan.columns[field.column]);
+        let row_id = columns.enumerate().find(|(_, column)| column.row_id);
         Ok(Some(Transfer {
             table: quote(&request.table),
             definition: definition.to_owned(),
-            row_id: fields.iter().position(|field| plan.columns[field.column].row_id),
+            row_id: row_id.map(|(nth, column)| (nth, quote(&column.name))),
+            tables: self.tables_for(request, frame, fields.len()),
             fields,
-            tables: tables_for(cells, request.content.bytes_estimate(), frame.batches.len()),
             image: None,
         }))
     }
 
-    /// The DDL of a table that has neither index nor trigger.
+    /// The DDL of a table that has neither index nor trigger. Nothing, too, where SQLite has foreign keys
+    /// to look at, where it would read an image backwards, or keeps text in another encoding.
     fn plain_table(&self, table: &str) -> Result<Option<String>> {
-        self.read(|conn| {
+        let found = self.read(|conn| {
             conn.prepare_cached(
                 "SELECT sql FROM main.sqlite_schema
                  WHERE type = 'table' AND name = ?1 COLLATE NOCASE
                  AND NOT EXISTS(SELECT 1 FROM main.sqlite_schema
                    WHERE type IN ('index', 'trigger') AND tbl_name = ?1 COLLATE NOCASE)
                  AND NOT EXISTS(SELECT 1 FROM temp.sqlite_schema
-                   WHERE tbl_name = ?1 COLLATE NOCASE)",
+                   WHERE tbl_name = ?1 COLLATE NOCASE)
+                 AND NOT (SELECT foreign_keys FROM pragma_foreign_keys)
+                 AND NOT (SELECT reverse_unordered_selects FROM pragma_reverse_unordered_selects)
+                 AND (SELECT encoding FROM pragma_encoding) = 'UTF-8'",
             )?
-            .query_row([table], |row| row.get(0))
+            // DDL that is no UTF-8 is left alone.
+            .query_row([table], |row| Ok(row.get_ref(0)?.as_str().ok().map(str::to_owned)))
             .optional()
-        })
+        })?;
+        Ok(found.flatten())
     }
 
     /// The table's columns, if the frame has them all.
@@ -121,26 +138,65 @@ impl Store {
         Ok(fields.into_iter().collect())
     }
 
-    /// Writes some of the rows, and gives how many. Nothing when these cannot be transferred, or one of
-    /// them is refused; nothing is written then, and who inserts them one by one is told why.
+    /// How many tables an image should have for a frame: as many as there may be pieces.
+    fn tables_for(&self, request: &AppendRequest, frame: &Frame, columns: usize) -> u32 {
+        let cells = frame.rows.saturating_mul(columns as u64);
+        let pieces = cells / TABLE_CELLS + request.content.bytes_estimate() / (IMAGE_BYTES / 2);
+        // Every batch begins another one, unless it is too small to be transferred.
+        let batches = (frame.batches.len() as u64).min(frame.rows / self.transfer_rows.max(1));
+        u32::try_from(pieces + batches.max(1)).unwrap_or(u32::MAX)
+    }
+
+    /// Writes the first of these rows, and gives how many. Nothing when they are too few or cannot be
+    /// transferred: nothing is written then, and whoever inserts them finds out what is wrong with one.
     ///
     /// # Errors
     /// Those of SQLite and its storage.
     pub(super) fn transfer(
         &mut self,
-        transfer: &mut Transfer,
+        how: &mut Option<Transfer>,
         columns: &[Column<'_>],
         rows: Range<usize>,
     ) -> Result<Option<usize>> {
-        let Some((filled, count)) = transfer.encode(columns, rows) else {
+        let Some(transfer) = how else {
             return Ok(None);
         };
+        if (rows.len() as u64) < self.transfer_rows {
+            return Ok(None);
+        }
+        let moved = match transfer.encode(columns, rows, self.row_ids(transfer)?) {
+            Some((rows, count)) => self.transfer_all(transfer, rows, count)?,
+            None => None,
+        };
+        if moved.is_none() {
+            // It would hardly be otherwise with the next ones.
+            *how = None;
+        }
+        Ok(moved)
+    }
+
+    /// Where the row ids are, and the last one that is taken.
+    fn row_ids(&self, transfer: &Transfer) -> Result<Option<RowIds>> {
+        let Some((column, name)) = &transfer.row_id else {
+            return Ok(None);
+        };
+        let sql = format!("SELECT max({name}) FROM main.{}", transfer.table);
+        let after = self.read(|conn| conn.prepare_cached(&sql)?.query_row([], |row| row.get(0)))?;
+        Ok(Some(RowIds { column: *column, after }))
+    }
+
+    fn transfer_all(
+        &mut self,
+        transfer: &mut Transfer,
+        rows: Rows,
+        count: usize,
+    ) -> Result<Option<usize>> {
         let Some((image, table)) = self.next_table(transfer)? else {
             return Ok(None);
         };
         let slots = self.vfs.slots().clone();
         if let Some(image) = slots.images.borrow_mut().get_mut(image) {
-            image.fill(table, filled);
+            image.fill(table, rows);
         }
         let source = format!("{}.{}", schema_name(image), table_name(table));
         let sql = format!("INSERT INTO main.{} SELECT * FROM {source}", transfer.table);
@@ -148,16 +204,15 @@ impl Store {
         if let Some(image) = slots.images.borrow_mut().get_mut(image) {
             image.empty();
         }
-        match moved {
-            Ok(moved) if moved == count => Ok(Some(count)),
-            Ok(_) => Err(Error::new(Code::Sql, "the insert has not read the frame")),
-            Err(error) if error.code == Code::Constraint && self.in_transaction() => Ok(None),
-            Err(error) => Err(error),
+        if moved? != count {
+            return Err(Error::new(Code::Sql, "the insert has not read the frame"));
         }
+        self.transferred += count as u64;
+        Ok(Some(count))
     }
 
-    /// A table that nothing was read from yet: SQLite keeps pages that it has read until the transaction
-    /// ends, and an image attached as long.
+    /// A table that nothing was read from yet: SQLite may keep a page that it has read until the
+    /// transaction ends, and an image attached as long.
     fn next_table(&self, transfer: &mut Transfer) -> Result<Option<(usize, u32)>> {
         let images = &self.vfs.slots().images;
         if let Some((image, next)) = &mut transfer.image
@@ -171,14 +226,18 @@ impl Store {
             let sql = format!("CREATE TABLE {name}{}", transfer.definition);
             (name, sql)
         };
-        let Some(image) = Image::new(transfer.tables, create) else {
+        let nth = images.borrow().len();
+        let image = Image::new(transfer.tables, create).filter(|_| nth < MOST_IMAGES);
+        let Some(image) = image else {
             return Ok(None);
         };
-        let nth = images.borrow().len();
         images.borrow_mut().push(image);
-        let attached = self.run(&format!("ATTACH '{IMAGE_PATH}{nth}' AS {}", schema_name(nth)));
-        if attached.is_err() {
-            // There are ten at most, the caller's own among them.
+        let schema = schema_name(nth);
+        let attach = format!(
+            "ATTACH '{IMAGE_PATH}{nth}' AS {schema}; PRAGMA {schema}.cache_size={CACHE_PAGES}"
+        );
+        if self.read(|conn| conn.execute_batch(&attach)).is_err() {
+            // The caller has attached too many databases.
             images.borrow_mut().pop();
             return Ok(None);
         }
@@ -191,7 +250,8 @@ impl Store {
         let images = &self.vfs.slots().images;
         let attached = images.borrow().len();
         for nth in (0..attached).rev() {
-            if self.run(&format!("DETACH {}", schema_name(nth))).is_err() {
+            let detach = format!("DETACH {}", schema_name(nth));
+            if self.read(|conn| conn.execute_batch(&detach)).is_err() {
                 return;
             }
             images.borrow_mut().pop();
@@ -201,25 +261,20 @@ impl Store {
 
 impl Transfer {
     /// As many of the rows as an image takes, and how many that are.
-    fn encode(&self, columns: &[Column<'_>], rows: Range<usize>) -> Option<(Rows, usize)> {
-        let columns: Vec<_> = self
-            .fields
-            .iter()
-            .map(|field| {
-                let column = columns[field.column].as_image();
-                let whole_as_integers = field.affinity == Affinity::Real;
-                framelock_image::Column { whole_as_integers, not_null: field.not_null, ..column }
-            })
-            .collect();
-        Rows::encode(&columns, self.row_id, rows).ok()
+    fn encode(
+        &self,
+        columns: &[Column<'_>],
+        rows: Range<usize>,
+        ids: Option<RowIds>,
+    ) -> Option<(Rows, usize)> {
+        let as_image = |field: &Field| framelock_image::Column {
+            whole_as_integers: field.affinity == Affinity::Real,
+            not_null: field.not_null,
+            ..columns[field.column].as_image()
+        };
+        let columns: Vec<_> = self.fields.iter().map(as_image).collect();
+        Rows::encode(&columns, ids, rows).ok()
     }
-}
-
-/// How many tables an image should have for a frame: more than it will need, with pieces of so many cells
-/// or bytes of each batch.
-fn tables_for(cells: u64, bytes: u64, batches: usize) -> u32 {
-    let tables = cells / TABLE_CELLS + bytes / (IMAGE_BYTES / 2) + batches as u64 + 1;
-    u32::try_from(tables).unwrap_or(u32::MAX)
 }
 
 fn schema_name(image: usize) -> String {
@@ -249,7 +304,7 @@ fn stores_as_it_is(storage: &Storage) -> bool {
 /// What follows the name in a table's DDL, which SQLite keeps as `CREATE TABLE`, the name as it was written,
 /// and the rest. Nothing where a word in it means, or might mean, that rows have to be looked at.
 fn definition(sql: &str) -> Option<&str> {
-    const LOOKED_AT: [&str; 3] = ["CHECK", "CONFLICT", "WITHOUT"];
+    const LOOKED_AT: [&str; 4] = ["CHECK", "CONFLICT", "STRICT", "WITHOUT"];
     let upper = sql.to_ascii_uppercase();
     if LOOKED_AT.iter().any(|word| upper.contains(word)) {
         return None;

@@ -16,6 +16,7 @@ use crate::frame::values::check_values;
 use arrow::datatypes::DataType;
 use rusqlite::params;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// Rows of one statement. SQLite keeps what a statement changes of older pages until it ends, and, where
@@ -132,19 +133,11 @@ impl Store {
             let columns = columns.collect::<Result<Vec<_>>>()?;
             while *done < end && *row < rows.num_rows() {
                 let left = usize::try_from(end - *done).unwrap_or(usize::MAX);
-                let left = (rows.num_rows() - *row).min(left);
-                let transferred = match transfer {
-                    Some(transfer) => self.transfer(transfer, &columns, *row..*row + left)?,
-                    None => None,
+                let some = *row..*row + (rows.num_rows() - *row).min(left);
+                let count = match self.transfer(transfer, &columns, some.clone())? {
+                    Some(count) => count,
+                    None => self.insert_some(sql, &columns, some, *done)?,
                 };
-                let count = transferred.unwrap_or(left.min(ROWS_PER_STATEMENT));
-                if transferred.is_none() {
-                    *transfer = None;
-                    let rows = Rows::new(&columns, *row..*row + count);
-                    if let Err(error) = self.insert(sql, &rows) {
-                        return Err(self.blame_row(sql, &rows, *done, error));
-                    }
-                }
                 *row += count;
                 *done += count as u64;
                 self.vfs.slots().os().progress(&request.frame_id, *done, frame.rows);
@@ -175,6 +168,22 @@ impl Store {
     fn fresh_state(&self, request: &AppendRequest) -> Result<Rc<TableState>> {
         let keyed = matches!(request.options.mode, Mode::Upsert | Mode::Ignore);
         self.table_state(&request.table, keyed).map(Rc::new)
+    }
+
+    /// Inserts the first of these rows, and gives how many. `done` rows of the frame came before them.
+    fn insert_some(
+        &mut self,
+        sql: &str,
+        columns: &[Column<'_>],
+        rows: Range<usize>,
+        done: u64,
+    ) -> Result<usize> {
+        let count = rows.len().min(ROWS_PER_STATEMENT);
+        let rows = Rows::new(columns, rows.start..rows.start + count);
+        match self.insert(sql, &rows) {
+            Ok(()) => Ok(count),
+            Err(error) => Err(self.blame_row(sql, &rows, done, error)),
+        }
     }
 
     /// Inserts rows by a statement that [`source`] is in.

@@ -139,8 +139,8 @@ knobs! {
     /// The largest commit that goes to the redo log, so that some are too large; and the largest log.
     record_bytes = |rng| *rng.pick(&[0.0, 45e3, 60e3, 100e3, 262_144.0, 262_144.0]);
     log_bytes = |rng| *rng.pick(&[1.0, 100e3, 300e3, 1_048_576.0]);
-    /// From how many cells on a frame is written as an image; 0 for all of them.
-    transfer_cells = |rng| sometimes(rng, 0.5, |rng| count(rng, 1, 400));
+    /// From how many rows on a frame is written as an image; 0 for all of them.
+    transfer_rows = |rng| sometimes(rng, 0.5, |rng| count(rng, 1, 40));
 }
 
 /// Knobs that shrinking leaves alone: a world needs them, or they are no trouble.

@@ -283,7 +283,7 @@ impl World {
             queue_waits: waiting > 0,
             piece: self.piece(),
             log: self.log_limits(),
-            transfer_cells: self.plan.transfer_cells as u64,
+            transfer_rows: self.plan.transfer_rows as u64,
         };
         let os = JumpyOs { rng: RefCell::new(rng.clone()), wall_ms: Cell::new(0) };
         let throttled = !self.calm && rng.chance(self.plan.throttled);
