@@ -9,8 +9,8 @@ use crate::column::{Column, Value, Values};
 use crate::page::{INNER, LEAF, PAGE_BYTES, Page, put_last_child, put_varint_before};
 use std::ops::Range;
 
-/// How many bytes of rows are taken at one time, a page more or less.
-const MOST_BYTES: usize = 4 << 20;
+/// How many bytes of rows [`Rows::encode`] takes, a page more or less.
+pub const MOST_BYTES: usize = 1 << 20;
 /// What may be spoilt before a value.
 const SPOILT: usize = 7;
 /// The lengths of the header and of the record, and the row id.
@@ -52,7 +52,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Encodes the first of these rows, some megabytes of them, and gives how many those are. Without row
+    /// Encodes the first of these rows, [`MOST_BYTES`] of them, and gives how many those are. Without row
     /// ids of their own they are counted from 1.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ mod leaf;
 mod page;
 
 pub use column::{Bits, Column, Source, Value, Values};
-pub use leaf::{Refused, RowIds, Rows};
+pub use leaf::{MOST_BYTES, Refused, RowIds, Rows};
 
 use page::{FILE_HEADER, LEAF, PAGE_BYTES, Page};
 

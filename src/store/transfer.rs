@@ -17,7 +17,7 @@ use crate::frame::column::Column;
 use crate::frame::ident::quote;
 use crate::frame::plan::{Plan, PlannedColumn};
 use crate::frame::storage::{Affinity, Encoding, Storage};
-use framelock_image::{Image, RowIds, Rows};
+use framelock_image::{Image, MOST_BYTES, RowIds, Rows};
 use rusqlite::OptionalExtension;
 use std::ops::Range;
 
@@ -27,8 +27,6 @@ pub const TRANSFER_ROWS: u64 = 4000;
 const MOST_IMAGES: usize = 4;
 /// Pages of an image that SQLite keeps; it reads none twice.
 const CACHE_PAGES: u32 = 4;
-/// How much of a frame is in an image at one time.
-const IMAGE_BYTES: u64 = 4 << 20;
 /// A piece of a long frame has more cells than this.
 const TABLE_CELLS: u64 = 200_000;
 
@@ -141,7 +139,7 @@ impl Store {
     /// How many tables an image should have for a frame: as many as there may be pieces.
     fn tables_for(&self, request: &AppendRequest, frame: &Frame, columns: usize) -> u32 {
         let cells = frame.rows.saturating_mul(columns as u64);
-        let pieces = cells / TABLE_CELLS + request.content.bytes_estimate() / (IMAGE_BYTES / 2);
+        let pieces = cells / TABLE_CELLS + request.content.bytes_estimate() / MOST_BYTES as u64;
         // Every batch begins another one, unless it is too small to be transferred.
         let batches = (frame.batches.len() as u64).min(frame.rows / self.transfer_rows.max(1));
         u32::try_from(pieces + batches.max(1)).unwrap_or(u32::MAX)
