@@ -51,6 +51,36 @@ inBrowsers((context) => {
   const append = (table, frame, options) =>
     tab.run((...args) => db.appendFrame(...args), table, frame, options);
 
+  test('a large frame is stored byte for byte as the same frame in a transaction, which goes row by row', async () => {
+    const [differs, bytes, integrity] = await tab.run(async () => {
+      const rows = 50_000;
+      const many = (value) => Array.from({ length: rows }, (_, i) => value(i));
+      const frame = {
+        small: Int8Array.from(many((i) => i % 256)),
+        wide: BigInt64Array.from(many((i) => (-1n) ** BigInt(i) * (1n << BigInt(i % 63)))),
+        real: Float64Array.from(many((i) => (i % 3 ? i / 7 : 2 ** (i % 60)))),
+        flag: many((i) => (i % 5 ? i % 2 === 0 : null)),
+        text: many((i) => (i % 7 ? 'é'.repeat(i % 90) : null)),
+        blob: many((i) => new Uint8Array(i % 40).fill(i)),
+        day: many((i) => new Date(i * 86_400_000)),
+      };
+      const files = [];
+      for (const how of ['large', 'joined']) {
+        const one = await framelock.openDatabase(how);
+        const append = (to) => to.appendFrame('t', frame, { frameId: 'f' });
+        await (how === 'large' ? append(one) : one.transaction(append));
+        files.push(new Uint8Array(await one.exportFile()));
+        if (how === 'large') globalThis.verdict = await one.query('PRAGMA integrity_check');
+        await one.close();
+      }
+      const [a, b] = files;
+      return [a.findIndex((byte, i) => byte !== b[i]), [a.length, b.length], verdict];
+    });
+    assert.deepEqual([differs, integrity], [-1, [{ integrity_check: 'ok' }]]);
+    assert.equal(bytes[0], bytes[1]);
+    assert.ok(bytes[0] > 4_000_000, `${bytes[0]} bytes`);
+  });
+
   for (const name of chosen(frames, context.name)) {
     test(`direct: ${name}`, async () => {
       const receipt = await append(name, frames[name], DIRECT);
