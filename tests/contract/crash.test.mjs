@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { inBrowsers, sqlite3 } from './harness.mjs';
 import { Killing, Ledger, SCENARIOS } from './kills.mjs';
 
-const ROUNDS = Number(process.env.KILL_ROUNDS ?? 3);
+const ROUNDS = Number(process.env.KILL_ROUNDS ?? 2);
 const SEED = Number(process.env.KILL_SEED ?? 1);
 /** Another tab writes within this time of the holder's death. */
 const RECOVERY_MS = 2000;
