@@ -1,7 +1,7 @@
 // Renderers are killed with SIGKILL at bad moments. Every receipt that was given is kept, once, in order; nothing of a
 // dead transaction stays; and whoever lives on can write soon.
-// KILL_ROUNDS=20 makes it 20 rounds of each way to die, KILL_SEED=7 begins with another seed; scripts/campaign.mjs goes
-// on for hours.
+// KILL_ROUNDS=20 makes it 20 rounds of each way to die, KILL_ROWS=5000 larger frames, KILL_SEED=7 begins with another
+// seed; scripts/campaign.mjs goes on for hours.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';

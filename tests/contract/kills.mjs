@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sqlite3 } from './harness.mjs';
 
-const ROWS = 50;
+/** KILL_ROWS=5000 makes frames that are large enough to be transferred. */
+const ROWS = Number(process.env.KILL_ROWS ?? 50);
 
 /** What the pages reported, as it came in: a receipt that was reported before a kill was given before it. */
 export class Ledger {
@@ -274,7 +275,7 @@ export class Killing {
       );
       const [{ disordered }] = await db.query(`
         SELECT count(*) AS disordered FROM (
-          SELECT frame * 1000 + row < lag(frame * 1000 + row) OVER (PARTITION BY writer ORDER BY rowid) AS back
+          SELECT frame * 1000000 + row < lag(frame * 1000000 + row) OVER (PARTITION BY writer ORDER BY rowid) AS back
           FROM t) WHERE back`);
       const [{ integrity_check: integrity }] = await db.query('PRAGMA integrity_check');
       const rejected = (await db.rejected()).map(({ frameId, error }) => `${frameId}: ${error.message}`);
