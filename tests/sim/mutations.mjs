@@ -89,7 +89,7 @@ export const mutations = [
     file: 'src/store/append.rs',
     find: 'let applied = self.write_frame(request).map_err(|error| in_table(error, request))?;',
     replace:
-      'let applied = self.write_frame(request).map_err(|error| in_table(error, request))?;\n        drop(self.release());\n        self.commit()?;\n        self.begin()?;\n        self.savepoint()?;',
+      'let applied = self.write_frame(request).map_err(|error| in_table(error, request))?;\n        drop(self.run("RELEASE framelock"));\n        self.commit()?;\n        self.begin()?;\n        self.savepoint()?;',
   },
   {
     name: 'no dedupe',
@@ -274,7 +274,7 @@ export const mutations = [
     file: 'src/store/write.rs',
     find: '            self.enqueue(&request.table, &frame, &plan)?;',
     replace:
-      '            drop(self.release());\n            self.commit()?;\n            self.begin()?;\n            self.savepoint()?;\n            self.enqueue(&request.table, &frame, &plan)?;',
+      '            drop(self.run("RELEASE framelock"));\n            self.commit()?;\n            self.begin()?;\n            self.savepoint()?;\n            self.enqueue(&request.table, &frame, &plan)?;',
   },
   {
     name: 'wish lost on the way',
