@@ -22,7 +22,8 @@ function freshCopy() {
   ]) {
     rmSync(join(copy, part), { recursive: true, force: true });
     mkdirSync(join(copy, part, '..'), { recursive: true });
-    cpSync(join(root, part), join(copy, part), { recursive: true, preserveTimestamps: true });
+    // With new times: cargo would take what was mended for what was built last.
+    cpSync(join(root, part), join(copy, part), { recursive: true });
   }
 }
 

@@ -73,3 +73,47 @@ fn a_commit_that_cannot_be_undone_does_not_spoil_the_reads_of_later_leases() {
     assert_eq!(attach(&mut ours, Mode::Shared), Attached::Ready);
     assert_eq!(one(&mut ours, count), Value::Integer(20_000));
 }
+
+/// A file of which one call fails although it was done.
+#[derive(Default)]
+struct Late {
+    file: MemoryFile,
+    fails: Rc<Cell<bool>>,
+}
+
+impl File for Late {
+    fn read(&mut self, buffer: &mut [u8], offset: u64) -> FileResult<usize> {
+        self.file.read(buffer, offset)
+    }
+    fn write(&mut self, bytes: &[u8], offset: u64) -> FileResult<()> {
+        self.file.write(bytes, offset)
+    }
+    fn truncate(&mut self, size: u64) -> FileResult<()> {
+        self.file.truncate(size)?;
+        if self.fails.take() { Err(FileError::Io("it is empty, though".into())) } else { Ok(()) }
+    }
+    fn flush(&mut self) -> FileResult<()> {
+        Ok(())
+    }
+    fn size(&mut self) -> FileResult<u64> {
+        self.file.size()
+    }
+}
+
+#[test]
+fn a_commit_that_fails_after_the_point_of_no_return_is_told_as_done() {
+    let journal = Late::default();
+    let fails = journal.fails.clone();
+    let handles = Handles { database: Box::new(MemoryFile::default()), journal: Box::new(journal) };
+    let mut store = Store::new(Box::new(NoOs));
+    store.attach(handles, Mode::Exclusive, true).unwrap();
+    store.append_group(&[&request("a", crate::frame(0, 20_000))]).unwrap().remove(0).unwrap();
+    // More than goes into the redo log: the commit is when the journal is emptied.
+    let large = request("b", crate::frame(20_000, 20_000));
+    fails.set(true);
+    let applied = store.append_group(&[&large]).unwrap().remove(0).unwrap();
+    assert!(!fails.get());
+    assert_eq!((applied.rows, applied.duplicate), (20_000, false));
+    assert!(store.append_group(&[&large]).unwrap().remove(0).unwrap().duplicate);
+    assert_eq!(one(&mut store, "SELECT count(*) FROM t"), Value::Integer(40_000));
+}
