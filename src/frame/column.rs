@@ -3,6 +3,9 @@
 //! [`Column::new`] looks at the Arrow type once; [`Column::cell`] then costs one bit test for null
 //! and one match. Text and bytes are borrowed from Arrow's buffers.
 
+#[cfg(feature = "browser")]
+mod image;
+
 use std::borrow::Cow;
 
 use arrow::array::{
@@ -11,8 +14,6 @@ use arrow::array::{
 };
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::*;
-#[cfg(feature = "browser")]
-use framelock_image as image;
 
 use super::cell::Cell;
 use super::convert::{F16, Loss, Step};
@@ -159,31 +160,6 @@ impl<'a> Column<'a> {
         to.put(self.cell(row));
     }
 
-    /// The column for an image: a slice where the commonest values stand as they are.
-    #[cfg(feature = "browser")]
-    pub fn as_image(&self) -> image::Column<'_> {
-        let values = match (&self.step, &self.source) {
-            (Step::Keep, Source::Bool(values)) => {
-                let bits = values.values();
-                image::Values::Bools(image::Bits::new(bits.values(), bits.offset()))
-            }
-            (Step::Keep, Source::I32(values)) => image::Values::I32(values),
-            (Step::Keep, Source::I64(values)) => image::Values::I64(values),
-            (Step::Keep, Source::F64(values)) => image::Values::F64(values),
-            (Step::Keep, Source::Utf8(values)) => {
-                image::Values::Texts { offsets: values.value_offsets(), bytes: values.value_data() }
-            }
-            (Step::Keep, Source::FixedBinary(values)) => image::Values::Blobs {
-                length: values.value_length() as usize,
-                bytes: values.value_data(),
-            },
-            _ => image::Values::Other(self),
-        };
-        let nulls = self.nulls.as_ref().map(NullBuffer::inner);
-        let nulls = nulls.map(|bits| image::Bits::new(bits.values(), bits.offset()));
-        image::Column { nulls, ..image::Column::new(values) }
-    }
-
     /// For a column of whose values none loses anything, as [`Column::loss`] has said of each: the
     /// look at each value is left out.
     pub fn without_losses(mut self) -> Self {
@@ -237,20 +213,6 @@ impl<'a> Column<'a> {
     #[inline(always)]
     pub fn is_null(&self, row: usize) -> bool {
         row >= self.rows || matches!(&self.nulls, Some(nulls) if nulls.is_null(row))
-    }
-}
-
-#[cfg(feature = "browser")]
-impl image::Source for Column<'_> {
-    fn give(&self, row: usize, to: &mut dyn FnMut(image::Value<'_>)) {
-        let cell = self.cell(row);
-        to(match &cell {
-            Cell::Null => image::Value::Null,
-            Cell::Integer(value) => image::Value::Integer(*value),
-            Cell::Real(value) => image::Value::Real(*value),
-            Cell::Text(text) => image::Value::Text(text),
-            Cell::Blob(bytes) => image::Value::Blob(bytes),
-        });
     }
 }
 

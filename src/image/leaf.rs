@@ -185,10 +185,7 @@ impl Leaf<'_> {
             if Some(nth) == row_id {
                 types.number(NULL);
             } else if column.is_null(row) {
-                if column.not_null {
-                    return Err(Stop::Null);
-                }
-                types.number(NULL);
+                out.null(column, types)?;
             } else {
                 out.value(column, row, types)?;
             }

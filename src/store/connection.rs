@@ -169,8 +169,6 @@ impl Store {
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let slots = self.vfs.slots().clone();
-        // Those of a connection that is no more.
-        slots.images.borrow_mut().clear();
         let sql_error = |e| from_sqlite(&slots, e);
         let mut conn = Connection::open_with_flags_and_vfs(DATABASE_PATH, flags, self.vfs.name())
             .map_err(sql_error)?;

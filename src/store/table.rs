@@ -35,7 +35,8 @@ impl Store {
         Ok(TableState { exists: true, kind, strict, without_rowid, has_rows, columns, unique })
     }
 
-    fn table_columns(&self, table: &str) -> Result<Vec<TableColumn>> {
+    /// Its columns, generated ones too.
+    pub(super) fn table_columns(&self, table: &str) -> Result<Vec<TableColumn>> {
         let fields = self.catalogue_of(table)?;
         self.read(|conn| {
             conn.prepare_cached(

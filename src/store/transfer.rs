@@ -120,20 +120,16 @@ impl Store {
 
     /// The table's columns, if the frame has them all.
     fn fields(&self, table: &str, columns: &[PlannedColumn]) -> Result<Option<Vec<Field>>> {
-        let fields: Vec<Option<Field>> = self.read(|conn| {
-            conn.prepare_cached("SELECT name, \"notnull\" FROM pragma_table_xinfo(?, 'main')")?
-                .query_map([table], |row| {
-                    let (name, not_null): (String, bool) = (row.get(0)?, row.get(1)?);
-                    let column = columns.iter().position(|c| c.name.eq_ignore_ascii_case(&name));
-                    Ok(column.map(|column| Field {
-                        column,
-                        not_null: not_null && !columns[column].row_id,
-                        affinity: columns[column].storage.affinity,
-                    }))
-                })?
-                .collect()
-        })?;
-        Ok(fields.into_iter().collect())
+        let fields = self.table_columns(table)?.into_iter().map(|found| {
+            let same = |planned: &PlannedColumn| planned.name.eq_ignore_ascii_case(&found.name);
+            let column = columns.iter().position(same)?;
+            Some(Field {
+                column,
+                not_null: found.not_null && !columns[column].row_id,
+                affinity: columns[column].storage.affinity,
+            })
+        });
+        Ok(fields.collect())
     }
 
     /// How many tables an image should have for a frame: as many as there may be pieces.
@@ -243,9 +239,12 @@ impl Store {
         Ok(Some((nth, 0)))
     }
 
-    /// After a transaction: SQLite lets go of its images.
+    /// After a transaction: SQLite lets go of its images. A connection that is closed has done so.
     pub(super) fn detach_images(&self) {
         let images = &self.vfs.slots().images;
+        if self.conn.is_none() {
+            return images.borrow_mut().clear();
+        }
         let attached = images.borrow().len();
         for nth in (0..attached).rev() {
             let detach = format!("DETACH {}", schema_name(nth));

@@ -29,7 +29,7 @@ pub struct HalfWritten {
     plan: Rc<Plan>,
     /// The insert.
     sql: String,
-    /// What spares it, where something does.
+    /// How the rows are transferred instead, where they can be.
     transfer: Option<Transfer>,
     coerced: BTreeMap<String, u64>,
     /// The next row: its batch, its place there, and how many came before it in all.

@@ -66,6 +66,12 @@ fn request(frame_id: &str, frame: Frame) -> AppendRequest {
     }
 }
 
+/// Appends a frame by itself; gives how many rows it has.
+fn append(store: &mut Store, request: &AppendRequest) -> framelock::error::Result<u64> {
+    let outcome = store.append_group(&[request])?.remove(0);
+    outcome.map(|applied| applied.rows)
+}
+
 fn file(bytes: Vec<u8>) -> Box<MemoryFile> {
     Box::new(MemoryFile::from(bytes))
 }

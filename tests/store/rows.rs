@@ -1,17 +1,12 @@
 //! How the rows of a frame come into SQLite: through a table of its own that nobody else can read.
 
-use crate::{count, frame, one, request, store};
+use crate::{append, count, frame, one, request, store};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use framelock::error::{Code, Error};
 use framelock::frame::Frame;
 use framelock::frame::options::AppendOptions;
 use framelock::store::{AppendRequest, Params, Store, Value};
 use std::sync::Arc;
-
-fn append(store: &mut Store, request: &AppendRequest) -> framelock::error::Result<u64> {
-    let outcome = store.append_group(&[request])?.remove(0);
-    outcome.map(|applied| applied.rows)
-}
 
 /// Tries, and gives what went wrong.
 fn refused(store: &mut Store, sql: &str) -> Error {

@@ -4,7 +4,7 @@
 #[path = "../frame/samples.rs"]
 mod samples;
 
-use crate::{count, frame, one, request, store};
+use crate::{append, count, frame, one, request, store};
 use arrow::array::*;
 use framelock::error::{Code, Result};
 use framelock::frame::Frame;
@@ -12,11 +12,6 @@ use framelock::frame::options::{AppendOptions, Lossy, MissingColumns, Mode};
 use framelock::store::{AppendRequest, Long, Params, Store, Value};
 use proptest::prelude::*;
 use std::sync::Arc;
-
-fn append(store: &mut Store, request: &AppendRequest) -> Result<u64> {
-    let outcome = store.append_group(&[request])?.remove(0);
-    outcome.map(|applied| applied.rows)
-}
 
 fn exec(store: &mut Store, sql: &str) {
     store.exec(sql, &Params::None).unwrap_or_else(|error| panic!("{sql}: {error}"));
