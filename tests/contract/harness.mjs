@@ -30,7 +30,7 @@ const CHROMIUM_ARGS = [
   '--disable-backgrounding-occluded-windows',
   '--disable-renderer-backgrounding',
   // A renderer for each tab, so that killing one leaves the others alone.
-  '--disable-features=ProcessPerSiteUpToMainFrameThreshold,Translate,MediaRouter',
+  '--disable-features=ProcessPerSiteUpToMainFrameThreshold,Translate,MediaRouter,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup',
   '--renderer-process-limit=100',
 ];
 
