@@ -13,16 +13,7 @@ use serde_json::{Map, Result, Value};
 /// # Errors
 /// When it is none, or of another shape.
 pub fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
-    read_value(serde_json::from_slice::<Value>(text)?)
-}
-
-/// Reads a type from a value.
-///
-/// # Errors
-/// When it is of another shape.
-#[inline(never)]
-pub fn read_value<T: DeserializeOwned>(value: Value) -> Result<T> {
-    T::deserialize(value)
+    T::deserialize(serde_json::from_slice::<Value>(text)?)
 }
 
 /// `{"want":{"from":"a"}}`, serde's form of an enum, as `{"kind":"want","from":"a"}`. Every variant
@@ -39,17 +30,8 @@ pub fn write_tagged<T: Serialize>(variant: &T, tag: &str) -> Option<Vec<u8>> {
 /// # Errors
 /// When it does not say what it is.
 pub fn untagged(mut value: Value, tag: &str) -> Result<Value> {
-    let name = take_tag(&mut value, tag)?;
-    Ok(Value::Object(Map::from_iter([(name, value)])))
-}
-
-/// Takes out what it says that it is.
-///
-/// # Errors
-/// When it does not say so.
-pub fn take_tag(value: &mut Value, tag: &str) -> Result<String> {
     match value.as_object_mut().and_then(|fields| fields.shift_remove(tag)) {
-        Some(Value::String(name)) => Ok(name),
+        Some(Value::String(name)) => Ok(Value::Object(Map::from_iter([(name, value)]))),
         _ => Err(Error::custom("it does not say what it is")),
     }
 }

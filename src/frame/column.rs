@@ -281,7 +281,6 @@ impl<'a> Source<'a> {
         source.ok_or_else(broken)
     }
 
-    #[inline(never)]
     fn decimals(array: &'a dyn Array, storage: &Storage) -> Option<Self> {
         let from = decimal::shape(array.data_type())?;
         let to = decimal::shape(value_type(&storage.data_type))?;
@@ -294,7 +293,6 @@ impl<'a> Source<'a> {
         Some(Source::Decimal(values?, from, to))
     }
 
-    #[inline(never)]
     fn runs<R: RunEndIndexType>(array: &'a dyn Array, storage: &Storage) -> Result<Option<Self>>
     where
         R::Native: Into<i64>,

@@ -148,7 +148,6 @@ impl Packed {
     /// # Errors
     /// `INVALID_ARGUMENT` for a value of the wrong kind and for mixed kinds where no type is
     /// known, `LOSSY_VALUE` for a value without an exact form; both with row and column.
-    #[inline(never)]
     pub fn into_frame(
         &self,
         types: &dyn Fn(usize, &str) -> Option<DataType>,

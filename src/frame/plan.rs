@@ -53,7 +53,6 @@ impl Plan {
     /// # Errors
     /// `SCHEMA_MISMATCH` where table and frame disagree, `INVALID_ARGUMENT` for options that make
     /// no sense, `INVALID_FRAME` and `UNSUPPORTED_TYPE` for the frame's columns.
-    #[inline(never)]
     pub fn new(
         table: &str,
         schema: &Schema,

@@ -9,7 +9,7 @@ use super::{Append, Node, Op, Work};
 use crate::envelope;
 use crate::error::{Code, Error};
 use crate::ladder::{Fallback, Ladder, Next, Outcome, Rung};
-use crate::message::{Message, Offer};
+use crate::message::Message;
 use crate::policy::{RetryPolicy, next_random};
 use crate::store::AppendRequest;
 use std::collections::BTreeSet;
@@ -19,7 +19,6 @@ pub(super) const MAX_OFFER_BYTES: u64 = 4 << 20;
 
 impl Node {
     /// Settles or moves down what has waited long enough, and works out when to look again.
-    #[inline(never)]
     pub(super) fn expire(&mut self) {
         // Whoever can run now, runs: time that is up is no reason to refuse what is possible.
         if self.lease.held().is_some() && self.tx.is_none() && !self.queue.loading {
@@ -38,7 +37,6 @@ impl Node {
     }
 
     /// Looks at one call; gives the error with which it ends, if it does.
-    #[inline(never)]
     fn poll(&mut self, at: usize) -> Option<Error> {
         let now_ms = self.now_ms;
         let own_transaction = self.tx.is_some();
@@ -85,7 +83,6 @@ impl Node {
     }
 
     /// A frame of the caller's: onto the ladder, unless it is plain already what becomes of it.
-    #[inline(never)]
     pub(super) fn append(
         &mut self,
         call: CallId,
@@ -131,7 +128,6 @@ impl Node {
     }
 
     /// Offers the frames whose turn it is to the holder.
-    #[inline(never)]
     fn offer_ready(&mut self) {
         let mut blocked: BTreeSet<String> = BTreeSet::new();
         for at in 0..self.ops.len() {
@@ -155,7 +151,6 @@ impl Node {
         }
     }
 
-    #[inline(never)]
     fn offer(&mut self, at: usize) {
         let after = self.previous(at);
         let (from, call) = (self.me(), self.ops[at].call);
@@ -170,7 +165,7 @@ impl Node {
                 Ok(payload) => {
                     append.offered = true;
                     let frame_id = append.request.frame_id.clone();
-                    let message = Message::Offer(Offer { from, call, frame_id, after });
+                    let message = Message::Offer { from, call, frame_id, after };
                     self.send(&message, &payload);
                     self.note_guest(at);
                 }
@@ -193,7 +188,6 @@ impl Node {
     }
 
     /// Queues the frames that stand on the last rung, and what must go before them.
-    #[inline(never)]
     fn enqueue_ready(&mut self) {
         let is_due = |op: &Op| {
             let append = op.append();
@@ -219,7 +213,6 @@ impl Node {
         earlier.any(|a| a.request.table == *table && !a.enqueued && !a.ladder.may_queue())
     }
 
-    #[inline(never)]
     pub(super) fn enqueue_with_earlier(&mut self, last: usize) {
         let Some(table) = self.ops[last].append().map(|append| append.request.table.clone()) else {
             return;

@@ -10,7 +10,7 @@ use super::types::{Effect, Notice, OutboxCall, Reply};
 use crate::error::Result;
 use crate::forward::{Look, Outcome, Record, Report, Sender, Settings, Status, Step};
 use crate::lease::LockId;
-use crate::message::{Forwarding, Message, OutboxChanged};
+use crate::message::Message;
 use crate::store::Mode;
 
 /// Calls of the client go first, but not for longer than this.
@@ -97,10 +97,7 @@ impl Node {
     }
 
     fn report(&mut self, report: Report) {
-        self.send(
-            &Message::Forwarding(Forwarding { from: self.me(), report: report.clone() }),
-            &[],
-        );
+        self.send(&Message::Forwarding { from: self.me(), report: report.clone() }, &[]);
         self.effects.push(Effect::Notify(Notice::Forward(Box::new(report))));
     }
 
@@ -115,7 +112,6 @@ impl Node {
     }
 
     /// Asks for the sender's lock where that is to be had, and lets the sender go on.
-    #[inline(never)]
     pub(super) fn advance_forward(&mut self) {
         let may_send = !self.suspended && self.closing.is_none();
         let now_ms = self.now_ms;
@@ -217,21 +213,14 @@ impl Node {
     }
 
     /// Runs what waits for this lease, records before looks. Gives whether anything did.
-    #[inline(never)]
     pub(super) fn run_forward(&mut self, held: Mode) -> bool {
         let waited_ms = self.forward.as_ref().map_or(0.0, |f| self.now_ms - f.due_since_ms);
         let its_turn = self.ops.is_empty() || waited_ms >= PATIENCE_MS;
         if !its_turn || self.forward_needs().is_none_or(|mode| mode > held) {
             return false;
         }
-        self.run_forward_work();
-        true
-    }
-
-    #[inline(never)]
-    fn run_forward_work(&mut self) {
         let Some(forward) = &mut self.forward else {
-            return;
+            return false;
         };
         let (records, look) = (std::mem::take(&mut forward.records), forward.look.take());
         if !records.is_empty() {
@@ -242,6 +231,7 @@ impl Node {
             let page = self.store.look_at_outbox(&look).ok();
             self.with_sender(|sender, now_ms| sender.looked(now_ms, page));
         }
+        true
     }
 
     /// When forwarding has something to do by time alone.
@@ -269,7 +259,6 @@ impl Node {
     }
 
     /// What the user does to the outbox.
-    #[inline(never)]
     pub(super) fn run_outbox_call(&mut self, what: OutboxCall) -> Result<Reply> {
         match what {
             OutboxCall::DeadLetters => return self.store.dead_letters().map(Reply::DeadLetters),
@@ -286,7 +275,7 @@ impl Node {
 
     /// Tells the one who sends, wherever that is.
     pub(super) fn tell_outbox_changed(&mut self, resume: bool) {
-        self.send(&Message::OutboxChanged(OutboxChanged { from: self.me(), resume }), &[]);
+        self.send(&Message::OutboxChanged { from: self.me(), resume }, &[]);
         self.outbox_changed(resume);
     }
 }

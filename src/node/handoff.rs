@@ -9,7 +9,7 @@ use super::{Node, Work, name_of};
 use crate::envelope;
 use crate::error::{Code, Error, Result};
 use crate::ladder::Path;
-use crate::message::{Answer, AnswerTo, FrameName, Message};
+use crate::message::{Answer, FrameName, Message};
 use crate::sorted::SortedMap;
 use crate::store::{AppendRequest, Applied, Mode, is_verdict};
 
@@ -28,7 +28,6 @@ const MAX_INBOX_BYTES: usize = 64 << 20;
 const GROUP_OFFERS: usize = 64;
 
 impl Node {
-    #[inline(never)]
     pub(super) fn offer_received(
         &mut self,
         from: String,
@@ -53,7 +52,6 @@ impl Node {
     }
 
     /// Takes what was offered, as much as may share a transaction.
-    #[inline(never)]
     pub(super) fn take_offers(&mut self) -> Vec<Offer> {
         let count = self.inbox.len().min(GROUP_OFFERS);
         let mut group: Vec<Offer> = Vec::new();
@@ -66,7 +64,6 @@ impl Node {
     }
 
     /// Answers what became of an offer, once that is committed.
-    #[inline(never)]
     pub(super) fn answer_outcome(&mut self, offer: &Offer, outcome: Result<Applied>) {
         let answer = match outcome {
             Ok(Applied { rows, coerced, duplicate }) => {
@@ -76,13 +73,13 @@ impl Node {
             // The disk is full, or worse: that is no verdict on the frame. Silence queues it.
             Err(_) => return,
         };
-        let message = Message::Answer(AnswerTo {
+        let message = Message::Answer {
             from: self.me(),
             to: offer.from.clone(),
             call: offer.call,
             frame_id: offer.request.frame_id.clone(),
             answer,
-        });
+        };
         self.send(&message, &[]);
     }
 
@@ -97,7 +94,6 @@ impl Node {
     /// Applies frames together, or one by one when together they fail: one of them may have been
     /// too much, and alone the others may well get through. What comes after such a frame in its
     /// table is not tried: it must not get in before it.
-    #[inline(never)]
     pub(super) fn append_each(&mut self, requests: &[&AppendRequest]) -> Vec<Result<Applied>> {
         match self.store.append_group(requests) {
             Ok(outcomes) => outcomes,
@@ -128,7 +124,6 @@ impl Node {
     }
 
     /// Tells everybody which of these frames are new in the database.
-    #[inline(never)]
     pub(super) fn announce_applied(
         &mut self,
         requests: &[&AppendRequest],
@@ -147,7 +142,6 @@ impl Node {
     }
 
     /// The holder answered an offer of ours.
-    #[inline(never)]
     pub(super) fn answered(&mut self, from: &str, call: CallId, frame_id: &str, answer: Answer) {
         // What is being written here was not in before: a late answer is about something else.
         let at = self.ops.iter().position(|op| op.call == call && self.underway() != Some(call));
@@ -183,7 +177,6 @@ impl Node {
     }
 
     /// Frames are in the database: whoever waits for them hears of it.
-    #[inline(never)]
     pub(super) fn frames_committed(&mut self, frames: &[FrameName]) {
         for frame in frames {
             self.queue.forget_frame(frame);

@@ -20,7 +20,7 @@
 use super::lock::TURN_MS;
 use super::{Append, Node, Op};
 use crate::ladder::Rung;
-use crate::message::{Message, Plain};
+use crate::message::Message;
 use crate::store::Mode;
 
 /// How long a guest waits for an answer before it asks for the lock after all. With four tabs on two
@@ -68,7 +68,6 @@ impl Node {
     }
 
     /// Invites those who would hand over, if this node is writing and will go on.
-    #[inline(never)]
     fn invite(&mut self) {
         let goes_on = self.in_loop || !self.ops.is_empty();
         let asked = self.invitations.hands_over_ms.is_some_and(|at| self.now_ms - at < WISH_MS);
@@ -84,7 +83,7 @@ impl Node {
         self.invitations.said_ms = Some(self.now_ms);
         self.invitations.given = true;
         let from = self.me();
-        self.send(&Message::Invite(Plain { from }), &[]);
+        self.send(&Message::Invite { from }, &[]);
     }
 
     /// Nobody waits for the lock: after an invitation, all who did may be served by it.
@@ -124,7 +123,7 @@ impl Node {
         self.invitations.said_ms = None;
         if std::mem::take(&mut self.invitations.given) {
             let from = self.me();
-            self.send(&Message::Over(Plain { from }), &[]);
+            self.send(&Message::Over { from }, &[]);
         }
     }
 
@@ -134,7 +133,6 @@ impl Node {
     }
 
     /// It does not any more: whoever waits for its answer asks for the lock.
-    #[inline(never)]
     pub(super) fn invitation_over(&mut self, by: &str) {
         self.invitations.by.take_if(|(inviter, _)| inviter == by);
         for append in self.ops.iter_mut().filter_map(Op::append_mut) {

@@ -4,7 +4,7 @@ use super::types::{Counters, Effect, LockStatus, Notice, Origin, QueueCounts, Re
 use super::{IDLE_LEASE_MS, Node, Work};
 use crate::error::{Code, Error};
 use crate::lease::{LockId, State, Step};
-use crate::message::{Message, Want};
+use crate::message::Message;
 use crate::platform::{FileError, Handles};
 use crate::store::{Attached, Mode};
 
@@ -21,7 +21,6 @@ const SUSPICIOUS_REFUSALS: u32 = 8;
 
 impl Node {
     /// Wants, keeps or gives up the lease, as the work at hand asks.
-    #[inline(never)]
     pub(super) fn settle_lease(&mut self) {
         if self.closed {
             return;
@@ -86,7 +85,6 @@ impl Node {
         if shared { work.mode() } else { Mode::Exclusive }
     }
 
-    #[inline(never)]
     pub(super) fn release_lease(&mut self) {
         self.end_invitation();
         self.count_outbox();
@@ -100,7 +98,6 @@ impl Node {
         self.take(steps);
     }
 
-    #[inline(never)]
     pub(super) fn take(&mut self, steps: Vec<Step>) {
         for step in steps {
             let effect = match step {
@@ -110,7 +107,7 @@ impl Node {
                 Step::Release { id } => Effect::ReleaseLock { id },
                 Step::AskOthers => {
                     let hands_over = self.would_hand_over();
-                    let want = Message::Want(Want { from: self.me(), hands_over });
+                    let want = Message::Want { from: self.me(), hands_over };
                     Effect::Post(want.encode(&[]))
                 }
             };
@@ -118,7 +115,6 @@ impl Node {
         }
     }
 
-    #[inline(never)]
     pub(super) fn opened(&mut self, id: LockId, outcome: Result<Handles, FileError>) {
         if !self.lease.expects_handles(id) {
             return; // Dropping the handles closes them.
@@ -170,7 +166,6 @@ impl Node {
         }
     }
 
-    #[inline(never)]
     pub(super) fn lock_lost(&mut self, id: LockId) {
         if self.lease.is_current(id) {
             // The handles are still ours alone, so undoing is safe; writing on is not.
@@ -186,7 +181,6 @@ impl Node {
     }
 
     /// The page is frozen or left: nothing is kept, and nothing is asked for until it is back.
-    #[inline(never)]
     pub(super) fn suspend(&mut self) {
         self.suspended = true;
         self.stop_sending();
@@ -209,7 +203,6 @@ impl Node {
         self.wake_sender();
     }
 
-    #[inline(never)]
     pub(super) fn lock_queried(
         &mut self,
         held: bool,

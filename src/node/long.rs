@@ -48,7 +48,6 @@ impl Node {
     }
 
     /// Begins the frame at the head of the calls. Gives whether it is over with that already.
-    #[inline(never)]
     pub(super) fn begin_frame(&mut self) -> bool {
         let Some(Op { call, work: Work::Append(append), .. }) = self.ops.front() else {
             return false;
@@ -58,7 +57,6 @@ impl Node {
     }
 
     /// Begins the export at the head of the calls.
-    #[inline(never)]
     pub(super) fn begin_export(&mut self) -> bool {
         let Some(Op { call, work: Work::Export, .. }) = self.ops.front() else {
             return false;
@@ -75,7 +73,6 @@ impl Node {
     }
 
     /// Does the next piece. Gives whether the work is over.
-    #[inline(never)]
     fn go_on(&mut self) -> bool {
         let Some(Underway { call, done }) = self.underway.take() else {
             return false;
@@ -149,7 +146,6 @@ impl Node {
     }
 
     /// Undoes what is under way, as if it had not begun; its call waits for the lease again.
-    #[inline(never)]
     pub(super) fn put_back(&mut self) {
         if self.underway.take().is_some() {
             self.store.rollback();
@@ -157,7 +153,6 @@ impl Node {
     }
 
     /// While something long is under way, the calls behind it are not tried, but settle by their time.
-    #[inline(never)]
     pub(super) fn expire_behind(&mut self) {
         let Some(underway) = self.underway() else {
             return;

@@ -38,7 +38,7 @@ use crate::error::{Code, Error};
 use crate::forward::Settings;
 use crate::ladder::{Attempt, Ladder};
 use crate::lease::{LEAST_WAIT_MS, Lease};
-use crate::message::{self, AnswerTo, Committed, FrameName, Message, Plain};
+use crate::message::{FrameName, Message};
 use crate::platform::File;
 use crate::store::{AppendRequest, LogLimits, Mode, Os, PackOptions, Params, Piece, Store};
 use forward::Forwarder;
@@ -220,7 +220,6 @@ impl Node {
     }
 
     /// Takes an event at a time (milliseconds, never going back) and says what to do.
-    #[inline(never)]
     pub fn handle(&mut self, now_ms: f64, event: Event) -> Vec<Effect> {
         self.now_ms = now_ms.max(self.now_ms);
         match event {
@@ -261,7 +260,6 @@ impl Node {
 
     /// The effects of the last event are carried out. SQLite took its time, and answers were posted:
     /// only now does a caller have what it needs for its next call.
-    #[inline(never)]
     pub fn carried_out(&mut self, now_ms: f64) {
         if std::mem::take(&mut self.ran) {
             self.now_ms = now_ms.max(self.now_ms);
@@ -271,7 +269,6 @@ impl Node {
     }
 
     /// When the node wants to be woken, if nothing happens before.
-    #[inline(never)]
     pub fn wake_at_ms(&self) -> Option<f64> {
         let ops = self.ops.iter().map(|op| op.until_ms);
         let answers = self.ops.iter().filter_map(|op| op.append()?.answer_until_ms);
@@ -290,7 +287,6 @@ impl Node {
             .min_by(f64::total_cmp)
     }
 
-    #[inline(never)]
     fn call(&mut self, call: CallId, what: Call) {
         if self.closing.is_some() {
             return self.fail(call, Error::new(Code::Closed, "the handle is closed"));
@@ -341,7 +337,6 @@ impl Node {
         self.push_op(call, work, timeout_ms);
     }
 
-    #[inline(never)]
     fn push_op(&mut self, call: CallId, work: Work, timeout_ms: f64) {
         let (since_ms, until_ms) = (self.now_ms, self.now_ms + timeout_ms.max(LEAST_WAIT_MS));
         self.in_loop = self.now_ms - self.idle_since_ms <= lock::LINGER_MS;
@@ -349,7 +344,6 @@ impl Node {
         self.ops.push_back(Op { call, work, since_ms, until_ms });
     }
 
-    #[inline(never)]
     fn cancel(&mut self, call: CallId) {
         let Some(at) = self.ops.iter().position(|op| op.call == call) else {
             return;
@@ -368,7 +362,6 @@ impl Node {
     }
 
     /// Moves everything as far as it goes at this moment.
-    #[inline(never)]
     fn advance(&mut self) {
         let steps = self.lease.wake(self.now_ms);
         self.take(steps);
@@ -381,7 +374,6 @@ impl Node {
         self.tell_status();
     }
 
-    #[inline(never)]
     fn finish_closing(&mut self) {
         if let Some(call) = self.closing
             && self.ops.is_empty()
@@ -410,16 +402,15 @@ impl Node {
         }
     }
 
-    #[inline(never)]
     fn message(&mut self, bytes: &[u8]) {
         let Some((message, payload)) = Message::decode(bytes) else {
             return;
         };
         match message {
-            Message::Want(want) => self.wish_heard(want.hands_over),
-            Message::Invite(Plain { from }) => self.invited(from),
-            Message::Over(Plain { from }) => self.invitation_over(&from),
-            Message::Committed(Committed { tables, frames, forwarded, .. }) => {
+            Message::Want { hands_over, .. } => self.wish_heard(hands_over),
+            Message::Invite { from } => self.invited(from),
+            Message::Over { from } => self.invitation_over(&from),
+            Message::Committed { tables, frames, forwarded, .. } => {
                 self.frames_committed(&frames);
                 if forwarded {
                     self.frames_to_forward();
@@ -428,18 +419,18 @@ impl Node {
                 let frame_ids = frames.into_iter().map(|frame| frame.frame_id).collect();
                 self.effects.push(Effect::Notify(Notice::Commit { tables, frame_ids, origin }));
             }
-            Message::Queued(_) => self.queue_grew(),
-            Message::Rejected(it) => self.frame_rejected(&it.frame, it.error.into()),
-            Message::Offer(message::Offer { from, call, frame_id, after }) => {
+            Message::Queued { .. } => self.queue_grew(),
+            Message::Rejected { frame, error, .. } => self.frame_rejected(&frame, error.into()),
+            Message::Offer { from, call, frame_id, after } => {
                 self.offer_received(from, call, &frame_id, after, payload);
             }
-            Message::Answer(AnswerTo { from, to, call, frame_id, answer }) => {
+            Message::Answer { from, to, call, frame_id, answer } => {
                 if to == self.config.node_id {
                     self.answered(&from, call, &frame_id, answer);
                 }
             }
-            Message::Forwarding(it) => self.report_heard(it.report),
-            Message::OutboxChanged(it) => self.outbox_changed(it.resume),
+            Message::Forwarding { report, .. } => self.report_heard(report),
+            Message::OutboxChanged { resume, .. } => self.outbox_changed(resume),
         }
     }
 
@@ -452,18 +443,17 @@ impl Node {
     }
 
     /// Tells everybody, this node's own waiters too, what a commit changed.
-    #[inline(never)]
     fn announce(&mut self, tables: BTreeSet<String>, frames: Vec<FrameName>, forwarded: bool) {
         if tables.is_empty() && frames.is_empty() {
             return;
         }
         let tables: Vec<String> = tables.into_iter().collect();
-        let message = Message::Committed(Committed {
+        let message = Message::Committed {
             from: self.me(),
             tables: tables.clone(),
             frames: frames.clone(),
             forwarded,
-        });
+        };
         self.send(&message, &[]);
         self.frames_committed(&frames);
         if forwarded {
@@ -482,7 +472,6 @@ impl Node {
         self.effects.push(Effect::Reply(call, Err(error), vec![]));
     }
 
-    #[inline(never)]
     fn fail_op(&mut self, at: usize, error: Error) {
         let Some(op) = self.ops.remove(at) else {
             return;
@@ -500,7 +489,6 @@ impl Node {
 
     /// The database cannot be used now. Frames that somebody else may have, or the queue, go on to
     /// the queue; so do those that may wait there until handles in use are free.
-    #[inline(never)]
     fn fail_all(&mut self, error: &Error) {
         let mut at = 0;
         while at < self.ops.len() {
@@ -518,7 +506,6 @@ impl Node {
         }
     }
 
-    #[inline(never)]
     fn give_receipt(&mut self, call: CallId, receipt: Receipt) {
         use crate::ladder::Path;
         match receipt.path {

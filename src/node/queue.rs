@@ -10,7 +10,7 @@ use super::{Node, Op, Work};
 use crate::envelope;
 use crate::error::{Code, Error};
 use crate::ladder::{Path, Rung};
-use crate::message::{FrameName, Message, Plain, RejectedFrame};
+use crate::message::{FrameName, Message};
 use crate::platform::FileError;
 use crate::sorted::SortedMap;
 use crate::store::{AppendRequest, is_verdict};
@@ -143,7 +143,6 @@ impl Node {
     }
 
     /// The frame of a call is durable, or could not be made so.
-    #[inline(never)]
     pub(super) fn enqueued(&mut self, call: CallId, outcome: Result<QueueCounts, FileError>) {
         self.queue.dirty = true;
         let at = self.ops.iter().position(|op| op.call == call);
@@ -159,7 +158,7 @@ impl Node {
             Ok(counts) => {
                 // Whoever gets the lease drains; if all are busy elsewhere, that is this node.
                 self.queue.drain_at_ms = Some(self.now_ms);
-                let message = Message::Queued(Plain { from: self.me() });
+                let message = Message::Queued { from: self.me() };
                 self.send(&message, &[]);
                 self.tell_queue(counts);
                 let Some(at) = at else { return };
@@ -189,7 +188,6 @@ impl Node {
     }
 
     /// Frames that are durable in the queue and waited for the holder in vain.
-    #[inline(never)]
     pub(super) fn settle_unanswered(&mut self) {
         let mut at = 0;
         while at < self.ops.len() {
@@ -214,7 +212,6 @@ impl Node {
     }
 
     /// Drains, under an exclusive lease. Gives whether something was done or is awaited.
-    #[inline(never)]
     pub(super) fn run_drain(&mut self) -> bool {
         if let Some(page) = self.queue.page.take() {
             self.apply_page(page);
@@ -229,7 +226,6 @@ impl Node {
         self.queue.loading
     }
 
-    #[inline(never)]
     pub(super) fn queue_loaded(&mut self, outcome: Result<QueuePage, FileError>) {
         if !self.queue.loading {
             return; // Asked for under an earlier lease.
@@ -279,7 +275,6 @@ impl Node {
     }
 
     /// Applies the head of the queue in one transaction, and clears what is settled off it.
-    #[inline(never)]
     fn apply_page(&mut self, page: QueuePage) {
         let mut names = Vec::new();
         let mut requests = Vec::new();
@@ -367,13 +362,13 @@ impl Node {
             error: error.into(),
         };
         self.effects.push(Effect::Reject { name, report });
-        let refused = RejectedFrame { from: self.me(), frame: frame.clone(), error: error.into() };
-        self.send(&Message::Rejected(refused), &[]);
+        let message =
+            Message::Rejected { from: self.me(), frame: frame.clone(), error: error.into() };
+        self.send(&message, &[]);
         self.frame_rejected(&frame, error.clone());
     }
 
     /// A queued frame was refused: whoever waits for it hears of it.
-    #[inline(never)]
     pub(super) fn frame_rejected(&mut self, frame: &FrameName, error: Error) {
         self.queue.forget_frame(frame);
         let mut calls = Vec::new();
@@ -390,7 +385,6 @@ impl Node {
     }
 
     /// `drain()`: gives the counts once the queue is empty, or cannot be emptied now.
-    #[inline(never)]
     pub(super) fn run_drain_call(&mut self) -> bool {
         let Some(Op { call, work: Work::Drain { started, applied }, .. }) = self.ops.front_mut()
         else {
@@ -412,7 +406,6 @@ impl Node {
     }
 
     /// `whenCommitted`: the queue is drained by now, so the frame is in, refused, or unknown.
-    #[inline(never)]
     pub(super) fn run_when_committed(&mut self, call: CallId, frame_id: String, since_ms: f64) {
         match self.store.find_applied(&frame_id) {
             Ok(None) if self.queue.loaded_at_ms < since_ms && !self.queue.is_paused() => {
@@ -442,7 +435,7 @@ impl Node {
         self.effects.push(Effect::RequeueRejected { frame_id });
         self.queue.dirty = true;
         self.queue.drain_at_ms = Some(self.now_ms);
-        let message = Message::Queued(Plain { from: self.me() });
+        let message = Message::Queued { from: self.me() };
         self.send(&message, &[]);
         self.answer_settled(call);
     }
@@ -459,7 +452,6 @@ impl Node {
         self.effects.push(Effect::LoadRejected);
     }
 
-    #[inline(never)]
     pub(super) fn rejected_loaded(&mut self, outcome: Result<Vec<Rejected>, FileError>) {
         for waiting in std::mem::take(&mut self.queue.rejected_calls) {
             match (waiting, &outcome) {

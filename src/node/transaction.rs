@@ -22,12 +22,10 @@ impl Node {
         self.effects.push(Effect::Reply(call, outcome, vec![]));
     }
 
-    #[inline(never)]
     pub(super) fn tx_exec(&mut self, call: CallId, tx: TxId, sql: &str, params: &Params) {
         self.in_tx(call, tx, |node| node.store.exec(sql, params).map(Reply::Exec));
     }
 
-    #[inline(never)]
     pub(super) fn tx_query(
         &mut self,
         call: CallId,
@@ -39,7 +37,6 @@ impl Node {
         self.in_tx(call, tx, |node| node.query(sql, params, options));
     }
 
-    #[inline(never)]
     pub(super) fn tx_query_arrow(
         &mut self,
         call: CallId,
@@ -52,7 +49,6 @@ impl Node {
     }
 
     /// `tx.appendFrame`: the frame joins the transaction, all or nothing by a savepoint.
-    #[inline(never)]
     pub(super) fn tx_append(&mut self, call: CallId, request: &AppendRequest, tx: TxId) {
         if self.tx != Some(tx) {
             return self.fail(call, Error::new(Code::Closed, "the transaction is over"));
@@ -89,7 +85,6 @@ impl Node {
         }
     }
 
-    #[inline(never)]
     pub(super) fn tx_commit(&mut self, call: CallId, tx: TxId) {
         if self.tx != Some(tx) {
             return self.fail(call, Error::new(Code::Closed, "the transaction is over"));

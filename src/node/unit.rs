@@ -16,7 +16,6 @@ const LOOK_MS: f64 = 10.0;
 
 impl Node {
     /// Runs the next unit, if there is one that may. Gives whether to try for another.
-    #[inline(never)]
     pub(super) fn run_unit(&mut self) -> bool {
         let Some(held) = self.lease.held() else {
             return false;
@@ -203,7 +202,6 @@ impl Node {
     }
 
     /// The first call is a frame whose predecessors are in the queue and cannot be got out of it.
-    #[inline(never)]
     fn follow_into_queue(&mut self) {
         match self.ops.front().and_then(Op::append) {
             Some(append) if append.ladder.may_queue() => self.enqueue_with_earlier(0),
@@ -216,7 +214,6 @@ impl Node {
 
     /// The frames that other tabs offered and those at the head of the calls, in one transaction.
     /// Gives whether there were any.
-    #[inline(never)]
     fn run_frames(&mut self) -> bool {
         let offers = self.take_offers();
         let own = if self.is_others_turn() { Vec::new() } else { self.take_appends() };
@@ -242,7 +239,6 @@ impl Node {
     }
 
     /// The frames at the head of the calls that may share a transaction.
-    #[inline(never)]
     fn take_appends(&mut self) -> Vec<(CallId, Box<Append>)> {
         let mut group: Vec<(CallId, Box<Append>)> = Vec::new();
         let mut rows = 0;
@@ -261,7 +257,6 @@ impl Node {
         group
     }
 
-    #[inline(never)]
     pub(super) fn settle_append(
         &mut self,
         call: CallId,

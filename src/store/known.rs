@@ -49,14 +49,12 @@ impl KnownPlans {
 
     /// A table as it was when a frame was last planned for it with these options; all of it still
     /// holds, but for whether it has rows.
-    #[inline(never)]
     pub fn state(&self, table: &str, options: &AppendOptions) -> Option<Rc<TableState>> {
         let mut kept = self.kept.iter();
         kept.find(|k| k.table == table && k.options == *options).map(|k| k.state.clone())
     }
 
     /// The plan for a frame of this schema.
-    #[inline(never)]
     pub fn plan(&self, table: &str, options: &AppendOptions, schema: &Schema) -> Option<Rc<Plan>> {
         let mut kept = self.kept.iter();
         kept.find(|k| k.table == table && k.options == *options && *k.schema == *schema)
@@ -66,7 +64,6 @@ impl KnownPlans {
     /// Keeps a plan if it will be the same next time: if it changes neither schema nor catalogue,
     /// and asks nothing of the table's rows (an untyped column of an empty table takes the frame's
     /// type, one of a table with rows does not).
-    #[inline(never)]
     pub fn keep(
         &mut self,
         table: &str,

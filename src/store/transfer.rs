@@ -65,7 +65,6 @@ impl Store {
     }
 
     /// How a frame is transferred, if it can be. The table is as the plan wants it.
-    #[inline(never)]
     pub(super) fn plan_transfer(
         &self,
         request: &AppendRequest,

@@ -165,7 +165,6 @@ impl Store {
         Ok(Applied { rows: frame.rows, coerced, duplicate: false })
     }
 
-    #[inline(never)]
     fn fresh_state(&self, request: &AppendRequest) -> Result<Rc<TableState>> {
         let keyed = matches!(request.options.mode, Mode::Upsert | Mode::Ignore);
         self.table_state(&request.table, keyed).map(Rc::new)
@@ -217,7 +216,6 @@ impl Store {
 
     /// Writes what the plan says of the catalogue. `version` is the schema's from before the plan's
     /// DDL: a change of the catalogue alone counts it up too, since plans are kept under it.
-    #[inline(never)]
     fn write_catalogue(&self, table: &str, plan: &Plan, version: i64) -> Result<()> {
         if !plan.drop_catalogue && plan.catalogue.is_empty() {
             return Ok(());

@@ -10,7 +10,7 @@ use super::memory::Memory;
 use super::opfs::{self, DatabaseFiles};
 use super::queue::QueueFiles;
 use super::turn::Turn;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error};
 use crate::ladder::Attempt;
 use crate::lease::LockId;
 use crate::message::{PROTOCOL, channel_name, lock_name};
@@ -244,7 +244,6 @@ impl Driver {
         self.schedule();
     }
 
-    #[inline(never)]
     fn schedule(&self) {
         let wake_at_ms = self.node.borrow_mut().wake_at_ms();
         let mut timer = self.timer.borrow_mut();
@@ -260,7 +259,6 @@ impl Driver {
         }
     }
 
-    #[inline(never)]
     fn carry_out(self: &Rc<Self>, effect: Effect) {
         match effect {
             Effect::RequestLock { id, mode } => self.request_lock(id, mode),
@@ -304,7 +302,34 @@ impl Driver {
                 self.started_ms.borrow_mut().remove(&call);
                 self.export_done(call);
             }
-            Effect::Reply(call, outcome, attempts) => self.reply(call, outcome, &attempts),
+            Effect::Reply(call, outcome, attempts) => {
+                self.exports.borrow_mut().remove(&call);
+                let started_ms = self.started_ms.borrow_mut().remove(&call);
+                self.watched.borrow_mut().calls.retain(|_, watching| *watching != call);
+                let elapsed_ms = started_ms.map_or(0.0, |at| performance_now() - at);
+                let outcome = outcome.map(|reply| match reply {
+                    Reply::Batches => {
+                        let batches = std::mem::take(&mut self.watched.borrow_mut().batches);
+                        self.cursors.borrow_mut().insert(call, batches);
+                        Reply::Cursor(call)
+                    }
+                    Reply::Receipt(mut receipt) => {
+                        receipt.elapsed_ms = elapsed_ms;
+                        Reply::Receipt(receipt)
+                    }
+                    other => other,
+                });
+                let bytes = match &self.storage {
+                    Storage::Opfs { .. } => self.bytes.get(),
+                    Storage::Memory(memory) => memory.database.clone().size().unwrap_or_default(),
+                };
+                let facts = convert::Facts {
+                    in_memory: matches!(self.storage, Storage::Memory(..)),
+                    persisted: self.persisted.get(),
+                    bytes,
+                };
+                convert::post_reply(&self.post, call, outcome, &attempts, &facts);
+            }
             Effect::Notify(notice) => {
                 if self.listened.borrow().contains(notice.name()) {
                     convert::post_notice(&self.post, &notice);
@@ -314,38 +339,7 @@ impl Driver {
         }
     }
 
-    #[inline(never)]
-    fn reply(&self, call: u32, outcome: Result<Reply>, attempts: &[Attempt]) {
-        self.exports.borrow_mut().remove(&call);
-        let started_ms = self.started_ms.borrow_mut().remove(&call);
-        self.watched.borrow_mut().calls.retain(|_, watching| *watching != call);
-        let elapsed_ms = started_ms.map_or(0.0, |at| performance_now() - at);
-        let outcome = outcome.map(|reply| match reply {
-            Reply::Batches => {
-                let batches = std::mem::take(&mut self.watched.borrow_mut().batches);
-                self.cursors.borrow_mut().insert(call, batches);
-                Reply::Cursor(call)
-            }
-            Reply::Receipt(mut receipt) => {
-                receipt.elapsed_ms = elapsed_ms;
-                Reply::Receipt(receipt)
-            }
-            other => other,
-        });
-        let bytes = match &self.storage {
-            Storage::Opfs { .. } => self.bytes.get(),
-            Storage::Memory(memory) => memory.database.clone().size().unwrap_or_default(),
-        };
-        let facts = convert::Facts {
-            in_memory: matches!(self.storage, Storage::Memory(..)),
-            persisted: self.persisted.get(),
-            bytes,
-        };
-        convert::post_reply(&self.post, call, outcome, attempts, &facts);
-    }
-
     /// Only here is there time to ask how much space is left.
-    #[inline(never)]
     fn reply_quota_exceeded(self: &Rc<Self>, call: u32, mut error: Error, attempts: Vec<Attempt>) {
         self.started_ms.borrow_mut().remove(&call);
         let driver = self.clone();
@@ -357,7 +351,6 @@ impl Driver {
         });
     }
 
-    #[inline(never)]
     fn request_lock(self: &Rc<Self>, id: LockId, mode: Mode) {
         let weak = Rc::downgrade(self);
         if matches!(self.storage, Storage::Memory(..)) {
@@ -379,7 +372,6 @@ impl Driver {
         self.locks.borrow_mut().insert(id, request);
     }
 
-    #[inline(never)]
     fn open_handles(self: &Rc<Self>, id: LockId, mode: Mode) {
         let driver = self.clone();
         spawn_local(async move {
@@ -394,7 +386,6 @@ impl Driver {
         });
     }
 
-    #[inline(never)]
     fn query_lock(self: &Rc<Self>, count_queue: bool) {
         let driver = self.clone();
         spawn_local(async move {

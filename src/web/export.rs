@@ -98,7 +98,6 @@ impl Driver {
         self.exports.borrow_mut().insert(call, Export::Blob(Array::new()));
     }
 
-    #[inline(never)]
     pub(super) fn export_part(self: &Rc<Self>, call: u32, total: u64, offset: u64, bytes: &[u8]) {
         let mut exports = self.exports.borrow_mut();
         let export = exports.get_or_insert(call, Export::Bytes(None));
@@ -111,7 +110,6 @@ impl Driver {
         }
     }
 
-    #[inline(never)]
     pub(super) fn export_done(&self, call: u32) {
         let export = self.exports.borrow_mut().remove(&call);
         match export.unwrap_or(Export::Bytes(None)).finish() {

@@ -66,7 +66,6 @@ pub fn settings(options: &JsValue) -> Option<(Settings, BTreeSet<String>)> {
 }
 
 impl Driver {
-    #[inline(never)]
     pub(super) fn request_sender(self: &Rc<Self>, id: LockId) {
         let weak = Rc::downgrade(self);
         let tell = move |event: LockEvent| {
@@ -91,7 +90,6 @@ impl Driver {
         }
     }
 
-    #[inline(never)]
     pub(super) fn exchange(self: &Rc<Self>, id: u32, request: &Request) {
         let Some(exchange) = self.forwarding.exchange.clone() else {
             return;
@@ -126,7 +124,6 @@ impl Driver {
         }
     }
 
-    #[inline(never)]
     pub(super) fn ask_token(&self, id: u32, refresh: bool) {
         convert::post_token(&self.post, id, refresh);
     }

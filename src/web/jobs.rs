@@ -19,7 +19,6 @@ pub(super) enum Job {
 
 impl Driver {
     /// Jobs of the queue run one after the other, in the order of their effects.
-    #[inline(never)]
     pub(super) fn queue_job(self: &Rc<Self>, job: Job) {
         self.jobs.borrow_mut().push_back(job);
         if self.jobs_running.replace(true) {

@@ -235,8 +235,8 @@ impl World {
     fn post(&mut self, from: TabId, bytes: &[u8]) {
         self.said.push(bytes.to_vec());
         match Message::decode(bytes) {
-            Some((Message::Invite(_), _)) => self.count("said invite"),
-            Some((Message::Over(_), _)) => self.count("said over"),
+            Some((Message::Invite { .. }, _)) => self.count("said invite"),
+            Some((Message::Over { .. }, _)) => self.count("said over"),
             _ => {}
         }
         let others: Vec<TabId> = self.tabs.keys().copied().filter(|id| *id != from).collect();
