@@ -10,7 +10,7 @@ use super::memory::Memory;
 use super::opfs::{self, DatabaseFiles};
 use super::queue::QueueFiles;
 use super::turn::Turn;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Result};
 use crate::ladder::Attempt;
 use crate::lease::LockId;
 use crate::message::{PROTOCOL, channel_name, lock_name};
@@ -302,34 +302,7 @@ impl Driver {
                 self.started_ms.borrow_mut().remove(&call);
                 self.export_done(call);
             }
-            Effect::Reply(call, outcome, attempts) => {
-                self.exports.borrow_mut().remove(&call);
-                let started_ms = self.started_ms.borrow_mut().remove(&call);
-                self.watched.borrow_mut().calls.retain(|_, watching| *watching != call);
-                let elapsed_ms = started_ms.map_or(0.0, |at| performance_now() - at);
-                let outcome = outcome.map(|reply| match reply {
-                    Reply::Batches => {
-                        let batches = std::mem::take(&mut self.watched.borrow_mut().batches);
-                        self.cursors.borrow_mut().insert(call, batches);
-                        Reply::Cursor(call)
-                    }
-                    Reply::Receipt(mut receipt) => {
-                        receipt.elapsed_ms = elapsed_ms;
-                        Reply::Receipt(receipt)
-                    }
-                    other => other,
-                });
-                let bytes = match &self.storage {
-                    Storage::Opfs { .. } => self.bytes.get(),
-                    Storage::Memory(memory) => memory.database.clone().size().unwrap_or_default(),
-                };
-                let facts = convert::Facts {
-                    in_memory: matches!(self.storage, Storage::Memory(..)),
-                    persisted: self.persisted.get(),
-                    bytes,
-                };
-                convert::post_reply(&self.post, call, outcome, &attempts, &facts);
-            }
+            Effect::Reply(call, outcome, attempts) => self.reply(call, outcome, &attempts),
             Effect::Notify(notice) => {
                 if self.listened.borrow().contains(notice.name()) {
                     convert::post_notice(&self.post, &notice);
@@ -337,6 +310,35 @@ impl Driver {
             }
             Effect::Closed => self.close(),
         }
+    }
+
+    fn reply(&self, call: u32, outcome: Result<Reply>, attempts: &[Attempt]) {
+        self.exports.borrow_mut().remove(&call);
+        let started_ms = self.started_ms.borrow_mut().remove(&call);
+        self.watched.borrow_mut().calls.retain(|_, watching| *watching != call);
+        let elapsed_ms = started_ms.map_or(0.0, |at| performance_now() - at);
+        let outcome = outcome.map(|reply| match reply {
+            Reply::Batches => {
+                let batches = std::mem::take(&mut self.watched.borrow_mut().batches);
+                self.cursors.borrow_mut().insert(call, batches);
+                Reply::Cursor(call)
+            }
+            Reply::Receipt(mut receipt) => {
+                receipt.elapsed_ms = elapsed_ms;
+                Reply::Receipt(receipt)
+            }
+            other => other,
+        });
+        let bytes = match &self.storage {
+            Storage::Opfs { .. } => self.bytes.get(),
+            Storage::Memory(memory) => memory.database.clone().size().unwrap_or_default(),
+        };
+        let facts = convert::Facts {
+            in_memory: matches!(self.storage, Storage::Memory(..)),
+            persisted: self.persisted.get(),
+            bytes,
+        };
+        convert::post_reply(&self.post, call, outcome, attempts, &facts);
     }
 
     /// Only here is there time to ask how much space is left.
