@@ -7,6 +7,14 @@
 //! payload the rest: an envelope, for `Offer`; else empty
 //! ```
 //!
+//! What a tab says at one time goes out at one time: every message that is posted costs each tab something.
+//!
+//! ```text
+//! "FLS1"  4 bytes: magic and version
+//! length  u32 little-endian: bytes of the message } once for
+//! message                                         } each
+//! ```
+//!
 //! Anybody in the origin may post to a channel, so nothing read here is trusted: what does not
 //! parse is ignored, and whatever is claimed is checked again where it matters (by the lease, by
 //! the frame's checksum, by the applied ids).
@@ -22,6 +30,7 @@ use std::collections::BTreeMap;
 /// The version of everything that tabs share: lock names, channels, queue files.
 pub const PROTOCOL: u32 = 1;
 const MAGIC: &[u8; 4] = b"FLM1";
+const SEVERAL: &[u8; 4] = b"FLS1";
 /// The field of the header that says which message it is.
 const KIND: &str = "kind";
 /// Larger headers are not ours.
@@ -160,6 +169,34 @@ impl From<Refusal> for Error {
     }
 }
 
+/// Messages as one; there is at least one.
+pub fn join(messages: &[Vec<u8>]) -> Vec<u8> {
+    if let [message] = messages {
+        return message.clone();
+    }
+    let mut bytes = SEVERAL.to_vec();
+    for message in messages {
+        bytes.extend_from_slice(&(message.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(message);
+    }
+    bytes
+}
+
+/// The messages that [`join`] made one of, up to where they are no more whole.
+pub fn split(bytes: &[u8]) -> Vec<&[u8]> {
+    let Some(mut rest) = bytes.strip_prefix(SEVERAL) else {
+        return vec![bytes];
+    };
+    let mut messages = Vec::new();
+    while let Some((length, more)) = rest.split_first_chunk::<4>()
+        && let Some((message, more)) = more.split_at_checked(u32::from_le_bytes(*length) as usize)
+    {
+        messages.push(message);
+        rest = more;
+    }
+    messages
+}
+
 impl Message {
     /// The bytes of the message with its payload.
     pub fn encode(&self, payload: &[u8]) -> Vec<u8> {
@@ -214,6 +251,18 @@ mod tests {
         let bytes = Message::Committed { from, tables, frames, forwarded: false }.encode(&[]);
         let header = String::from_utf8_lossy(&bytes[8..]).into_owned();
         assert_eq!(header, r#"{"kind":"committed","from":"a","tables":["t"],"frames":[]}"#);
+    }
+
+    #[test]
+    fn several_messages_go_as_one() {
+        let messages = [b"one".to_vec(), vec![], b"three".to_vec()];
+        let bytes = join(&messages);
+        assert_eq!(split(&bytes), messages.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        assert_eq!(split(&join(&messages[..1])), [b"one"]);
+        for end in 4..bytes.len() {
+            assert!(split(&bytes[..end]).len() < 3);
+        }
+        assert_eq!(split(b"FLS1\xff\xff\xff\xffone"), [b""; 0]);
     }
 
     #[test]

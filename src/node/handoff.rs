@@ -22,6 +22,12 @@ pub(super) struct Offer {
     bytes: usize,
 }
 
+impl Offer {
+    pub(super) fn is_from(&self, node_id: &str) -> bool {
+        self.from == node_id
+    }
+}
+
 /// Offers beyond this are not taken; their senders queue them.
 const MAX_INBOX_BYTES: usize = 64 << 20;
 /// Offers that share a transaction, at most.
@@ -81,6 +87,7 @@ impl Node {
             answer,
         };
         self.send(&message, &[]);
+        self.guest_served(&offer.from);
     }
 
     /// Whether the frames that must go before this one are in, or go in just before it.

@@ -54,7 +54,8 @@ impl Node {
 
     /// Another tab waits, and this one has had its turn.
     pub(super) fn is_others_turn(&self) -> bool {
-        self.wanted && self.served && self.now_ms >= self.turn_until_ms
+        let turn_is_up = self.served && self.now_ms >= self.turn_until_ms;
+        self.wanted && turn_is_up && !self.all_are_guests()
     }
 
     /// Nothing is to be done, but the caller is in a loop, and its next call is worth waiting for:
@@ -100,18 +101,17 @@ impl Node {
 
     pub(super) fn take(&mut self, steps: Vec<Step>) {
         for step in steps {
-            let effect = match step {
+            self.effects.push(match step {
                 Step::Request { id, mode } => Effect::RequestLock { id, mode },
                 Step::Cancel { id } => Effect::CancelLock { id },
                 Step::Open { id, mode } => Effect::OpenHandles { id, mode },
                 Step::Release { id } => Effect::ReleaseLock { id },
                 Step::AskOthers => {
                     let hands_over = self.would_hand_over();
-                    let want = Message::Want { from: self.me(), hands_over };
-                    Effect::Post(want.encode(&[]))
+                    self.send(&Message::Want { from: self.me(), hands_over }, &[]);
+                    continue;
                 }
-            };
-            self.effects.push(effect);
+            });
         }
     }
 
@@ -206,7 +206,7 @@ impl Node {
     pub(super) fn lock_queried(
         &mut self,
         held: bool,
-        others_wait: bool,
+        waiting: usize,
         foreign_version: bool,
         queue: Option<QueueCounts>,
     ) {
@@ -220,10 +220,9 @@ impl Node {
                 "a tab with another version of framelock has this database open; reload it",
             ));
         }
-        if others_wait {
-            self.wish_heard(false);
-        } else {
-            self.nobody_waits();
+        match waiting {
+            0 => self.nobody_waits(),
+            _ => self.waiters_seen(waiting),
         }
         let Some(QueueCounts { queued, rejected }) = queue else {
             return;

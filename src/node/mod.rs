@@ -38,7 +38,7 @@ use crate::error::{Code, Error};
 use crate::forward::Settings;
 use crate::ladder::{Attempt, Ladder};
 use crate::lease::{LEAST_WAIT_MS, Lease};
-use crate::message::{FrameName, Message};
+use crate::message::{self, FrameName, Message};
 use crate::platform::File;
 use crate::store::{AppendRequest, LogLimits, Mode, Os, PackOptions, Params, Piece, Store};
 use forward::Forwarder;
@@ -138,6 +138,8 @@ pub struct Node {
     /// A yield is not answered yet.
     yields: bool,
     effects: Vec<Effect>,
+    /// What is said to the other tabs in the present event.
+    said: Vec<Vec<u8>>,
     now_ms: f64,
     random: u64,
     /// Another tab asked for the lease since we got it.
@@ -196,6 +198,7 @@ impl Node {
             underway: None,
             yields: false,
             effects: Vec::new(),
+            said: Vec::new(),
             now_ms: 0.0,
             wanted: false,
             served: false,
@@ -231,13 +234,17 @@ impl Node {
             }
             Event::LockLost(id) => self.lock_lost(id),
             Event::Opened(id, outcome) => self.opened(id, outcome),
-            Event::LockQueried { held, others_wait, foreign_version, queue } => {
-                self.lock_queried(held, others_wait, foreign_version, queue);
+            Event::LockQueried { held, waiting, foreign_version, queue } => {
+                self.lock_queried(held, waiting, foreign_version, queue);
             }
             Event::Enqueued(call, outcome) => self.enqueued(call, outcome),
             Event::QueueLoaded(outcome) => self.queue_loaded(outcome),
             Event::RejectedLoaded(outcome) => self.rejected_loaded(outcome),
-            Event::Message(bytes) => self.message(&bytes),
+            Event::Message(bytes) => {
+                for message in message::split(&bytes) {
+                    self.message(message);
+                }
+            }
             Event::SenderGranted(id) => self.sender_granted(id),
             Event::SenderLost(id) => self.sender_lost(id),
             Event::Exchanged(id, outcome) => self.exchanged(id, outcome),
@@ -255,7 +262,19 @@ impl Node {
         if !self.closed {
             self.advance();
         }
+        self.say();
         std::mem::take(&mut self.effects)
+    }
+
+    /// Posts what there is to be said to the others: after the replies, which somebody waits for, and
+    /// before the channel closes.
+    fn say(&mut self) {
+        let said = std::mem::take(&mut self.said);
+        if !said.is_empty() {
+            let closes = matches!(self.effects.last(), Some(Effect::Closed));
+            let at = self.effects.len() - usize::from(closes);
+            self.effects.insert(at, Effect::Post(message::join(&said)));
+        }
     }
 
     /// The effects of the last event are carried out. SQLite took its time, and answers were posted:
@@ -279,6 +298,7 @@ impl Node {
             .chain(release)
             .chain(linger)
             .chain(self.look_at_ms)
+            .chain(self.invitations.gather_until_ms)
             .chain(self.lease.wake_at_ms())
             .chain(self.queue.drain_at_ms)
             .chain(self.forward_at_ms())
@@ -407,10 +427,14 @@ impl Node {
             return;
         };
         match message {
-            Message::Want { hands_over, .. } => self.wish_heard(hands_over),
-            Message::Invite { from } => self.invited(from),
+            Message::Want { from, hands_over } => self.wish_heard(from, hands_over),
+            Message::Invite { from } => {
+                self.wish_came_true(&from);
+                self.invited(from);
+            }
             Message::Over { from } => self.invitation_over(&from),
-            Message::Committed { tables, frames, forwarded, .. } => {
+            Message::Committed { from, tables, frames, forwarded } => {
+                self.wish_came_true(&from);
                 self.frames_committed(&frames);
                 if forwarded {
                     self.frames_to_forward();
@@ -425,6 +449,7 @@ impl Node {
                 self.offer_received(from, call, &frame_id, after, payload);
             }
             Message::Answer { from, to, call, frame_id, answer } => {
+                self.wish_came_true(&to);
                 if to == self.config.node_id {
                     self.answered(&from, call, &frame_id, answer);
                 }
@@ -435,7 +460,7 @@ impl Node {
     }
 
     fn send(&mut self, message: &Message, payload: &[u8]) {
-        self.effects.push(Effect::Post(message.encode(payload)));
+        self.said.push(message.encode(payload));
     }
 
     fn me(&self) -> String {

@@ -111,7 +111,7 @@ pub enum Event {
     /// Opening the handles ended.
     Opened(LockId, std::result::Result<Handles, FileError>),
     /// The answer to [`Effect::QueryLock`].
-    LockQueried { held: bool, others_wait: bool, foreign_version: bool, queue: Option<QueueCounts> },
+    LockQueried { held: bool, waiting: usize, foreign_version: bool, queue: Option<QueueCounts> },
     /// The frame of this call is in the durable queue, or could not be put there.
     Enqueued(CallId, std::result::Result<QueueCounts, FileError>),
     /// The answer to [`Effect::LoadQueue`].

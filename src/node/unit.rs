@@ -27,6 +27,10 @@ impl Node {
         if may_write && (self.wants_drain() || self.writes_next()) && self.run_drain() {
             return self.drain_done();
         }
+        let own_frame = matches!(self.ops.front(), Some(Op { work: Work::Append(_), .. }));
+        if may_write && (!self.inbox.is_empty() || own_frame) && self.gathers() {
+            return false;
+        }
         if may_write && !self.inbox.is_empty() && self.run_frames() {
             return self.unit_done();
         }

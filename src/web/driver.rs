@@ -391,14 +391,14 @@ impl Driver {
     fn query_lock(self: &Rc<Self>, count_queue: bool) {
         let driver = self.clone();
         spawn_local(async move {
-            let (mut held, mut others_wait, mut foreign_version) = (false, false, false);
+            let (mut held, mut waiting, mut foreign_version) = (false, 0, false);
             let mut counts = QueueCounts::default();
             match &driver.storage {
                 Storage::Opfs { files, queue } => {
                     let ours = lock_name(&driver.name);
                     let snapshot = locks::snapshot().await;
                     held = snapshot.held_alone.contains(&ours);
-                    others_wait = snapshot.pending.contains(&ours);
+                    waiting = snapshot.pending.iter().filter(|name| **name == ours).count();
                     foreign_version = snapshot
                         .held_alone
                         .iter()
@@ -411,7 +411,7 @@ impl Driver {
                 Storage::Memory(memory) => counts = memory.queue.borrow().counts(),
             }
             let queue = count_queue.then_some(counts);
-            driver.dispatch(Event::LockQueried { held, others_wait, foreign_version, queue });
+            driver.dispatch(Event::LockQueried { held, waiting, foreign_version, queue });
         });
     }
 

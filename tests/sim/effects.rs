@@ -7,7 +7,7 @@ use crate::oracle::failure;
 use crate::world::{DATABASE, Happening, JOURNAL, World};
 use framelock::forward::Outcome;
 use framelock::lease::LockId;
-use framelock::message::Message;
+use framelock::message::{self, Message};
 use framelock::node::{Effect, Event};
 use framelock::platform::{File, FileError, FileResult, Handles};
 use framelock::store::Mode;
@@ -188,7 +188,7 @@ impl World {
         let queue = count_queue.then(|| files.counts().unwrap_or_default());
         let event = Event::LockQueried {
             held: self.lock.holders().next().is_some(),
-            others_wait: self.lock.is_wanted(),
+            waiting: self.lock.waiting(),
             foreign_version: false,
             queue,
         };
@@ -234,10 +234,16 @@ impl World {
     /// Sends to every other handle, as faithfully as the plan allows.
     fn post(&mut self, from: TabId, bytes: &[u8]) {
         self.said.push(bytes.to_vec());
-        match Message::decode(bytes) {
-            Some((Message::Invite { .. }, _)) => self.count("said invite"),
-            Some((Message::Over { .. }, _)) => self.count("said over"),
-            _ => {}
+        let messages = message::split(bytes);
+        if messages.len() > 1 {
+            self.count("said several");
+        }
+        for message in messages {
+            match Message::decode(message) {
+                Some((Message::Invite { .. }, _)) => self.count("said invite"),
+                Some((Message::Over { .. }, _)) => self.count("said over"),
+                _ => {}
+            }
         }
         let others: Vec<TabId> = self.tabs.keys().copied().filter(|id| *id != from).collect();
         for to in others {
@@ -317,8 +323,8 @@ fn describe_event(event: &Event) -> String {
         Event::LockLost(id) => format!("lock lost {id}"),
         Event::Opened(id, Ok(_)) => format!("opened {id}"),
         Event::Opened(id, Err(error)) => format!("not opened {id}: {error}"),
-        Event::LockQueried { held, others_wait, queue, .. } => {
-            format!("lock: held {held}, others wait {others_wait}, {queue:?}")
+        Event::LockQueried { held, waiting, queue, .. } => {
+            format!("lock: held {held}, {waiting} wait, {queue:?}")
         }
         Event::Enqueued(call, outcome) => format!("enqueued {call}: {outcome:?}"),
         Event::QueueLoaded(Ok(page)) => {
@@ -369,7 +375,10 @@ fn describe_effect(effect: &Effect) -> String {
         Effect::Part { call, offset, bytes, .. } => {
             format!("part of {call} at {offset} +{}", bytes.len())
         }
-        Effect::Post(bytes) => format!("post {}", header_of(bytes)),
+        Effect::Post(bytes) => {
+            let headers: Vec<_> = message::split(bytes).into_iter().map(header_of).collect();
+            format!("post {}", headers.join(" & "))
+        }
         Effect::Reply(call, outcome, _) => match outcome {
             Ok(_) => format!("reply {call}"),
             Err(error) => format!("reply {call}: {error}"),

@@ -72,8 +72,8 @@ impl Lock {
         self.0.iter().filter(|r| r.held).map(|r| r.tab)
     }
 
-    /// Whether anybody waits for it.
-    pub fn is_wanted(&self) -> bool {
-        self.0.iter().any(|request| !request.held)
+    /// How many wait for it.
+    pub fn waiting(&self) -> usize {
+        self.0.iter().filter(|request| !request.held).count()
     }
 }

@@ -354,7 +354,7 @@ impl World {
     fn audit(&mut self) {
         self.after(100_000, Happening::Audit);
         let now_us = self.now_us;
-        let wanted = self.lock.is_wanted();
+        let wanted = self.lock.waiting() > 0;
         let holders: Vec<TabId> = self.lock.holders().collect();
         let patience_ms = 5000.0 + 1000.0 * self.plan.slowness;
         let mut found = None;
