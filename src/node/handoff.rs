@@ -87,7 +87,7 @@ impl Node {
             answer,
         };
         self.send(&message, &[]);
-        self.guest_served(&offer.from);
+        self.served(&offer.from);
     }
 
     /// Whether the frames that must go before this one are in, or go in just before it.

@@ -17,14 +17,12 @@
 //! Nothing rests on an invitation but who has to wait for whom: what is offered, answered and
 //! applied is the same without one.
 //!
-//! Whoever was just served, a guest or the holder's own caller, is likely to come again at once. The
-//! holder waits a moment for them with what it has, so that a commit is for all of them.
+//! As long as all who ask for the lease are guests whose frames are taken along, it stays.
 
 use super::lock::TURN_MS;
 use super::{Append, Node, Op};
 use crate::ladder::Rung;
 use crate::message::Message;
-use crate::sorted::SortedMap;
 use crate::store::Mode;
 
 /// How long a guest waits for an answer before it asks for the lock after all. With four tabs on two
@@ -36,14 +34,6 @@ const BELIEF_MS: f64 = 50.0;
 const OWN_WORK_MS: f64 = 100.0;
 /// An invitation is repeated at most so often, for those who come later or did not hear it.
 const REPEAT_MS: f64 = 2.0;
-/// Whoever asked this recently may not be in the browser's list of waiting requests yet.
-const FRESH_WISH_MS: f64 = 5.0;
-/// With frames at hand, so long the holder waits for those who were just served.
-const GATHER_MS: f64 = 2.0;
-/// Who was served longer ago is not waited for.
-const SERVED_MS: f64 = 20.0;
-/// Wishes to hand over are remembered for so long: they are repeated in less.
-const WISH_MS: f64 = 300.0;
 
 /// What a node knows of invitations.
 #[derive(Default)]
@@ -52,81 +42,44 @@ pub(super) struct Invitations {
     given: bool,
     /// When that was last said to those who wait now.
     said_ms: Option<f64>,
-    /// When anybody last asked for the lease, or was seen to wait for it.
-    wished_ms: f64,
-    /// Who asked for it and has not had it since, nor its frame taken along.
-    wishes: SortedMap<String, Wish>,
-    /// More wait for the lock than have asked for it here.
-    strangers: bool,
     /// When work of this node's own last ran.
     worked_ms: f64,
     /// Who invited this node, and until when it believes in it.
     by: Option<(String, f64)>,
-    /// The guests, and when they were served.
-    guests: Vec<(String, f64)>,
-    /// Until when the frames at hand wait for others.
-    pub gather_until_ms: Option<f64>,
-}
-
-/// A wish for the lease.
-struct Wish {
-    /// When it was heard first, and last.
-    since_ms: f64,
-    heard_ms: f64,
-    /// Whether it is for frames only, which would rather be handed over.
-    hands_over: bool,
 }
 
 impl Node {
-    /// Somebody asks for the lease; `hands_over` if it only has frames that it would rather hand over.
+    /// A node asks for the lease; `hands_over` if it only has frames that it would rather hand over.
     pub(super) fn wish_heard(&mut self, from: String, hands_over: bool) {
-        let (since_ms, heard_ms) = (self.now_ms, self.now_ms);
-        let wish = Wish { since_ms, heard_ms, hands_over };
-        let wishes = &mut self.invitations.wishes;
-        match wishes.get_mut(&from) {
-            Some(known) if known.hands_over == hands_over => known.heard_ms = heard_ms,
-            _ => drop(wishes.insert(from, wish)),
-        }
+        self.wishes.said(from, hands_over, self.now_ms);
         self.others_wait();
     }
 
-    /// A look shows that others wait for the lock.
+    /// So many stand in line for the lock.
     pub(super) fn waiters_seen(&mut self, count: usize) {
-        let Invitations { wishes, guests, strangers, .. } = &mut self.invitations;
-        let leaving = guests.iter().filter(|(guest, _)| !wishes.contains_key(guest)).count();
-        *strangers = count > wishes.values().count() + leaving;
+        let served = self.gathering.recent(self.now_ms);
+        let leaving = served.filter(|guest| !self.wishes.has(guest)).count();
+        self.wishes.seen(count, leaving, self.now_ms);
         self.others_wait();
     }
 
     fn others_wait(&mut self) {
         if self.lease.held().is_some() {
-            self.invitations.wished_ms = self.now_ms;
             self.wanted = true;
             self.invite();
         }
     }
 
-    /// It has, or had, what it asked for.
-    pub(super) fn wish_came_true(&mut self, node_id: &str) {
-        self.invitations.wishes.remove(node_id);
-    }
-
-    /// Whether all who ask for the lease are having their frames taken along: then it may stay.
+    /// Whether the frames of all who ask for the lease are being taken along: then it may stay here.
     pub(super) fn all_are_guests(&self) -> bool {
-        let Invitations { given, wishes, strangers, .. } = &self.invitations;
-        let fresh = |wish: &Wish| wish.hands_over && self.now_ms - wish.since_ms < ANSWER_MS;
-        let expired = |wish: &Wish| self.now_ms - wish.heard_ms >= WISH_MS;
-        *given
-            && !strangers
-            && wishes.values().all(|wish| fresh(wish) || expired(wish))
-            && self.takes_along()
+        let all_hand_over = self.wishes.all_hand_over(self.now_ms, ANSWER_MS);
+        self.invitations.given && all_hand_over && self.takes_along()
     }
 
     /// Invites those who would hand over, if this node is writing and will go on.
     fn invite(&mut self) {
         let goes_on = self.in_loop || !self.ops.is_empty();
-        let is_asked = |wish: &Wish| wish.hands_over && self.now_ms - wish.heard_ms < WISH_MS;
-        let asked = self.invitations.wishes.values().any(is_asked);
+        let asked = self.wishes.some_hand_over(self.now_ms);
         if !self.wanted || !asked || !goes_on || !self.takes_along() {
             return;
         }
@@ -144,11 +97,9 @@ impl Node {
 
     /// Nobody waits for the lock: after an invitation, all who did may be served by it.
     pub(super) fn nobody_waits(&mut self) {
-        self.invitations.strangers = false;
-        let fresh = self.now_ms - self.invitations.wished_ms < FRESH_WISH_MS;
-        if self.invitations.said_ms.is_some() && !fresh {
+        let none_is_about_to = self.wishes.none_seen(self.now_ms);
+        if self.invitations.said_ms.is_some() && none_is_about_to {
             self.invitations.said_ms = None;
-            self.invitations.wishes = SortedMap::new();
             self.wanted = false;
         }
     }
@@ -176,45 +127,27 @@ impl Node {
         }
     }
 
-    /// A guest's frame was written.
-    pub(super) fn guest_served(&mut self, guest: &str) {
-        let Invitations { given, guests, .. } = &mut self.invitations;
-        if *given {
-            guests.retain(|(id, _)| id != guest);
-            guests.push((guest.to_owned(), self.now_ms));
+    /// A frame was written, of a guest or of this node's own caller.
+    pub(super) fn served(&mut self, node_id: &str) {
+        self.wishes.came_true(node_id);
+        if self.invitations.given {
+            self.gathering.served(node_id, self.now_ms);
         }
-        self.wish_came_true(guest);
     }
 
-    /// Whether the frames at hand are to wait, since others will be here in a moment to share their
-    /// commit.
+    /// Whether the frames at hand wait for others, who are about to come and share their commit.
     pub(super) fn gathers(&mut self) -> bool {
-        let now_ms = self.now_ms;
-        let caller_comes = self.in_loop && self.ops.is_empty();
-        let Invitations { given, guests, gather_until_ms, .. } = &mut self.invitations;
-        guests.retain(|(_, served_ms)| now_ms - served_ms < SERVED_MS);
-        let is_here = |guest: &str| self.inbox.iter().any(|offer| offer.is_from(guest));
-        let guest_comes = guests.iter().any(|(guest, _)| !is_here(guest));
-        if !*given || !(caller_comes || guest_comes) {
-            *gather_until_ms = None;
-            return false;
-        }
-        let until_ms = *gather_until_ms.get_or_insert(now_ms + GATHER_MS);
-        if now_ms < until_ms {
-            return true;
-        }
-        *gather_until_ms = None;
-        // Who did not come is not waited for again.
-        guests.retain(|(guest, _)| is_here(guest));
-        self.in_loop &= !caller_comes;
-        false
+        let Node { gathering, inbox, ops, config, .. } = self;
+        gathering.goes_on(self.now_ms, |id| match id == config.node_id {
+            true => !ops.is_empty(),
+            false => inbox.iter().any(|offer| offer.is_from(id)),
+        })
     }
 
     /// The invitation is over. What was offered is not forgotten by this.
     pub(super) fn end_invitation(&mut self) {
         self.invitations.said_ms = None;
-        self.invitations.gather_until_ms = None;
-        self.invitations.guests.clear();
+        self.gathering.end();
         if std::mem::take(&mut self.invitations.given) {
             let from = self.me();
             self.send(&Message::Over { from }, &[]);

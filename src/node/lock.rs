@@ -27,7 +27,7 @@ impl Node {
         }
         let Some(held) = self.lease.held() else {
             let steps = match self.needed() {
-                Some(mode) if !self.suspended => self.lease.want(mode, self.now_ms),
+                Some(mode) if !self.suspended => self.want(mode),
                 // Who stands in line already keeps its place.
                 None if !self.suspended && self.awaits_answer() => return,
                 _ => self.lease.give_up(),
@@ -50,6 +50,17 @@ impl Node {
             self.release_lease();
             self.settle_lease();
         }
+    }
+
+    /// Asks for the lease; and says so again when it turns out to be for more than frames to hand over,
+    /// which a holder may take along for long.
+    fn want(&mut self, mode: Mode) -> Vec<Step> {
+        let mut steps = self.lease.want(mode, self.now_ms);
+        let waits = matches!(self.lease.state(), State::Waiting { .. });
+        if steps.is_empty() && waits && self.said_hands_over && !self.would_hand_over() {
+            steps.push(Step::AskOthers);
+        }
+        steps
     }
 
     /// Another tab waits, and this one has had its turn.
@@ -108,6 +119,7 @@ impl Node {
                 Step::Release { id } => Effect::ReleaseLock { id },
                 Step::AskOthers => {
                     let hands_over = self.would_hand_over();
+                    self.said_hands_over = hands_over;
                     self.send(&Message::Want { from: self.me(), hands_over }, &[]);
                     continue;
                 }

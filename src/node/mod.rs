@@ -13,7 +13,9 @@
 //! | `lock` | the lease comes and goes |
 //! | `fall` | what has waited long enough goes down the ladder |
 //! | `handoff` | frames to and from the other tabs |
+//! | `wishes` | who else wants the lease |
 //! | `invite` | a holder that is writing takes the others' small frames along |
+//! | `gather` | a commit for several tabs |
 //! | `queue` | the durable queue: drained, counted, waited for |
 //! | `forward` | what is forwarded to a server, by one handle of all |
 //! | `unit` | what runs under the lease |
@@ -22,6 +24,7 @@
 
 mod fall;
 mod forward;
+mod gather;
 mod handoff;
 mod invite;
 mod lock;
@@ -30,6 +33,7 @@ mod queue;
 mod transaction;
 mod types;
 mod unit;
+mod wishes;
 
 pub use long::PIECE;
 pub use types::*;
@@ -42,9 +46,11 @@ use crate::message::{self, FrameName, Message};
 use crate::platform::File;
 use crate::store::{AppendRequest, LogLimits, Mode, Os, PackOptions, Params, Piece, Store};
 use forward::Forwarder;
+use gather::Gathering;
 use handoff::Offer;
 use invite::Invitations;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use wishes::Wishes;
 
 /// A lease that nobody uses is given back after this time. Getting it back from a free lock takes
 /// 1 ms, from an idle holder 6 to 8 ms: keeping it only helps a tab that is alone.
@@ -168,7 +174,11 @@ pub struct Node {
     closed: bool,
     /// Frames that other tabs offered to this one, the holder.
     inbox: VecDeque<Offer>,
+    wishes: Wishes,
+    /// What this node last said of its own wish.
+    said_hands_over: bool,
     invitations: Invitations,
+    gathering: Gathering,
     queue: queue::Queue,
     forward: Option<Box<Forwarder>>,
     status_calls: Vec<CallId>,
@@ -215,7 +225,10 @@ impl Node {
             closing: None,
             closed: false,
             inbox: VecDeque::new(),
+            wishes: Wishes::default(),
+            said_hands_over: false,
             invitations: Invitations::default(),
+            gathering: Gathering::default(),
             status_calls: Vec::new(),
             counters: Counters::default(),
             told: None,
@@ -298,7 +311,7 @@ impl Node {
             .chain(release)
             .chain(linger)
             .chain(self.look_at_ms)
-            .chain(self.invitations.gather_until_ms)
+            .chain(self.gathering.until_ms())
             .chain(self.lease.wake_at_ms())
             .chain(self.queue.drain_at_ms)
             .chain(self.forward_at_ms())
@@ -429,12 +442,12 @@ impl Node {
         match message {
             Message::Want { from, hands_over } => self.wish_heard(from, hands_over),
             Message::Invite { from } => {
-                self.wish_came_true(&from);
+                self.wishes.came_true(&from);
                 self.invited(from);
             }
             Message::Over { from } => self.invitation_over(&from),
             Message::Committed { from, tables, frames, forwarded } => {
-                self.wish_came_true(&from);
+                self.wishes.came_true(&from);
                 self.frames_committed(&frames);
                 if forwarded {
                     self.frames_to_forward();
@@ -449,7 +462,7 @@ impl Node {
                 self.offer_received(from, call, &frame_id, after, payload);
             }
             Message::Answer { from, to, call, frame_id, answer } => {
-                self.wish_came_true(&to);
+                self.wishes.came_true(&to);
                 if to == self.config.node_id {
                     self.answered(&from, call, &frame_id, answer);
                 }

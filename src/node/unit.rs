@@ -27,8 +27,9 @@ impl Node {
         if may_write && (self.wants_drain() || self.writes_next()) && self.run_drain() {
             return self.drain_done();
         }
-        let own_frame = matches!(self.ops.front(), Some(Op { work: Work::Append(_), .. }));
-        if may_write && (!self.inbox.is_empty() || own_frame) && self.gathers() {
+        let frames =
+            !self.inbox.is_empty() || self.ops.front().is_some_and(|op| op.append().is_some());
+        if may_write && frames && self.gathers() {
             return false;
         }
         if may_write && !self.inbox.is_empty() && self.run_frames() {
@@ -226,6 +227,7 @@ impl Node {
         }
         if !own.is_empty() {
             self.worked();
+            self.served(&self.me());
         }
         let offered = offers.iter().map(|offer| &offer.request);
         let requests: Vec<&AppendRequest> =

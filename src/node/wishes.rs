@@ -1,0 +1,129 @@
+//! Who else wants the lease, as far as a node can know: some have said so, and a look at the lock
+//! shows how many stand in line.
+
+use crate::sorted::SortedMap;
+
+/// A wish is remembered for so long: it is repeated in less.
+const REMEMBERED_MS: f64 = 300.0;
+/// Whoever asked this recently may not be in the browser's list of waiting requests yet.
+const FRESH_MS: f64 = 5.0;
+
+/// The others' wishes; see the module.
+#[derive(Default)]
+pub(super) struct Wishes {
+    said: SortedMap<String, Wish>,
+    /// More stand in line than have said so.
+    strangers: bool,
+    /// When anybody last asked, or was seen to wait.
+    last_ms: f64,
+}
+
+struct Wish {
+    since_ms: f64,
+    repeated_ms: f64,
+    hands_over: bool,
+}
+
+impl Wishes {
+    /// A node asks for the lease; `hands_over` if it only has frames that it would rather hand over.
+    pub fn said(&mut self, node_id: String, hands_over: bool, now_ms: f64) {
+        self.last_ms = now_ms;
+        self.said.retain(|_, wish| wish.is_remembered(now_ms));
+        match self.said.get_mut(&node_id) {
+            Some(wish) if wish.hands_over == hands_over => wish.repeated_ms = now_ms,
+            _ => {
+                let wish = Wish { since_ms: now_ms, repeated_ms: now_ms, hands_over };
+                self.said.insert(node_id, wish);
+            }
+        }
+    }
+
+    /// So many stand in line; `leaving` of them may not have left it yet.
+    pub fn seen(&mut self, count: usize, leaving: usize, now_ms: f64) {
+        self.last_ms = now_ms;
+        let said = self.said.values().filter(|wish| wish.is_remembered(now_ms)).count();
+        self.strangers = count > said + leaving;
+    }
+
+    /// Nobody stands in line. Gives whether nobody is about to, either.
+    pub fn none_seen(&mut self, now_ms: f64) -> bool {
+        self.strangers = false;
+        let over = now_ms - self.last_ms >= FRESH_MS;
+        if over {
+            self.said = SortedMap::new();
+        }
+        over
+    }
+
+    /// A node has, or had, what it asked for.
+    pub fn came_true(&mut self, node_id: &str) {
+        self.said.remove(node_id);
+    }
+
+    /// Whether a node asks.
+    pub fn has(&self, node_id: &str) -> bool {
+        self.said.contains_key(node_id)
+    }
+
+    /// Whether somebody would rather hand over.
+    pub fn some_hand_over(&self, now_ms: f64) -> bool {
+        self.said.values().any(|wish| wish.hands_over && wish.is_remembered(now_ms))
+    }
+
+    /// Whether all would rather hand over, and none has waited for longer than that.
+    pub fn all_hand_over(&self, now_ms: f64, patience_ms: f64) -> bool {
+        let content = |wish: &Wish| wish.hands_over && now_ms - wish.since_ms < patience_ms;
+        !self.strangers
+            && self.said.values().all(|wish| content(wish) || !wish.is_remembered(now_ms))
+    }
+}
+
+impl Wish {
+    fn is_remembered(&self, now_ms: f64) -> bool {
+        now_ms - self.repeated_ms < REMEMBERED_MS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_for_something_else_or_for_long_is_told_apart() {
+        let mut wishes = Wishes::default();
+        assert!(wishes.all_hand_over(0.0, 50.0), "nobody waits");
+        wishes.said("a".into(), true, 0.0);
+        assert!(wishes.some_hand_over(10.0) && wishes.all_hand_over(10.0, 50.0));
+        wishes.said("a".into(), true, 40.0);
+        assert!(!wishes.all_hand_over(60.0, 50.0), "a repeated wish is as old as the first one");
+        wishes.came_true("a");
+        assert!(!wishes.some_hand_over(60.0) && wishes.all_hand_over(60.0, 50.0));
+        wishes.said("b".into(), true, 60.0);
+        wishes.said("b".into(), false, 61.0);
+        assert!(!wishes.some_hand_over(62.0) && !wishes.all_hand_over(62.0, 50.0));
+        assert!(wishes.all_hand_over(61.0 + REMEMBERED_MS, 50.0), "it is not there any more");
+    }
+
+    #[test]
+    fn whoever_stands_in_line_and_has_not_said_why_may_want_anything() {
+        let mut wishes = Wishes::default();
+        wishes.said("a".into(), true, 0.0);
+        wishes.seen(1, 0, 1.0);
+        assert!(wishes.all_hand_over(2.0, 50.0));
+        wishes.seen(2, 0, 3.0);
+        assert!(!wishes.all_hand_over(4.0, 50.0));
+        wishes.seen(2, 1, 5.0);
+        assert!(wishes.all_hand_over(6.0, 50.0), "one of them is leaving");
+        assert!(!wishes.none_seen(7.0) && wishes.has("a"), "it may not have got there yet");
+        assert!(wishes.none_seen(11.0) && !wishes.has("a"));
+    }
+
+    #[test]
+    fn wishes_of_nodes_that_are_gone_take_no_room() {
+        let mut wishes = Wishes::default();
+        for nth in 0..1000 {
+            wishes.said(nth.to_string(), true, f64::from(nth) * REMEMBERED_MS);
+        }
+        assert_eq!(wishes.said.values().count(), 1);
+    }
+}
