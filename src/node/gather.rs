@@ -3,7 +3,7 @@
 //! for all. Four tabs in a loop each make 70 transactions of 200 frames then, instead of 170.
 
 /// With frames at hand, so long the others are waited for.
-const GATHER_MS: f64 = 2.0;
+const GATHER_MS: f64 = 3.0;
 /// Who was served longer ago is not.
 const RECENT_MS: f64 = 20.0;
 

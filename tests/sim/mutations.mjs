@@ -230,7 +230,7 @@ export const mutations = [
     name: 'wish not sent',
     what: 'an idle holder is not told that it is wanted',
     file: 'src/node/mod.rs',
-    find: 'Message::Want { hands_over, .. } => self.wish_heard(hands_over),',
+    find: 'Message::Want { from, hands_over } => self.wish_heard(from, hands_over),',
     replace: 'Message::Want { .. } => {}',
   },
   {
@@ -346,5 +346,19 @@ export const mutations = [
     file: 'src/image/leaf.rs',
     find: '_ => (5, 6),',
     replace: '_ => (4, 4),',
+  },
+  {
+    name: 'gathers for ever',
+    what: 'frames at hand wait until everybody who was just served is back',
+    file: 'src/node/gather.rs',
+    find: '        if now_ms < until_ms {\n            return true;',
+    replace: '        if now_ms < until_ms || !self.served.is_empty() {\n            return true;',
+  },
+  {
+    name: 'first message only',
+    what: 'of several messages that come as one, only the first is read',
+    file: 'src/message.rs',
+    find: '        messages.push(message);\n        rest = more;',
+    replace: '        messages.push(message);\n        rest = more;\n        break;',
   },
 ];
