@@ -354,11 +354,4 @@ export const mutations = [
     find: '        if now_ms < until_ms {\n            return true;',
     replace: '        if now_ms < until_ms || !self.served.is_empty() {\n            return true;',
   },
-  {
-    name: 'first message only',
-    what: 'of several messages that come as one, only the first is read',
-    file: 'src/message.rs',
-    find: '        messages.push(message);\n        rest = more;',
-    replace: '        messages.push(message);\n        rest = more;\n        break;',
-  },
 ];
