@@ -21,15 +21,10 @@ impl Gathering {
         self.served.push((node_id.to_owned(), now_ms));
     }
 
-    /// Who was served lately.
-    pub fn recent(&self, now_ms: f64) -> impl Iterator<Item = &str> {
-        let recent = self.served.iter().filter(move |(_, at_ms)| now_ms - at_ms < RECENT_MS);
-        recent.map(|(id, _)| id.as_str())
-    }
-
     /// There are frames at hand: whether they are to wait for somebody who is not here.
     pub fn goes_on(&mut self, now_ms: f64, is_here: impl Fn(&str) -> bool) -> bool {
-        if self.recent(now_ms).all(&is_here) {
+        self.served.retain(|(_, at_ms)| now_ms - at_ms < RECENT_MS);
+        if self.served.iter().all(|(id, _)| is_here(id)) {
             self.until_ms = None;
             return false;
         }

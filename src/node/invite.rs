@@ -57,9 +57,7 @@ impl Node {
 
     /// So many stand in line for the lock.
     pub(super) fn waiters_seen(&mut self, count: usize) {
-        let served = self.gathering.recent(self.now_ms);
-        let leaving = served.filter(|guest| !self.wishes.has(guest)).count();
-        self.wishes.seen(count, leaving, self.now_ms);
+        self.wishes.seen(count, self.now_ms);
         self.others_wait();
     }
 
@@ -129,7 +127,7 @@ impl Node {
 
     /// A frame was written, of a guest or of this node's own caller.
     pub(super) fn served(&mut self, node_id: &str) {
-        self.wishes.came_true(node_id);
+        self.wishes.came_true(node_id, self.now_ms);
         if self.invitations.given {
             self.gathering.served(node_id, self.now_ms);
         }

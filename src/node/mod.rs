@@ -442,12 +442,12 @@ impl Node {
         match message {
             Message::Want { from, hands_over } => self.wish_heard(from, hands_over),
             Message::Invite { from } => {
-                self.wishes.came_true(&from);
+                self.wishes.came_true(&from, self.now_ms);
                 self.invited(from);
             }
             Message::Over { from } => self.invitation_over(&from),
             Message::Committed { from, tables, frames, forwarded } => {
-                self.wishes.came_true(&from);
+                self.wishes.came_true(&from, self.now_ms);
                 self.frames_committed(&frames);
                 if forwarded {
                     self.frames_to_forward();
@@ -462,7 +462,7 @@ impl Node {
                 self.offer_received(from, call, &frame_id, after, payload);
             }
             Message::Answer { from, to, call, frame_id, answer } => {
-                self.wishes.came_true(&to);
+                self.wishes.came_true(&to, self.now_ms);
                 if to == self.config.node_id {
                     self.answered(&from, call, &frame_id, answer);
                 }

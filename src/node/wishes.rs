@@ -5,6 +5,8 @@ use crate::sorted::SortedMap;
 
 /// A wish is remembered for so long: it is repeated in less.
 const REMEMBERED_MS: f64 = 300.0;
+/// Whoever had what it asked for takes so long, at most, to leave the line.
+const LEAVING_MS: f64 = 20.0;
 /// Whoever asked this recently may not be in the browser's list of waiting requests yet.
 const FRESH_MS: f64 = 5.0;
 
@@ -12,6 +14,8 @@ const FRESH_MS: f64 = 5.0;
 #[derive(Default)]
 pub(super) struct Wishes {
     said: SortedMap<String, Wish>,
+    /// Who may still stand in line although its wish came true; since when.
+    leaving: SortedMap<String, f64>,
     /// More stand in line than have said so.
     strangers: bool,
     /// When anybody last asked, or was seen to wait.
@@ -28,6 +32,7 @@ impl Wishes {
     /// A node asks for the lease; `hands_over` if it only has frames that it would rather hand over.
     pub fn said(&mut self, node_id: String, hands_over: bool, now_ms: f64) {
         self.last_ms = now_ms;
+        self.leaving.remove(&node_id);
         self.said.retain(|_, wish| wish.is_remembered(now_ms));
         match self.said.get_mut(&node_id) {
             Some(wish) if wish.hands_over == hands_over => wish.repeated_ms = now_ms,
@@ -38,11 +43,12 @@ impl Wishes {
         }
     }
 
-    /// So many stand in line; `leaving` of them may not have left it yet.
-    pub fn seen(&mut self, count: usize, leaving: usize, now_ms: f64) {
+    /// So many stand in line.
+    pub fn seen(&mut self, count: usize, now_ms: f64) {
         self.last_ms = now_ms;
+        self.leaving.retain(|_, since_ms| now_ms - *since_ms < LEAVING_MS);
         let said = self.said.values().filter(|wish| wish.is_remembered(now_ms)).count();
-        self.strangers = count > said + leaving;
+        self.strangers = count > said + self.leaving.values().count();
     }
 
     /// Nobody stands in line. Gives whether nobody is about to, either.
@@ -56,13 +62,10 @@ impl Wishes {
     }
 
     /// A node has, or had, what it asked for.
-    pub fn came_true(&mut self, node_id: &str) {
-        self.said.remove(node_id);
-    }
-
-    /// Whether a node asks.
-    pub fn has(&self, node_id: &str) -> bool {
-        self.said.contains_key(node_id)
+    pub fn came_true(&mut self, node_id: &str, now_ms: f64) {
+        if self.said.remove(node_id).is_some() {
+            self.leaving.insert(node_id.to_owned(), now_ms);
+        }
     }
 
     /// Whether somebody would rather hand over.
@@ -96,7 +99,7 @@ mod tests {
         assert!(wishes.some_hand_over(10.0) && wishes.all_hand_over(10.0, 50.0));
         wishes.said("a".into(), true, 40.0);
         assert!(!wishes.all_hand_over(60.0, 50.0), "a repeated wish is as old as the first one");
-        wishes.came_true("a");
+        wishes.came_true("a", 60.0);
         assert!(!wishes.some_hand_over(60.0) && wishes.all_hand_over(60.0, 50.0));
         wishes.said("b".into(), true, 60.0);
         wishes.said("b".into(), false, 61.0);
@@ -108,14 +111,26 @@ mod tests {
     fn whoever_stands_in_line_and_has_not_said_why_may_want_anything() {
         let mut wishes = Wishes::default();
         wishes.said("a".into(), true, 0.0);
-        wishes.seen(1, 0, 1.0);
+        wishes.seen(1, 1.0);
         assert!(wishes.all_hand_over(2.0, 50.0));
-        wishes.seen(2, 0, 3.0);
+        wishes.seen(2, 3.0);
         assert!(!wishes.all_hand_over(4.0, 50.0));
-        wishes.seen(2, 1, 5.0);
-        assert!(wishes.all_hand_over(6.0, 50.0), "one of them is leaving");
-        assert!(!wishes.none_seen(7.0) && wishes.has("a"), "it may not have got there yet");
-        assert!(wishes.none_seen(11.0) && !wishes.has("a"));
+        wishes.came_true("a", 5.0);
+        wishes.came_true("b", 5.0);
+        wishes.seen(1, 6.0);
+        assert!(wishes.all_hand_over(7.0, 50.0), "it is leaving");
+        wishes.seen(2, 8.0);
+        assert!(!wishes.all_hand_over(9.0, 50.0), "b never asked");
+        wishes.seen(1, 5.0 + LEAVING_MS);
+        assert!(!wishes.all_hand_over(30.0, 50.0), "it should have left by now");
+    }
+
+    #[test]
+    fn whoever_has_just_asked_may_not_stand_in_line_yet() {
+        let mut wishes = Wishes::default();
+        wishes.said("a".into(), true, 0.0);
+        assert!(!wishes.none_seen(FRESH_MS - 1.0) && wishes.some_hand_over(FRESH_MS));
+        assert!(wishes.none_seen(FRESH_MS) && !wishes.some_hand_over(FRESH_MS));
     }
 
     #[test]

@@ -29,8 +29,9 @@ const CHROMIUM_ARGS = [
   '--disable-background-timer-throttling',
   '--disable-backgrounding-occluded-windows',
   '--disable-renderer-backgrounding',
-  // A renderer for each tab, so that killing one leaves the others alone.
-  '--disable-features=ProcessPerSiteUpToMainFrameThreshold,Translate,MediaRouter,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup',
+  // A renderer for each tab, so that killing one leaves the others alone. The address bar's popup is a page, too, and
+  // loads for a second of processor time with each window.
+  '--disable-features=ProcessPerSiteUpToMainFrameThreshold,Translate,MediaRouter,WebUIOmniboxPopup,WebUIOmniboxAimPopup',
   '--renderer-process-limit=100',
 ];
 
