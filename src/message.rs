@@ -170,14 +170,14 @@ impl From<Refusal> for Error {
 }
 
 /// Messages as one; there is at least one.
-pub fn join(messages: &[Vec<u8>]) -> Vec<u8> {
-    if let [message] = messages {
-        return message.clone();
+pub fn join(mut messages: Vec<Vec<u8>>) -> Vec<u8> {
+    if messages.len() == 1 {
+        return messages.swap_remove(0);
     }
     let mut bytes = SEVERAL.to_vec();
     for message in messages {
         bytes.extend_from_slice(&(message.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(message);
+        bytes.extend_from_slice(&message);
     }
     bytes
 }
@@ -256,9 +256,10 @@ mod tests {
     #[test]
     fn several_messages_go_as_one() {
         let messages = [b"one".to_vec(), vec![], b"three".to_vec()];
-        let bytes = join(&messages);
+        let bytes = join(messages.to_vec());
         assert_eq!(split(&bytes), messages.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        assert_eq!(split(&join(&messages[..1])), [b"one"]);
+        assert_eq!(join(vec![b"one".to_vec()]), b"one");
+        assert_eq!(split(b"one"), [b"one"]);
         for end in 4..bytes.len() {
             assert!(split(&bytes[..end]).len() < 3);
         }

@@ -87,7 +87,7 @@ impl Node {
             answer,
         };
         self.send(&message, &[]);
-        self.served(&offer.from);
+        self.note_served(&offer.from);
     }
 
     /// Whether the frames that must go before this one are in, or go in just before it.

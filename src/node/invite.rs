@@ -126,7 +126,7 @@ impl Node {
     }
 
     /// A frame was written, of a guest or of this node's own caller.
-    pub(super) fn served(&mut self, node_id: &str) {
+    pub(super) fn note_served(&mut self, node_id: &str) {
         self.wishes.came_true(node_id, self.now_ms);
         if self.invitations.given {
             self.gathering.served(node_id, self.now_ms);

@@ -11,6 +11,7 @@
 //! | file | job |
 //! |---|---|
 //! | `lock` | the lease comes and goes |
+//! | `channel` | what the tabs say to each other |
 //! | `fall` | what has waited long enough goes down the ladder |
 //! | `handoff` | frames to and from the other tabs |
 //! | `wishes` | who else wants the lease |
@@ -22,6 +23,7 @@
 //! | `long` | what takes long, piece by piece |
 //! | `transaction` | the caller's own transaction |
 
+mod channel;
 mod fall;
 mod forward;
 mod gather;
@@ -42,14 +44,14 @@ use crate::error::{Code, Error};
 use crate::forward::Settings;
 use crate::ladder::{Attempt, Ladder};
 use crate::lease::{LEAST_WAIT_MS, Lease};
-use crate::message::{self, FrameName, Message};
+use crate::message::FrameName;
 use crate::platform::File;
 use crate::store::{AppendRequest, LogLimits, Mode, Os, PackOptions, Params, Piece, Store};
 use forward::Forwarder;
 use gather::Gathering;
 use handoff::Offer;
 use invite::Invitations;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use wishes::Wishes;
 
 /// A lease that nobody uses is given back after this time. Getting it back from a free lock takes
@@ -175,7 +177,7 @@ pub struct Node {
     /// Frames that other tabs offered to this one, the holder.
     inbox: VecDeque<Offer>,
     wishes: Wishes,
-    /// What this node last said of its own wish.
+    /// Whether this node last asked for the lease as one that would rather hand over.
     said_hands_over: bool,
     invitations: Invitations,
     gathering: Gathering,
@@ -253,11 +255,7 @@ impl Node {
             Event::Enqueued(call, outcome) => self.enqueued(call, outcome),
             Event::QueueLoaded(outcome) => self.queue_loaded(outcome),
             Event::RejectedLoaded(outcome) => self.rejected_loaded(outcome),
-            Event::Message(bytes) => {
-                for message in message::split(&bytes) {
-                    self.message(message);
-                }
-            }
+            Event::Message(bytes) => self.heard(&bytes),
             Event::SenderGranted(id) => self.sender_granted(id),
             Event::SenderLost(id) => self.sender_lost(id),
             Event::Exchanged(id, outcome) => self.exchanged(id, outcome),
@@ -277,17 +275,6 @@ impl Node {
         }
         self.say();
         std::mem::take(&mut self.effects)
-    }
-
-    /// Posts what there is to be said to the others: after the replies, which somebody waits for, and
-    /// before the channel closes.
-    fn say(&mut self) {
-        let said = std::mem::take(&mut self.said);
-        if !said.is_empty() {
-            let closes = matches!(self.effects.last(), Some(Effect::Closed));
-            let at = self.effects.len() - usize::from(closes);
-            self.effects.insert(at, Effect::Post(message::join(&said)));
-        }
     }
 
     /// The effects of the last event are carried out. SQLite took its time, and answers were posted:
@@ -433,73 +420,6 @@ impl Node {
         for call in calls {
             self.fail(call, Error::new(Code::Closed, "the handle is closed"));
         }
-    }
-
-    fn message(&mut self, bytes: &[u8]) {
-        let Some((message, payload)) = Message::decode(bytes) else {
-            return;
-        };
-        match message {
-            Message::Want { from, hands_over } => self.wish_heard(from, hands_over),
-            Message::Invite { from } => {
-                self.wishes.came_true(&from, self.now_ms);
-                self.invited(from);
-            }
-            Message::Over { from } => self.invitation_over(&from),
-            Message::Committed { from, tables, frames, forwarded } => {
-                self.wishes.came_true(&from, self.now_ms);
-                self.frames_committed(&frames);
-                if forwarded {
-                    self.frames_to_forward();
-                }
-                let origin = Origin::OtherTab;
-                let frame_ids = frames.into_iter().map(|frame| frame.frame_id).collect();
-                self.effects.push(Effect::Notify(Notice::Commit { tables, frame_ids, origin }));
-            }
-            Message::Queued { .. } => self.queue_grew(),
-            Message::Rejected { frame, error, .. } => self.frame_rejected(&frame, error.into()),
-            Message::Offer { from, call, frame_id, after } => {
-                self.offer_received(from, call, &frame_id, after, payload);
-            }
-            Message::Answer { from, to, call, frame_id, answer } => {
-                self.wishes.came_true(&to, self.now_ms);
-                if to == self.config.node_id {
-                    self.answered(&from, call, &frame_id, answer);
-                }
-            }
-            Message::Forwarding { report, .. } => self.report_heard(report),
-            Message::OutboxChanged { resume, .. } => self.outbox_changed(resume),
-        }
-    }
-
-    fn send(&mut self, message: &Message, payload: &[u8]) {
-        self.said.push(message.encode(payload));
-    }
-
-    fn me(&self) -> String {
-        self.config.node_id.clone()
-    }
-
-    /// Tells everybody, this node's own waiters too, what a commit changed.
-    fn announce(&mut self, tables: BTreeSet<String>, frames: Vec<FrameName>, forwarded: bool) {
-        if tables.is_empty() && frames.is_empty() {
-            return;
-        }
-        let tables: Vec<String> = tables.into_iter().collect();
-        let message = Message::Committed {
-            from: self.me(),
-            tables: tables.clone(),
-            frames: frames.clone(),
-            forwarded,
-        };
-        self.send(&message, &[]);
-        self.frames_committed(&frames);
-        if forwarded {
-            self.frames_to_forward();
-        }
-        let frame_ids = frames.into_iter().map(|frame| frame.frame_id).collect();
-        let origin = Origin::ThisTab;
-        self.effects.push(Effect::Notify(Notice::Commit { tables, frame_ids, origin }));
     }
 
     fn reply(&mut self, call: CallId, reply: Reply) {

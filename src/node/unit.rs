@@ -227,7 +227,7 @@ impl Node {
         }
         if !own.is_empty() {
             self.worked();
-            self.served(&self.me());
+            self.note_served(&self.me());
         }
         let offered = offers.iter().map(|offer| &offer.request);
         let requests: Vec<&AppendRequest> =

@@ -229,7 +229,7 @@ export const mutations = [
   {
     name: 'wish not sent',
     what: 'an idle holder is not told that it is wanted',
-    file: 'src/node/mod.rs',
+    file: 'src/node/channel.rs',
     find: 'Message::Want { from, hands_over } => self.wish_heard(from, hands_over),',
     replace: 'Message::Want { .. } => {}',
   },
