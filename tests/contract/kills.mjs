@@ -132,6 +132,17 @@ export const SCENARIOS = {
     await finish(tabs, running, dead);
   },
 
+  /** All hand over at once, and whoever holds the lease takes the others' frames along; one of them dies. */
+  async 'guests or their host'({ tabs, kill, random }) {
+    const options = { retry: { attempts: 0 } };
+    const running = tabs.map((tab, writer) => start(tab, appendAll, { writer, frames: 400, options }));
+    await sleep(50 + random() * 800);
+    const dead = Math.floor(random() * tabs.length);
+    await kill(tabs[dead]);
+    await sleep(random() * 500);
+    await finish(tabs, running, dead);
+  },
+
   /** The sender dies as soon as it is told `queued`. */
   async 'the sender, once its frame is queued'({ tabs: [holder, sender], kill, ledger, book }) {
     await holder.run(() => hold());
