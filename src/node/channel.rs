@@ -26,13 +26,7 @@ impl Node {
             Message::Over { from } => self.invitation_over(&from),
             Message::Committed { from, tables, frames, forwarded } => {
                 self.wishes.came_true(&from, self.now_ms);
-                self.frames_committed(&frames);
-                if forwarded {
-                    self.frames_to_forward();
-                }
-                let origin = Origin::OtherTab;
-                let frame_ids = frames.into_iter().map(|frame| frame.frame_id).collect();
-                self.effects.push(Effect::Notify(Notice::Commit { tables, frame_ids, origin }));
+                self.committed(tables, frames, forwarded, Origin::OtherTab);
             }
             Message::Queued { .. } => self.queue_grew(),
             Message::Rejected { frame, error, .. } => self.frame_rejected(&frame, error.into()),
@@ -77,12 +71,22 @@ impl Node {
             forwarded,
         };
         self.send(&message, &[]);
+        self.committed(tables, frames, forwarded, Origin::ThisTab);
+    }
+
+    /// Tells whoever waits here what a commit changed.
+    fn committed(
+        &mut self,
+        tables: Vec<String>,
+        frames: Vec<FrameName>,
+        forwarded: bool,
+        origin: Origin,
+    ) {
         self.frames_committed(&frames);
         if forwarded {
             self.frames_to_forward();
         }
         let frame_ids = frames.into_iter().map(|frame| frame.frame_id).collect();
-        let origin = Origin::ThisTab;
         self.effects.push(Effect::Notify(Notice::Commit { tables, frame_ids, origin }));
     }
 

@@ -15,7 +15,7 @@ pub(super) struct Gathering {
 }
 
 impl Gathering {
-    /// A frame of this node was written.
+    /// A frame of this node was dealt with.
     pub fn served(&mut self, node_id: &str, now_ms: f64) {
         self.served.retain(|(id, _)| id != node_id);
         self.served.push((node_id.to_owned(), now_ms));

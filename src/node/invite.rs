@@ -125,7 +125,7 @@ impl Node {
         }
     }
 
-    /// A frame was written, of a guest or of this node's own caller.
+    /// A frame was dealt with, of a guest or of this node's own caller.
     pub(super) fn note_served(&mut self, node_id: &str) {
         self.wishes.came_true(node_id, self.now_ms);
         if self.invitations.given {

@@ -46,9 +46,8 @@ impl Wishes {
     /// So many stand in line.
     pub fn seen(&mut self, count: usize, now_ms: f64) {
         self.last_ms = now_ms;
-        self.leaving.retain(|_, since_ms| now_ms - *since_ms < LEAVING_MS);
-        let said = self.said.values().filter(|wish| wish.is_remembered(now_ms)).count();
-        self.strangers = count > said + self.leaving.values().count();
+        self.forget_gone(now_ms);
+        self.strangers = count > self.remembered(now_ms).count() + self.leaving.values().count();
     }
 
     /// Nobody stands in line. Gives whether nobody is about to, either.
@@ -63,6 +62,7 @@ impl Wishes {
 
     /// A node has, or had, what it asked for.
     pub fn came_true(&mut self, node_id: &str, now_ms: f64) {
+        self.forget_gone(now_ms);
         if self.said.remove(node_id).is_some() {
             self.leaving.insert(node_id.to_owned(), now_ms);
         }
@@ -70,14 +70,22 @@ impl Wishes {
 
     /// Whether somebody would rather hand over.
     pub fn some_hand_over(&self, now_ms: f64) -> bool {
-        self.said.values().any(|wish| wish.hands_over && wish.is_remembered(now_ms))
+        self.remembered(now_ms).any(|wish| wish.hands_over)
     }
 
     /// Whether all would rather hand over, and none has waited for longer than that.
     pub fn all_hand_over(&self, now_ms: f64, patience_ms: f64) -> bool {
         let content = |wish: &Wish| wish.hands_over && now_ms - wish.since_ms < patience_ms;
-        !self.strangers
-            && self.said.values().all(|wish| content(wish) || !wish.is_remembered(now_ms))
+        !self.strangers && self.remembered(now_ms).all(content)
+    }
+
+    fn remembered(&self, now_ms: f64) -> impl Iterator<Item = &Wish> {
+        self.said.values().filter(move |wish| wish.is_remembered(now_ms))
+    }
+
+    /// Whoever was leaving has left the line by now.
+    fn forget_gone(&mut self, now_ms: f64) {
+        self.leaving.retain(|_, since_ms| now_ms - *since_ms < LEAVING_MS);
     }
 }
 
@@ -140,5 +148,11 @@ mod tests {
             wishes.said(nth.to_string(), true, f64::from(nth) * REMEMBERED_MS);
         }
         assert_eq!(wishes.said.values().count(), 1);
+        for nth in 0..1000 {
+            let now_ms = f64::from(nth) * LEAVING_MS;
+            wishes.said(nth.to_string(), true, now_ms);
+            wishes.came_true(&nth.to_string(), now_ms);
+        }
+        assert_eq!(wishes.leaving.values().count(), 1);
     }
 }
