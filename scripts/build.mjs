@@ -16,8 +16,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { bundle } from './bundle.mjs';
-import { withExports } from './exports.mjs';
 import { setUp } from './setup.mjs';
+import { shrunk } from './shrink.mjs';
 import { cargoEnv, dist, LOCKED, modules, root, run, WASM_TARGET, wasmBindgenFolder } from './toolchain.mjs';
 
 /** Files of dist/ that a page loads; type declarations and maps are not. */
@@ -44,7 +44,11 @@ function printSizes() {
   line(`together, with ${rest} more`, sums);
 }
 
-/** Not what stands in for C's library in SQLite and zstd: they call it themselves. */
+/**
+ * Not what stands in for C's library in SQLite and zstd: they call it themselves. rustc exports every `#[no_mangle]`
+ * function of every crate, and what is exported is never left out: sorts and allocators that only C code would call, were
+ * it linked.
+ */
 const isOurs = (name) => !/^(rust_(sqlite|zstd)_wasm_|sqlite3_os_)/.test(name);
 
 /**
@@ -102,9 +106,6 @@ export async function build({ dev = false, sizes = !dev, server = true } = {}) {
   rmSync(modules, { recursive: true, force: true });
   mkdirSync(modules, { recursive: true });
   const engine = await compile('browser', dev ? 'dev' : 'release', dev);
-  const wasm = join(modules, 'framelock_wasm.wasm');
-  writeFileSync(wasm, withExports(readFileSync(engine), isOurs));
-  const names = dev ? [] : ['--remove-name-section', '--remove-producers-section'];
   const bindgen = [
     '--target',
     'web',
@@ -114,13 +115,13 @@ export async function build({ dev = false, sizes = !dev, server = true } = {}) {
     '--out-name',
     'framelock_wasm',
   ];
-  await run(join(wasmBindgenFolder(), 'wasm-bindgen'), [...bindgen, ...names, wasm]);
-  rmSync(wasm);
+  await run(join(wasmBindgenFolder(), 'wasm-bindgen'), [...bindgen, engine]);
   const tsc = (...args) => run(join(root, 'node_modules', '.bin', 'tsc'), ['-p', ...args]);
   await tsc('tsconfig.build.json', '--outDir', modules, '--declarationDir', next);
   await bundle(modules, next);
   const engineFile = 'framelock_wasm_bg.wasm';
-  copyFileSync(join(modules, engineFile), join(next, engineFile));
+  const wasm = readFileSync(join(modules, engineFile));
+  writeFileSync(join(next, engineFile), dev ? wasm : shrunk(wasm, isOurs));
   if (server) await buildServer(join(next, 'server'), tsc, dev);
   // At no moment is there half of a dist/: others may be reading it.
   rmSync(last, { recursive: true, force: true });

@@ -1,0 +1,43 @@
+// Makes the engine's wasm smaller after rustc and wasm-bindgen are done with it: fewer exports, fewer instructions, and
+// functions in an order in which they compress well. docs/performance.md has what each step was worth.
+import binaryen from 'binaryen';
+
+/**
+ * Binaryen's passes, in order. Of those that `wasm-opt -Oz` runs the others make the module smaller and what is downloaded
+ * larger: they make alike code less alike, and it is compressed.
+ */
+const PASSES = [
+  // What nobody can call any more.
+  'remove-unused-module-elements',
+  'duplicate-function-elimination',
+  'remove-unused-brs',
+  'optimize-instructions',
+  'rse',
+  'vacuum',
+  'dae-optimizing',
+  'coalesce-locals',
+  'vacuum',
+  'reorder-locals',
+  // By the names that Rust and C gave them, so that what was made from one generic function stands together.
+  'reorder-functions-by-name',
+  'strip-debug',
+  'strip-producers',
+];
+
+/** The module with those exports only whose names are wanted, and none of its functions' names. */
+export function shrunk(bytes, isWanted) {
+  const module = binaryen.readBinary(bytes);
+  const names = Array.from({ length: module.getNumExports() }, (_, i) => {
+    return binaryen.getExportInfo(module.getExportByIndex(i)).name;
+  });
+  for (const name of names) if (!isWanted(name)) module.removeExport(name);
+  // What `wasm-opt -Oz` sets before it runs its passes.
+  binaryen.setOptimizeLevel(2);
+  binaryen.setShrinkLevel(2);
+  binaryen.setGenerateStackIR(true);
+  binaryen.setOptimizeStackIR(true);
+  module.runPasses(PASSES);
+  const smaller = module.emitBinary();
+  module.dispose();
+  return smaller;
+}
