@@ -30,7 +30,7 @@ pub fn write_tagged<T: Serialize>(variant: &T, tag: &str) -> Option<Vec<u8>> {
 /// # Errors
 /// When it does not say what it is.
 pub fn untagged(mut value: Value, tag: &str) -> Result<Value> {
-    match value.as_object_mut().and_then(|fields| fields.shift_remove(tag)) {
+    match value.as_object_mut().and_then(|fields| fields.remove(tag)) {
         Some(Value::String(name)) => Ok(Value::Object(Map::from_iter([(name, value)]))),
         _ => Err(Error::custom("it does not say what it is")),
     }

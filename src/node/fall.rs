@@ -4,8 +4,9 @@
 //! once every earlier one of its table is offered or queued, and queued only once every earlier
 //! one is queued; if its time is up first, the earlier ones are queued with it.
 
+use super::Node;
+use super::op::{Append, Op, Work};
 use super::types::{CallId, Effect};
-use super::{Append, Node, Op, Work};
 use crate::envelope;
 use crate::error::{Code, Error};
 use crate::ladder::{Fallback, Ladder, Next, Outcome, Rung};
@@ -264,22 +265,6 @@ impl Node {
         append.repeat
             && !earlier.any(|earlier| earlier.request.frame_id == *id)
             && self.queue.own_digest(id) == Some(append.request.digest)
-    }
-}
-
-impl Op {
-    pub(super) fn append(&self) -> Option<&Append> {
-        match &self.work {
-            Work::Append(append) => Some(append),
-            _ => None,
-        }
-    }
-
-    pub(super) fn append_mut(&mut self) -> Option<&mut Append> {
-        match &mut self.work {
-            Work::Append(append) => Some(append),
-            _ => None,
-        }
     }
 }
 

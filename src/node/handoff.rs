@@ -4,8 +4,9 @@
 //! An answer is given only after the commit. No answer is an answer too: the sender waits a while
 //! and then queues the frame, and the applied ids see to it that both ways together write it once.
 
+use super::Node;
+use super::op::{Work, name_of};
 use super::types::{CallId, Reply};
-use super::{Node, Work, name_of};
 use crate::envelope;
 use crate::error::{Code, Error, Result};
 use crate::ladder::Path;

@@ -19,8 +19,9 @@
 //!
 //! As long as all who ask for the lease are guests whose frames are taken along, it stays.
 
+use super::Node;
 use super::lock::TURN_MS;
-use super::{Append, Node, Op};
+use super::op::{Append, Op};
 use crate::ladder::Rung;
 use crate::message::Message;
 use crate::store::Mode;

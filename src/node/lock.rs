@@ -1,7 +1,8 @@
 //! The lease comes and goes: when to ask for it, keep it, give it up.
 
+use super::op::{Append, Work};
 use super::types::{Counters, Effect, LockStatus, Notice, Origin, QueueCounts, Reply, Status};
-use super::{IDLE_LEASE_MS, Node, Work};
+use super::{IDLE_LEASE_MS, Node};
 use crate::error::{Code, Error};
 use crate::lease::{LockId, State, Step};
 use crate::message::Message;
@@ -85,7 +86,7 @@ impl Node {
         let drain = self.wants_drain().then_some(Mode::Exclusive);
         let held = self.lease.held().is_some();
         let ops = self.ops.iter().filter(|op| {
-            let awaits = |append: &super::Append| append.awaits_answer(self.now_ms);
+            let awaits = |append: &Append| append.awaits_answer(self.now_ms);
             held || !op.append().is_some_and(awaits)
         });
         let ops = ops.map(|op| self.needed_mode(&op.work));

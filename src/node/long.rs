@@ -7,8 +7,9 @@
 //! The call stays where it was among the calls. So a frame that is rolled back because the page is
 //! frozen or the lock is gone is as if it had never begun, and goes down the ladder from where it stood.
 
+use super::Node;
+use super::op::{Op, Work};
 use super::types::{CallId, Effect, Reply};
-use super::{Node, Op, Work};
 use crate::error::{Code, Error, Result};
 use crate::store::{AppendRequest, HalfWritten, Long, Piece};
 

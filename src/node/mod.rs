@@ -10,6 +10,7 @@
 //!
 //! | file | job |
 //! |---|---|
+//! | `op` | a call that waits, and a frame on its way |
 //! | `lock` | the lease comes and goes |
 //! | `channel` | what the tabs say to each other |
 //! | `fall` | what has waited long enough goes down the ladder |
@@ -31,6 +32,7 @@ mod handoff;
 mod invite;
 mod lock;
 mod long;
+mod op;
 mod queue;
 mod transaction;
 mod types;
@@ -42,16 +44,16 @@ pub use types::*;
 
 use crate::error::{Code, Error};
 use crate::forward::Settings;
-use crate::ladder::{Attempt, Ladder};
+use crate::ladder::Path;
 use crate::lease::{LEAST_WAIT_MS, Lease};
 use crate::message::FrameName;
-use crate::platform::File;
-use crate::store::{AppendRequest, LogLimits, Mode, Os, PackOptions, Params, Piece, Store};
+use crate::store::{LogLimits, Os, Piece, Store};
 use forward::Forwarder;
 use gather::Gathering;
 use handoff::Offer;
 use invite::Invitations;
-use std::collections::{BTreeMap, VecDeque};
+use op::{Op, Work, attempts_of};
+use std::collections::VecDeque;
 use wishes::Wishes;
 
 /// A lease that nobody uses is given back after this time. Getting it back from a free lock takes
@@ -78,56 +80,6 @@ pub struct Config {
     pub log: LogLimits,
     /// From how many rows on a frame is written as an image.
     pub transfer_rows: u64,
-}
-
-/// A call that waits for the lease.
-struct Op {
-    call: CallId,
-    work: Work,
-    since_ms: f64,
-    /// When to look at it again: appends settle by their ladder, everything else by this time.
-    until_ms: f64,
-}
-
-enum Work {
-    Append(Box<Append>),
-    Exec { sql: String, params: Params },
-    Query { sql: String, params: Params, options: PackOptions, writes: bool },
-    QueryArrow { sql: String, params: Params, batch_rows: Option<usize>, writes: bool },
-    Begin,
-    WhenCommitted { frame_id: String },
-    Drain { started: bool, applied: u64 },
-    Export,
-    Import { file: Box<dyn File> },
-    Outbox(OutboxCall),
-}
-
-/// A frame on its way.
-struct Append {
-    request: AppendRequest,
-    ladder: Ladder,
-    /// This handle was given the same frame before, and does not know yet that it is in.
-    repeat: bool,
-    /// The holder has been asked to apply it.
-    offered: bool,
-    /// The holder on whose invitation it was last offered.
-    guest_of: Option<String>,
-    /// Until then it waits for that one's answer, and not for the lock.
-    answer_until_ms: Option<f64>,
-    /// It is in the queue, or on its way there.
-    enqueued: bool,
-    /// It is durable in the queue, and the holder is given time to apply it from there.
-    filed: bool,
-}
-
-impl Work {
-    fn mode(&self) -> Mode {
-        match self {
-            Work::Query { writes, .. } | Work::QueryArrow { writes, .. } if !writes => Mode::Shared,
-            Work::Export | Work::Outbox(OutboxCall::DeadLetters) => Mode::Shared,
-            _ => Mode::Exclusive,
-        }
-    }
 }
 
 /// One open handle; see the module.
@@ -465,7 +417,6 @@ impl Node {
     }
 
     fn give_receipt(&mut self, call: CallId, receipt: Receipt) {
-        use crate::ladder::Path;
         match receipt.path {
             Path::Direct => self.counters.direct += 1,
             Path::Handoff => self.counters.handoff += 1,
@@ -475,42 +426,5 @@ impl Node {
         }
         self.reply(call, Reply::Receipt(Box::new(receipt.clone())));
         self.effects.push(Effect::Notify(Notice::Append(Box::new(receipt))));
-    }
-}
-
-impl Append {
-    fn name(&self) -> FrameName {
-        name_of(&self.request)
-    }
-
-    /// The receipt for this frame, as things stand.
-    fn receipt(&self, now_ms: f64, path: crate::ladder::Path, committed: bool) -> Receipt {
-        Receipt {
-            frame_id: self.request.frame_id.clone(),
-            table: self.request.table.clone(),
-            rows: self.request.content.rows(),
-            path,
-            committed,
-            attempts: self.ladder.attempts().to_vec(),
-            elapsed_ms: self.ladder.elapsed_ms(now_ms),
-            coerced: BTreeMap::new(),
-        }
-    }
-}
-
-fn name_of(request: &AppendRequest) -> FrameName {
-    FrameName {
-        frame_id: request.frame_id.clone(),
-        table: request.table.clone(),
-        rows: request.content.rows(),
-        digest: request.digest,
-        coerced: BTreeMap::new(),
-    }
-}
-
-fn attempts_of(op: &Op) -> Vec<Attempt> {
-    match &op.work {
-        Work::Append(append) => append.ladder.attempts().to_vec(),
-        _ => Vec::new(),
     }
 }

@@ -4,9 +4,10 @@
 //! lease empties. It is drained before the holder's own writes: on the first lease of a node, when
 //! anybody says that it grew, and when this node put something there itself.
 
+use super::Node;
 use super::handoff::committed_receipt;
+use super::op::{Op, Work};
 use super::types::{CallId, Effect, Notice, QueueCounts, QueuePage, Rejected, Reply};
-use super::{Node, Op, Work};
 use crate::envelope;
 use crate::error::{Code, Error};
 use crate::ladder::{Path, Rung};
@@ -312,13 +313,13 @@ impl Node {
                 _ if failed => {}
                 Ok(outcome) => {
                     match outcome.duplicate {
-                        true => self.frames_committed(&[super::name_of(request)]),
+                        true => self.frames_committed(&[super::op::name_of(request)]),
                         false => applied += 1,
                     }
                     removed.push(name);
                 }
                 Err(error) if is_verdict(&error) => {
-                    self.reject(name.clone(), super::name_of(request), &error);
+                    self.reject(name.clone(), super::op::name_of(request), &error);
                     rejected.push(name);
                 }
                 Err(_) => failed = true,

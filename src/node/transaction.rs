@@ -1,8 +1,9 @@
 //! The caller's own transaction. Its statements run at once, in the order they come: the lease is
 //! held from `begin` to the end, and nothing else runs in between.
 
+use super::op::name_of;
 use super::types::{CallId, Receipt, Reply, TxId};
-use super::{Effect, Node, name_of};
+use super::{Effect, Node};
 use crate::error::{Code, Error, Result};
 use crate::ladder::Path;
 use crate::message::FrameName;

@@ -1,7 +1,8 @@
 //! Units: what runs under the lease in one go, between two looks at who else waits.
 
+use super::Node;
+use super::op::{Append, Op, Work};
 use super::types::{CallId, Effect, Reply};
-use super::{Append, Node, Op, Work};
 use crate::error::{Code, Error, Result};
 use crate::ladder::Path;
 use crate::store::{AppendRequest, Applied, Mode, PackOptions, PackedRows, Params};

@@ -87,8 +87,10 @@ impl MemoryQueue {
             rejected.partition(|(_, report)| report.frame_id == frame_id);
         self.rejected = rest;
         if again {
-            self.queued.extend(settled.into_iter().map(|(frame, _)| frame));
-            self.queued.make_contiguous().sort();
+            for (frame, _) in settled {
+                let at = self.queued.partition_point(|queued| *queued < frame);
+                self.queued.insert(at, frame);
+            }
         }
     }
 }
