@@ -25,6 +25,10 @@ impl World {
             tx.waits_for = None;
             self.after(pause_us, Happening::GoOn(id));
         }
+        if matches!(asked.purpose, Purpose::Append { .. }) && (id as f64) < self.plan.loops {
+            let delay_us = self.latency_us(10, 100);
+            self.after(delay_us, Happening::Again(id));
+        }
         if let Err(error) = &outcome {
             self.count(&format!("error {}", error.code.as_str()));
         }

@@ -158,6 +158,16 @@ impl World {
         }
     }
 
+    /// The next append of a loop.
+    pub fn append_again(&mut self, id: TabId) {
+        let closing = self.tabs.get(&id).is_none_or(|tab| tab.client.closing);
+        if !self.calm && !closing && self.loops_left > 0 {
+            self.loops_left -= 1;
+            let policy = RetryPolicy { attempts: 0, ..RetryPolicy::default() };
+            self.append_by(id, policy, Fallback::Handoff);
+        }
+    }
+
     fn policy(&mut self) -> (RetryPolicy, Fallback) {
         let mut policy = RetryPolicy::default();
         if self.will.chance(self.plan.impatience) {
@@ -189,7 +199,9 @@ impl World {
             }
         }
         let packed = self.will.chance(self.plan.packed);
-        let forward = self.plan.forwarding > 0.0 && self.will.chance(self.plan.forwarding);
+        // A loop is faster than the server.
+        let forwards = self.plan.forwarding > 0.0 && self.plan.loops == 0.0;
+        let forward = forwards && self.will.chance(self.plan.forwarding);
         if self.will.chance(self.plan.shared_ids) {
             let name = self.will.below(12);
             let content = u64::from(self.will.chance(self.plan.conflicts));
@@ -202,7 +214,7 @@ impl World {
                 rows: 1 + name % 5 + content,
                 kind: Kind::Good,
                 packed: false,
-                forward: self.plan.forwarding > 0.0 && name.is_multiple_of(2),
+                forward: forwards && name.is_multiple_of(2),
             };
             return (spec, false);
         }
@@ -227,6 +239,10 @@ impl World {
     /// `db.appendFrame`.
     fn append(&mut self, id: TabId) -> CallId {
         let (policy, fallback) = self.policy();
+        self.append_by(id, policy, fallback)
+    }
+
+    fn append_by(&mut self, id: TabId, policy: RetryPolicy, fallback: Fallback) -> CallId {
         let (spec, ordered) = self.spec(id);
         let (key, number) = self.oracle.sent(&spec, ordered);
         let call = Call::Append { request: Box::new(spec.request()), policy, fallback };

@@ -15,6 +15,13 @@ struct Request {
     held: bool,
 }
 
+/// Who waits for whom.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Jam {
+    pub holder: (TabId, LockId),
+    pub waiter: (TabId, LockId),
+}
+
 /// Everybody who has or wants the lock, in the order of asking.
 #[derive(Default)]
 pub struct Lock(Vec<Request>);
@@ -70,6 +77,13 @@ impl Lock {
     /// Who has it.
     pub fn holders(&self) -> impl Iterator<Item = TabId> {
         self.0.iter().filter(|r| r.held).map(|r| r.tab)
+    }
+
+    /// A request that holds it, and the first one that waits.
+    pub fn jam(&self) -> Option<Jam> {
+        let first = |held| self.0.iter().find(|request| request.held == held);
+        let [holder, waiter] = [first(true)?, first(false)?].map(|r| (r.tab, r.id));
+        Some(Jam { holder, waiter })
     }
 
     /// How many wait for it.

@@ -354,4 +354,11 @@ export const mutations = [
     find: '        if now_ms < until_ms {\n            return true;',
     replace: '        if now_ms < until_ms || !self.served.is_empty() {\n            return true;',
   },
+  {
+    name: 'has endless turns',
+    what: 'a holder in a loop never thinks that it is the turn of those who wait',
+    file: 'src/node/lock.rs',
+    find: 'const TURN_MS: f64 = 10.0;',
+    replace: 'const TURN_MS: f64 = 1e9;',
+  },
 ];

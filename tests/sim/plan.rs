@@ -141,12 +141,23 @@ knobs! {
     log_bytes = |rng| *rng.pick(&[1.0, 100e3, 300e3, 1_048_576.0]);
     /// From how many rows on a frame is written as an image; 0 for all of them.
     transfer_rows = |rng| sometimes(rng, 0.5, |rng| count(rng, 1, 40));
+
+    /// Tabs whose callers append again as soon as they are answered, and would rather hand over.
+    loops = |rng| sometimes(rng, 0.04, |rng| count(rng, 2, 3));
 }
 
 /// Knobs that shrinking leaves alone: a world needs them, or they are no trouble.
 pub const NEEDED: [&str; 4] = ["tabs", "per_page", "phases", "span_ms"];
 
 impl Plan {
+    /// Whether handles are out of reach, or their holder is out of breath or does not hear who waits,
+    /// for seconds at a time.
+    pub fn delays_leases(&self) -> bool {
+        let stops = self.freezes + self.suspends + self.interruptions + self.throttled;
+        let out_of_reach = self.refused_opens + self.long_lag + self.thefts;
+        stops + out_of_reach + self.lost + self.late > 0.0 || self.storage_fails()
+    }
+
     /// Whether storage fails in this world, so that calls may fail with it.
     pub fn storage_fails(&self) -> bool {
         self.io_errors + self.io_stays + self.quota_errors + self.quota_stays > 0.0

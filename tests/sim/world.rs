@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::disk::Disk;
 use crate::file::{Gate, Handles, SimFile, TabId};
 use crate::folder::{Files, Jobs};
-use crate::locks::Lock;
+use crate::locks::{Jam, Lock};
 use crate::oracle::{Failure, Oracle, failure};
 use crate::plan::Plan;
 use crate::rng::{Rng, Tally};
@@ -46,6 +46,8 @@ pub enum Happening {
     Job(TabId),
     /// The client does something.
     Act(TabId),
+    /// The client is in a loop, and appends again.
+    Again(TabId),
     /// The client goes on with its transaction.
     GoOn(TabId),
     TakeBack(TabId, u32),
@@ -68,6 +70,7 @@ impl Happening {
             | Happening::Query(tab, _)
             | Happening::Job(tab)
             | Happening::Act(tab)
+            | Happening::Again(tab)
             | Happening::GoOn(tab)
             | Happening::TakeBack(tab, _) => Some(*tab),
             Happening::Request(..) => None,
@@ -112,6 +115,8 @@ pub struct World {
     pub disk: Rc<RefCell<Disk>>,
     pub handles: Rc<RefCell<Handles>>,
     pub lock: Lock,
+    /// Who stood in line behind whom at the last look; since when.
+    jam: (Option<Jam>, u64),
     /// Who forwards.
     pub sender_lock: Lock,
     pub server: Server,
@@ -132,6 +137,8 @@ pub struct World {
     /// No new work and no faults: everything comes to rest.
     pub calm: bool,
     pub failure: Option<Failure>,
+    /// So often somebody in a loop may yet append.
+    pub loops_left: u32,
 }
 
 /// SQLite's clock, which jumps, and its random bytes.
@@ -172,6 +179,7 @@ impl World {
             disk: Rc::new(RefCell::new(disk)),
             handles: Rc::default(),
             lock: Lock::default(),
+            jam: (None, 0),
             sender_lock: Lock::default(),
             server,
             exchanges: BTreeSet::new(),
@@ -186,6 +194,7 @@ impl World {
             said: Vec::new(),
             calm: false,
             failure: None,
+            loops_left: 700,
         }
     }
 
@@ -254,6 +263,7 @@ impl World {
             Happening::Query(tab, count_queue) => self.queried(tab, count_queue),
             Happening::Job(tab) => self.job_step(tab),
             Happening::Act(tab) => self.act(tab),
+            Happening::Again(tab) => self.append_again(tab),
             Happening::GoOn(tab) => self.go_on(tab),
             Happening::TakeBack(tab, call) => self.dispatch(tab, Event::Cancel(call)),
             Happening::Mishap(mishap) => self.mishap(mishap),
@@ -352,7 +362,7 @@ impl World {
 
     /// I6 and I7: looks for calls that are overdue, and for locks kept without need.
     fn audit(&mut self) {
-        self.after(100_000, Happening::Audit);
+        self.after(50_000, Happening::Audit);
         let now_us = self.now_us;
         let wanted = self.lock.waiting() > 0;
         let holders: Vec<TabId> = self.lock.holders().collect();
@@ -380,6 +390,27 @@ impl World {
         }
         if let Some(found) = found {
             self.fail(found);
+        }
+        self.audit_line();
+    }
+
+    /// I7: nobody stands in line for long behind one and the same lease, however busy its holder is;
+    /// unless its caller has a transaction open.
+    fn audit_line(&mut self) {
+        let jam = self.lock.jam();
+        let holder = jam.and_then(|jam| self.tabs.get(&jam.holder.0));
+        let may_keep = holder.is_none_or(|tab| {
+            tab.frozen || tab.throttle_ms > 0.0 || tab.client.tx.is_some() || tab.client.begins
+        });
+        if jam != self.jam.0 || may_keep {
+            self.jam = (jam, self.now_us);
+        }
+        let trouble_ms = if self.plan.delays_leases() { 10_000.0 } else { 100.0 };
+        let patience_ms = trouble_ms + 200.0 * self.plan.slowness;
+        if let (Some(jam), since_us) = self.jam
+            && (self.now_us - since_us) as f64 / 1000.0 > patience_ms
+        {
+            self.fail(failure("I7", format!("behind one lease for {patience_ms} ms: {jam:?}")));
         }
     }
 }
