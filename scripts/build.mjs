@@ -121,7 +121,7 @@ export async function build({ dev = false, sizes = !dev, server = true } = {}) {
   await bundle(modules, next);
   const engineFile = 'framelock_wasm_bg.wasm';
   const wasm = readFileSync(join(modules, engineFile));
-  writeFileSync(join(next, engineFile), dev ? wasm : shrunk(wasm, isOurs));
+  writeFileSync(join(next, engineFile), dev ? wasm : await shrunk(wasm, isOurs));
   if (server) await buildServer(join(next, 'server'), tsc, dev);
   // At no moment is there half of a dist/: others may be reading it.
   rmSync(last, { recursive: true, force: true });

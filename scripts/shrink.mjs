@@ -1,6 +1,5 @@
 // Makes the engine's wasm smaller after rustc and wasm-bindgen are done with it: fewer exports, fewer instructions, and
 // functions in an order in which they compress well. docs/performance.md has what each step was worth.
-import binaryen from 'binaryen';
 
 /**
  * Binaryen's passes, in order. Of those that `wasm-opt -Oz` runs the others make the module smaller and what is downloaded
@@ -25,7 +24,9 @@ const PASSES = [
 ];
 
 /** The module with those exports only whose names are wanted, and none of its functions' names. */
-export function shrunk(bytes, isWanted) {
+export async function shrunk(bytes, isWanted) {
+  // Only now: set-up installs it.
+  const { default: binaryen } = await import('binaryen');
   const module = binaryen.readBinary(bytes);
   const names = Array.from({ length: module.getNumExports() }, (_, i) => {
     return binaryen.getExportInfo(module.getExportByIndex(i)).name;

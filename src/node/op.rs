@@ -105,7 +105,7 @@ pub(super) fn name_of(request: &AppendRequest) -> FrameName {
     }
 }
 
-/// How often a call was tried.
+/// What was tried for a call so far.
 pub(super) fn attempts_of(op: &Op) -> Vec<Attempt> {
     match &op.work {
         Work::Append(append) => append.ladder.attempts().to_vec(),

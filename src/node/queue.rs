@@ -6,7 +6,7 @@
 
 use super::Node;
 use super::handoff::committed_receipt;
-use super::op::{Op, Work};
+use super::op::{Op, Work, name_of};
 use super::types::{CallId, Effect, Notice, QueueCounts, QueuePage, Rejected, Reply};
 use crate::envelope;
 use crate::error::{Code, Error};
@@ -313,13 +313,13 @@ impl Node {
                 _ if failed => {}
                 Ok(outcome) => {
                     match outcome.duplicate {
-                        true => self.frames_committed(&[super::op::name_of(request)]),
+                        true => self.frames_committed(&[name_of(request)]),
                         false => applied += 1,
                     }
                     removed.push(name);
                 }
                 Err(error) if is_verdict(&error) => {
-                    self.reject(name.clone(), super::op::name_of(request), &error);
+                    self.reject(name.clone(), name_of(request), &error);
                     rejected.push(name);
                 }
                 Err(_) => failed = true,
