@@ -45,13 +45,6 @@ function printSizes() {
 }
 
 /**
- * Not what stands in for C's library in SQLite and zstd: they call it themselves. rustc exports every `#[no_mangle]`
- * function of every crate, and what is exported is never left out: sorts and allocators that only C code would call, were
- * it linked.
- */
-const isOurs = (name) => !/^(rust_(sqlite|zstd)_wasm_|sqlite3_os_)/.test(name);
-
-/**
  * A function that is called from one place only becomes part of its caller, even where everything is to be small, and the
  * largest grew to 35 KB. Chromium counts a call of such a function as all of it, so after some 150 calls it compiles it
  * again, in the background, in each tab. What needs more than this many bytes of stack stays a function of its own.
@@ -121,7 +114,7 @@ export async function build({ dev = false, sizes = !dev, server = true } = {}) {
   await bundle(modules, next);
   const engineFile = 'framelock_wasm_bg.wasm';
   const wasm = readFileSync(join(modules, engineFile));
-  writeFileSync(join(next, engineFile), dev ? wasm : await shrunk(wasm, isOurs));
+  writeFileSync(join(next, engineFile), dev ? wasm : await shrunk(wasm));
   if (server) await buildServer(join(next, 'server'), tsc, dev);
   // At no moment is there half of a dist/: others may be reading it.
   rmSync(last, { recursive: true, force: true });

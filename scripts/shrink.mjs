@@ -23,15 +23,22 @@ const PASSES = [
   'strip-producers',
 ];
 
-/** The module with those exports only whose names are wanted, and none of its functions' names. */
-export async function shrunk(bytes, isWanted) {
+/**
+ * Not what stands in for C's library in SQLite and zstd: they call it themselves. rustc exports every `#[no_mangle]`
+ * function of every crate, and what is exported is never left out: sorts and allocators that only C code would call, were
+ * it linked.
+ */
+const isOurs = (name) => !/^(rust_(sqlite|zstd)_wasm_|sqlite3_os_)/.test(name);
+
+/** The module with no exports but our own, and none of its functions' names. */
+export async function shrunk(bytes) {
   // Only now: set-up installs it.
   const { default: binaryen } = await import('binaryen');
   const module = binaryen.readBinary(bytes);
   const names = Array.from({ length: module.getNumExports() }, (_, i) => {
     return binaryen.getExportInfo(module.getExportByIndex(i)).name;
   });
-  for (const name of names) if (!isWanted(name)) module.removeExport(name);
+  for (const name of names) if (!isOurs(name)) module.removeExport(name);
   // What `wasm-opt -Oz` sets before it runs its passes.
   binaryen.setOptimizeLevel(2);
   binaryen.setShrinkLevel(2);

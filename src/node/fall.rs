@@ -266,9 +266,7 @@ impl Node {
             && !earlier.any(|earlier| earlier.request.frame_id == *id)
             && self.queue.own_digest(id) == Some(append.request.digest)
     }
-}
 
-impl Node {
     /// A uniform number in `[0, 1)`.
     pub(super) fn jitter(&mut self) -> f64 {
         next_random(&mut self.random)

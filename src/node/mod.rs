@@ -52,7 +52,7 @@ use forward::Forwarder;
 use gather::Gathering;
 use handoff::Offer;
 use invite::Invitations;
-use op::{Op, Work, attempts_of};
+use op::{Op, Work};
 use std::collections::VecDeque;
 use wishes::Wishes;
 
@@ -386,7 +386,7 @@ impl Node {
         let Some(op) = self.ops.remove(at) else {
             return;
         };
-        let attempts = attempts_of(&op);
+        let attempts = op.attempts();
         let error = match &op.work {
             Work::Append(append) => {
                 self.counters.busy += u64::from(error.code == Code::Busy);

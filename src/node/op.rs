@@ -72,6 +72,11 @@ impl Op {
             _ => None,
         }
     }
+
+    /// What was tried for it so far.
+    pub fn attempts(&self) -> Vec<Attempt> {
+        self.append().map(|append| append.ladder.attempts().to_vec()).unwrap_or_default()
+    }
 }
 
 impl Append {
@@ -102,13 +107,5 @@ pub(super) fn name_of(request: &AppendRequest) -> FrameName {
         rows: request.content.rows(),
         digest: request.digest,
         coerced: BTreeMap::new(),
-    }
-}
-
-/// What was tried for a call so far.
-pub(super) fn attempts_of(op: &Op) -> Vec<Attempt> {
-    match &op.work {
-        Work::Append(append) => append.ladder.attempts().to_vec(),
-        _ => Vec::new(),
     }
 }

@@ -33,7 +33,7 @@ export function table({ title, main, unit }, results) {
   const metrics = [...new Set(lines.flatMap(({ samples }) => Object.keys(samples)))];
   const header = ['contender', ...metrics, `${main}: range`, 'n', 'of framelock'];
   const sizes = lines.some(({ once }) => once);
-  if (sizes) header.push('download, KB brotli');
+  if (sizes) header.push('download, KiB brotli');
   const rows = lines.map(({ shown, samples, once, m }) => {
     const list = samples[main];
     const range = `${number(Math.min(...list))}-${number(Math.max(...list))}`;
