@@ -183,4 +183,38 @@ inBrowsers((context) => {
     assert.equal(rows, 100);
     await tab.close();
   });
+
+  for (const storage of ['opfs', 'memory']) {
+    test(`refused frames that are tried again keep their order, in whichever order they are asked for (${storage})`, async () => {
+      const tab = await context.browser.newTab();
+      const seen = await tab.run(async (storage) => {
+        const db = await framelock.openDatabase('again', { storage });
+        await db.exec('CREATE TABLE t(a INTEGER UNIQUE)');
+        await db.exec('INSERT INTO t VALUES (1), (2), (3)');
+        const queue = (a) => db.appendFrame('t', { a: [a] }, { frameId: `of ${a}`, retry: { attempts: 0 } });
+        const ids = await db.transaction(async () => {
+          const receipts = [await queue(1), await queue(2), await queue(3)];
+          return receipts.map(({ frameId }) => frameId);
+        });
+        const refused = await Promise.allSettled(ids.map((id) => db.whenCommitted(id)));
+        await db.transaction(async (tx) => {
+          await tx.exec('DELETE FROM t');
+          await queue(4);
+          for (const id of [ids[2], ids[0], ids[1]]) await db.retryRejected(id);
+        });
+        const applied = await Promise.all([...ids, 'of 4'].map((id) => db.whenCommitted(id)));
+        const { a } = await db.queryColumns('SELECT a FROM t ORDER BY rowid');
+        await db.close();
+        return {
+          refused: refused.map(({ reason }) => reason?.code),
+          applied: applied.map(({ committed }) => committed),
+          a: [...a],
+        };
+      }, storage);
+      assert.deepEqual(seen.refused, Array(3).fill('CONSTRAINT'));
+      assert.deepEqual(seen.applied, Array(4).fill(true));
+      assert.deepEqual(seen.a.map(Number), [1, 2, 3, 4]);
+      await tab.close();
+    });
+  }
 });
