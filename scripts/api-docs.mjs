@@ -76,6 +76,7 @@ export async function apiPage() {
   for (const [entry, file] of Object.entries(ENTRIES)) {
     parts.push(`## ${entry}`);
     const found = [...exportsOf(join(dist, file))].filter(([name]) => !told.has(name));
+    parts.push(found.map(([name]) => `[${name}](#${name.toLowerCase()})`).join(' · '));
     for (const kinds of Object.values(KINDS)) {
       for (const [name, symbol] of found.filter(([, symbol]) => kinds.includes(symbol?.kind))) {
         parts.push(section(name, symbol));

@@ -159,7 +159,8 @@ fn parse_append(
     };
     let forward = take("forward");
     let forward = forward.as_bool().unwrap_or_else(|| forwarded.contains(&ident::fold(&table)));
-    let options: AppendOptions = read(options, "options")?;
+    let options: AppendOptions =
+        read(options, "options").map_err(|error| error.in_table(&table))?;
     if forward && !options.mode.only_adds() {
         let message = "a forwarded table only grows: of the modes, create, append and createAppend \
                        can be forwarded; forward: false writes this frame here only";

@@ -58,7 +58,7 @@ impl Sender {
                 self.alone_until = to;
             }
             (Verdict::TooLarge(_), Asked::Items { count, .. }) if count > 1 => {
-                self.body_bytes = (self.body_bytes / 2).max(LEAST_BODY_BYTES);
+                self.send_less();
                 self.alone_until = match self.body_bytes {
                     LEAST_BODY_BYTES => self.outbox.acknowledged + count as i64,
                     _ => self.alone_until,

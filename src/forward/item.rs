@@ -9,6 +9,10 @@ use sha2::Digest as _;
 const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
+/// The stamp's value: this, and as many digits.
+const STAMP: &str = "framelock:frame:";
+const STAMP_DIGITS: usize = 32;
+
 /// A SHA-256, written as RFC 9530 writes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest(pub [u8; 32]);
@@ -68,16 +72,32 @@ impl Item {
     }
 
     /// Whether `next` may go in the same body: rows of the same table, in the same schema, byte for
-    /// byte.
+    /// byte but for the stamps.
     pub fn joins(&self, next: &Item) -> bool {
-        match (&self.content, &next.content) {
-            (Content::Frame(ours), Content::Frame(theirs)) => {
-                self.table == next.table
-                    && schema_of(ours).is_some_and(|schema| Some(schema) == schema_of(theirs))
-            }
-            _ => false,
-        }
+        let (Content::Frame(ours), Content::Frame(theirs)) = (&self.content, &next.content) else {
+            return false;
+        };
+        let (Some(ours), Some(theirs)) = (schema_of(ours), schema_of(theirs)) else {
+            return false;
+        };
+        self.table == next.table && around_stamp(ours) == around_stamp(theirs)
     }
+}
+
+/// What an item has in the metadata of its schema: which frame its rows are of. Two frames of the same rows have digests
+/// of their own by it. Without it two copies of a database, each with the same rows in its last frame, would each take
+/// the other's frames before that for its own.
+pub fn stamp(frame_id: &str) -> (String, String) {
+    let id = xxhash_rust::xxh3::xxh3_128(frame_id.as_bytes());
+    ("framelock".to_owned(), format!("{STAMP}{id:032x}"))
+}
+
+/// A schema message before and behind its stamp; all of it when it has none.
+fn around_stamp(schema: &[u8]) -> (&[u8], &[u8]) {
+    let at = schema.windows(STAMP.len()).position(|bytes| bytes == STAMP.as_bytes());
+    let digits = at.map_or(schema.len(), |at| at + STAMP.len());
+    let (before, stamped) = schema.split_at(digits);
+    (before, stamped.get(STAMP_DIGITS..).unwrap_or_default())
 }
 
 /// The schema message at the start of a stream, as our own writer makes it: continuation marker,
@@ -113,7 +133,7 @@ mod tests {
     use super::*;
     use crate::frame::Frame;
     use arrow::array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch};
-    use arrow::datatypes::Int32Type;
+    use arrow::datatypes::{DataType, Field, Int32Type, Schema};
     use std::sync::Arc;
 
     fn item(number: i64, table: &str, columns: Vec<(&str, ArrayRef)>) -> Item {
@@ -152,6 +172,22 @@ mod tests {
         assert_eq!(all, [1, 2, 3, 4, 5, 6]);
         let Content::Frame(ipc) = &items[0].content else { panic!() };
         assert_eq!(&joined(items[..1].iter()), ipc, "one alone is as it was");
+    }
+
+    #[test]
+    fn frames_of_the_same_rows_have_digests_of_their_own_and_join() {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        let of_frame = |number, frame_id| {
+            let schema = Schema::new(vec![Field::new("n", DataType::Int64, false)]);
+            let schema = Arc::new(schema.with_metadata([stamp(frame_id)]));
+            let batch = RecordBatch::try_new(schema.clone(), vec![column.clone()]).unwrap();
+            let ipc = Frame::new(schema, vec![batch]).encode().unwrap();
+            Item { number, table: "t".into(), rows: 2, content: Content::Frame(ipc) }
+        };
+        let [one, two] = [of_frame(1, "one"), of_frame(2, "another frame's id")];
+        assert_ne!(one.digest(), two.digest());
+        assert!(one.joins(&two));
+        assert_eq!(Frame::decode(joined([one, two].iter()).into()).unwrap().rows, 4);
     }
 
     #[test]

@@ -26,11 +26,13 @@ use std::collections::VecDeque;
 /// What may go in one body: as much as an item may have.
 pub(super) const BODY_BYTES: usize = 4 << 20;
 const BODY_ROWS: u64 = 250_000;
-/// Timeouts halve what goes in one body, down to this.
+/// Timeouts, and failures in a row, halve what goes in one body, down to this.
 pub(super) const LEAST_BODY_BYTES: usize = 64 << 10;
 /// Backoff: random between 0 and 0.5, 1, 2 … 60 s.
 const FIRST_WAIT_MS: f64 = 500.0;
 const LONGEST_WAIT_MS: f64 = 60_000.0;
+/// The longest once new frames came: a caller in a loop is no reason to ask a dead server more often.
+const HASTENED_WAIT_MS: f64 = 1_000.0;
 /// What a server may impose with `Retry-After`.
 const LONGEST_IMPOSED_MS: f64 = 3_600_000.0;
 /// An exchange that takes longer has failed.
@@ -159,6 +161,7 @@ pub struct Sender {
 
 #[derive(Debug, Clone, Copy)]
 struct Wait {
+    since_ms: f64,
     until_ms: f64,
     /// The server said so; nothing shortens it.
     imposed: bool,
@@ -251,9 +254,12 @@ impl Sender {
         std::mem::take(&mut self.steps)
     }
 
-    /// Frames were put into the outbox.
+    /// Frames were put into the outbox. Whoever waits by itself does so for a second at most from then on.
     pub fn frames_came(&mut self, now_ms: f64) -> Vec<Step> {
         self.fresh = true;
+        if let Some(wait) = self.wait.as_mut().filter(|wait| !wait.imposed) {
+            wait.until_ms = wait.until_ms.min(wait.since_ms + HASTENED_WAIT_MS);
+        }
         self.advance(now_ms)
     }
 
@@ -315,9 +321,15 @@ impl Sender {
                 self.rest_ms = (REST_LENGTHS * took_ms).clamp(SHORTEST_REST_MS, LONGEST_REST_MS);
                 self.rest_until_ms = now_ms + self.rest_ms;
             }
+            let items = matches!(asked, Asked::Items { .. });
+            let failed_before = self.attempts;
             match outcome {
                 Outcome::Failed => self.failed("NETWORK".to_owned(), None),
                 Outcome::Answered(answer) => self.judge(asked, answer.verdict()),
+            }
+            if items && failed_before > 0 && self.attempts > failed_before {
+                // Twice in a row. It may be that nobody has the patience for a slow line.
+                self.send_less();
             }
         }
         self.advance(now_ms)
@@ -341,8 +353,7 @@ impl Sender {
             State::Exchanging { id, until_ms, .. } if self.now_ms >= until_ms => {
                 self.steps.push(Step::Cancel { id });
                 self.state = State::Idle;
-                // A slow line: less at a time gets through more often.
-                self.body_bytes = (self.body_bytes / 2).max(LEAST_BODY_BYTES);
+                self.send_less();
                 self.failed("TIMEOUT".to_owned(), None);
             }
             State::Token { until_ms, .. } if self.now_ms >= until_ms => {
@@ -433,11 +444,16 @@ impl Sender {
         let wait_ms = grown_ms.min(LONGEST_WAIT_MS) * self.jitter();
         let imposed_ms = after_ms.map_or(0.0, |ms| ms.clamp(0.0, LONGEST_IMPOSED_MS));
         let until_ms = self.now_ms + wait_ms.max(imposed_ms);
-        self.wait = Some(Wait { until_ms, imposed: imposed_ms > 0.0 });
+        self.wait = Some(Wait { since_ms: self.now_ms, until_ms, imposed: imposed_ms > 0.0 });
         self.reason = Some(reason);
         if self.told != self.reason {
             self.tell(Happened::Waiting);
         }
+    }
+
+    /// Less at a time gets through a slow line more often.
+    pub(super) fn send_less(&mut self) {
+        self.body_bytes = (self.body_bytes / 2).max(LEAST_BODY_BYTES);
     }
 
     /// Nothing is sent until somebody says so, or another tab takes over.

@@ -165,14 +165,23 @@ pub enum Verdict {
     },
 }
 
+/// Whether a text has the form of the server's codes: `CONSTRAINT`, `VALUE_OUT_OF_RANGE`, …
+fn is_code(text: &str) -> bool {
+    let part = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    (1..=64).contains(&text.len()) && text.bytes().all(part)
+}
+
 impl Answer {
     /// What it means.
     pub fn verdict(&self) -> Verdict {
         let fields: Fields = json::read(self.body.as_bytes()).unwrap_or_default();
         let code = |default: &str| fields.code.clone().unwrap_or_else(|| default.to_owned());
         let later = |reason: String| Verdict::Later { reason, after_ms: self.retry_after_ms };
+        // It goes into a skip, too, which a server may be strict about.
+        let reason =
+            [&fields.reason, &fields.code].into_iter().flatten().find(|code| is_code(code));
         let refused = |default: &str| Refused {
-            code: fields.reason.clone().unwrap_or_else(|| code(default)),
+            code: reason.cloned().unwrap_or_else(|| default.to_owned()),
             title: fields.title.clone(),
             column: fields.column.clone(),
             row: fields.row,
@@ -188,6 +197,8 @@ impl Answer {
             (401, ..) => Verdict::Unauthorized(code("UNAUTHENTICATED")),
             (403, ..) => Verdict::Unauthorized(code("FORBIDDEN")),
             (400, _, Some("DIGEST_MISMATCH")) => Verdict::Damaged(refused("DIGEST_MISMATCH")),
+            // Of a gateway before the server it says nothing about the rows.
+            (400, ..) if reason.is_none() => later("HTTP_400".into()),
             (400, ..) => Verdict::Refused(refused("BAD_REQUEST")),
             (422, ..) => Verdict::Refused(refused("REJECTED")),
             (413, ..) => Verdict::TooLarge(refused("TOO_LARGE")),
@@ -250,6 +261,8 @@ mod tests {
         let refusal = r#"{"code":"REJECTED","reason":"CONSTRAINT","column":"a","row":4}"#;
         let Verdict::Refused(refused) = verdict(422, refusal) else { panic!() };
         assert_eq!((&*refused.code, refused.row), ("CONSTRAINT", Some(4)));
+        let Verdict::Refused(refused) = verdict(422, r#"{"code":"no-good"}"#) else { panic!() };
+        assert_eq!(refused.code, "REJECTED", "a skip with another code would be refused");
         let bad = [(200, "{}"), (200, r#"{"last_seq":3}"#), (200, r#"{"last_seq":-1}"#)];
         for (status, body) in bad {
             let later = Verdict::Later { reason: "BAD_ANSWER".into(), after_ms: Some(7.0) };
@@ -260,5 +273,9 @@ mod tests {
                 matches!(verdict(status, "{}"), Verdict::Later { reason: r, .. } if r == reason)
             );
         }
+        for gateway in ["<html>", r#"{"code":"bad-request"}"#] {
+            assert!(matches!(verdict(400, gateway), Verdict::Later { .. }), "{gateway}");
+        }
+        assert!(matches!(verdict(400, r#"{"code":"BAD_REQUEST"}"#), Verdict::Refused(_)));
     }
 }

@@ -13,6 +13,12 @@ pub fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// A table as SQL names it, in the database's file: without the schema's name, a TEMP table or view of the same name, which
+/// is one connection's alone, would come first.
+pub fn qualified(table: &str) -> String {
+    format!("main.{}", quote(table))
+}
+
 /// The form under which SQLite takes two names for one: ASCII letters lowered, nothing else.
 pub fn fold(name: &str) -> String {
     name.to_ascii_lowercase()
@@ -75,6 +81,7 @@ mod tests {
     #[test]
     fn hostile_names_are_quoted_or_refused() {
         assert_eq!(quote("a\"b"), "\"a\"\"b\"");
+        assert_eq!(qualified("t"), "main.\"t\"");
         assert_eq!(quote(""), "\"\"");
         for name in ["ticks", "select", "a\"; DROP TABLE b; --", "😀", "__proto__", " "] {
             assert!(check_table_name(name).is_ok(), "{name:?}");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use arrow::datatypes::Schema;
 
-use super::ident::{fold, quote};
+use super::ident::{fold, qualified, quote};
 use super::options::{AppendOptions, Mode};
 use super::plan::{PlannedColumn, argument, mismatch};
 use super::table::TableState;
@@ -66,9 +66,21 @@ pub fn in_table(
             list(&key)
         )));
     }
-    let index = quote(&format!("{table}_{}_key", key.join("_")));
+    let index = qualified(&index_name(table, &key, &state.taken));
     let ddl = format!("CREATE UNIQUE INDEX {index} ON {}({})", quote(table), list(&key));
     Ok((key, Some(ddl)))
+}
+
+/// A name that nothing has: `t` by `a` and `b` is `key_t_a_b`, as is `t_a` by `b`.
+fn index_name(table: &str, key: &[String], taken: &[String]) -> String {
+    let wanted = format!("key_{table}_{}", key.join("_"));
+    let mut name = wanted.clone();
+    let mut nth = 2;
+    while taken.iter().any(|taken| taken.eq_ignore_ascii_case(&name)) {
+        name = format!("{wanted}_{nth}");
+        nth += 1;
+    }
+    name
 }
 
 /// What follows an insert's values.

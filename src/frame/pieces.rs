@@ -20,16 +20,30 @@ pub struct Piece {
     pub ipc: Vec<u8>,
 }
 
-/// The rows of a frame in order, in pieces; a single row may be larger than a piece should be.
+/// What a piece should have no more of.
+#[derive(Debug, Clone, Copy)]
+pub struct Most {
+    pub bytes: usize,
+    pub rows: usize,
+}
+
+/// The rows of a frame in order, in pieces; a single row may be larger than a piece should be. The `stamp` is in the schema
+/// of each, as a pair of metadata.
 ///
 /// # Errors
 /// `INVALID_FRAME` when Arrow cannot write it.
-pub fn pieces(frame: &Frame, columns: &[PlannedColumn], most_bytes: usize) -> Result<Vec<Piece>> {
+pub fn pieces(
+    frame: &Frame,
+    columns: &[PlannedColumn],
+    stamp: &(String, String),
+    most: Most,
+) -> Result<Vec<Piece>> {
     let field = |column: &PlannedColumn| {
         let field: Field = frame.schema.field(column.frame_index).clone();
         field.with_name(&column.name)
     };
-    let schema: SchemaRef = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+    let schema = Schema::new(columns.iter().map(field).collect::<Vec<_>>());
+    let schema: SchemaRef = Arc::new(schema.with_metadata([stamp.clone()]));
     let mut batches = Vec::with_capacity(frame.batches.len());
     for batch in frame.batches.iter().filter(|batch| batch.num_rows() > 0) {
         let arrays = columns.iter().map(|column| Arc::clone(batch.column(column.frame_index)));
@@ -41,19 +55,19 @@ pub fn pieces(frame: &Frame, columns: &[PlannedColumn], most_bytes: usize) -> Re
     }
     // Encoding is for nothing when it is clear that the bytes are too many.
     let bytes: usize = whole.batches.iter().map(bytes_of).sum();
-    if bytes <= most_bytes {
+    if bytes <= most.bytes && whole.rows <= most.rows as u64 {
         let ipc = whole.encode()?;
-        if ipc.len() <= most_bytes {
+        if ipc.len() <= most.bytes {
             return Ok(vec![Piece { rows: whole.rows, ipc }]);
         }
     }
     let mut pieces = Vec::new();
     for batch in &whole.batches {
-        let parts = bytes_of(batch).div_ceil(most_bytes).max(1);
-        let step = batch.num_rows().div_ceil(parts).max(1);
+        let parts = bytes_of(batch).div_ceil(most.bytes).max(1);
+        let step = batch.num_rows().div_ceil(parts).clamp(1, most.rows);
         for start in (0..batch.num_rows()).step_by(step) {
             let rows = step.min(batch.num_rows() - start);
-            cut(batch, start, rows, most_bytes, &mut pieces)?;
+            cut(batch, start, rows, most.bytes, &mut pieces)?;
         }
     }
     Ok(pieces)

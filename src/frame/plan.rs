@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::convert::fit;
-use super::ident::{check_columns, check_table_name, fold, quote};
+use super::ident::{check_columns, check_table_name, fold, qualified, quote};
 use super::options::{AppendOptions, ExtraColumns, Match, MissingColumns, Mode};
 use super::storage::{Affinity, Encoding, Storage, read_back_type};
 pub use super::table::{TableColumn, TableKind, TableState};
@@ -22,6 +22,8 @@ use crate::error::{Code, Error, Result};
 /// What is to be done for a frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
+    /// The table's own name, which may be spelled in other cases than the one that was given.
+    pub table: String,
     /// Statements to execute before the first row, in the rows' transaction.
     pub ddl: Vec<String>,
     /// The columns to write, in the order of the insert.
@@ -67,7 +69,10 @@ impl Plan {
     /// insert; its frame has no rows ([`super::values::check_values`] has made sure).
     pub fn insert_sql(&self, table: &str, source: &str) -> String {
         let names: Vec<_> = self.columns.iter().map(|column| quote(&column.name)).collect();
-        format!("INSERT INTO {}({}) {source}{}", quote(table), names.join(","), self.conflict)
+        let (table, names) = (qualified(table), names.join(","));
+        // `excluded` is what was refused, unless the table itself is called that: so it goes by another name.
+        let alias = if self.conflict.is_empty() { "" } else { " AS target" };
+        format!("INSERT INTO {table}{alias}({names}) {source}{}", self.conflict)
     }
 }
 
@@ -90,8 +95,10 @@ impl Planner<'_> {
             TableKind::Virtual => return Err(mismatch("a virtual table is not written to")),
         }
         match (self.options.mode, self.state.exists) {
-            (Mode::Create, true) => Err(mismatch("the table exists already")),
-            (Mode::Append, false) => Err(mismatch("the table does not exist")),
+            (Mode::Create, true) => Err(mismatch("the table exists already, and mode is 'create'")),
+            (Mode::Append, false) => {
+                Err(mismatch("the table does not exist, and mode is 'append'"))
+            }
             (Mode::Replace, _) | (_, false) => self.create(),
             (_, true) => self.append(),
         }
@@ -112,7 +119,9 @@ impl Planner<'_> {
     /// The table is made, or dropped and made anew.
     fn create(&self) -> Result<Plan> {
         if self.schema.fields().is_empty() {
-            return Err(mismatch("a table needs at least one column"));
+            return Err(mismatch(
+                "the table does not exist, and a frame without columns makes none",
+            ));
         }
         let mut columns = Vec::new();
         let mut catalogue = Vec::new();
@@ -144,10 +153,11 @@ impl Planner<'_> {
         }
         let mut ddl = Vec::new();
         if self.state.exists {
-            ddl.push(format!("DROP TABLE {}", quote(self.table)));
+            ddl.push(format!("DROP TABLE {}", qualified(self.table)));
         }
-        ddl.push(format!("CREATE TABLE {}({})", quote(self.table), definitions.join(", ")));
+        ddl.push(format!("CREATE TABLE {}({})", qualified(self.table), definitions.join(", ")));
         Ok(Plan {
+            table: self.table.to_owned(),
             ddl,
             conflict: keys::conflict(self.options.mode, &key, &columns),
             columns,
@@ -159,6 +169,7 @@ impl Planner<'_> {
     /// The table is there, with its types.
     fn append(&self) -> Result<Plan> {
         let mut plan = Plan {
+            table: self.state.name.clone(),
             ddl: Vec::new(),
             columns: Vec::new(),
             drop_catalogue: false,
@@ -167,7 +178,7 @@ impl Planner<'_> {
         };
         let empties = self.options.mode == Mode::DeleteRows;
         if empties {
-            plan.ddl.push(format!("DELETE FROM {}", quote(self.table)));
+            plan.ddl.push(format!("DELETE FROM {}", qualified(self.table)));
         }
         let adopts = empties || !self.state.has_rows;
         let mut written = BTreeSet::new();
@@ -257,7 +268,9 @@ impl Planner<'_> {
     /// A column that the table does not have.
     fn extra(&self, frame_index: usize, field: &Field, plan: &mut Plan) -> Result<()> {
         match self.options.extra_columns {
-            ExtraColumns::Error => Err(mismatch("the table does not have this column")),
+            ExtraColumns::Error => Err(mismatch(
+                "the table does not have this column; extraColumns may say 'add' or 'drop'",
+            )),
             ExtraColumns::Drop => Ok(()),
             ExtraColumns::Add if self.has_column(field.name()) => {
                 Err(mismatch("the table has another column of this name"))
@@ -267,7 +280,7 @@ impl Planner<'_> {
                 let storage = Storage::new(&data_type, iso8601)?;
                 plan.ddl.push(format!(
                     "ALTER TABLE {} ADD COLUMN {} {}",
-                    quote(self.table),
+                    qualified(self.table),
                     quote(field.name()),
                     storage.encoding.declared().as_sql()
                 ));

@@ -20,6 +20,8 @@ pub enum TableKind {
 pub struct TableState {
     /// Whether something has the name.
     pub exists: bool,
+    /// The name, as it was spelled when it was given.
+    pub name: String,
     /// What that is.
     pub kind: TableKind,
     /// Whether it was made with `STRICT`.
@@ -32,6 +34,8 @@ pub struct TableState {
     pub columns: Vec<TableColumn>,
     /// The columns of each unique index that is neither partial nor on an expression.
     pub unique: Vec<Vec<String>>,
+    /// What an index cannot be called, since something is; read with `unique`.
+    pub taken: Vec<String>,
 }
 
 /// A column as it is now.

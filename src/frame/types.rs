@@ -92,7 +92,12 @@ pub fn parse(text: &str) -> Result<ColumnType> {
         return Ok(ColumnType::Iso8601);
     }
     type_parser::parse(text).map(ColumnType::Arrow).ok_or_else(|| {
-        Error::new(Code::InvalidArgument, format!("{text:?} is not the name of a type"))
+        Error::new(
+            Code::InvalidArgument,
+            format!(
+                "{text:?} is no type's name, such as 'int64', 'float64' or 'timestamp[us, UTC]'"
+            ),
+        )
     })
 }
 

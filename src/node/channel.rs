@@ -82,6 +82,9 @@ impl Node {
         forwarded: bool,
         origin: Origin,
     ) {
+        if origin == Origin::OtherTab {
+            self.others_drained(&frames);
+        }
         self.frames_committed(&frames);
         if forwarded {
             self.frames_to_forward();

@@ -38,7 +38,7 @@ impl Node {
     }
 
     /// Looks at one call; gives the error with which it ends, if it does.
-    fn poll(&mut self, at: usize) -> Option<Error> {
+    pub(super) fn poll(&mut self, at: usize) -> Option<Error> {
         let now_ms = self.now_ms;
         let own_transaction = self.tx.is_some();
         let mut random = self.random;
@@ -74,7 +74,11 @@ impl Node {
             }
             _ if now_ms >= op.until_ms => {
                 let waited = now_ms - op.since_ms;
-                let message = format!("the lock stayed taken for {waited:.0} ms");
+                let who = match own_transaction {
+                    true => "by this handle's own transaction, whose statements are tx's,",
+                    false => "taken",
+                };
+                let message = format!("the lock stayed {who} for {waited:.0} ms");
                 failed = Some(Error::new(Code::Busy, message));
             }
             _ => {}

@@ -155,6 +155,13 @@ impl Node {
 
     /// While something long is under way, the calls behind it are not tried, but settle by their time.
     pub(super) fn expire_behind(&mut self) {
+        for at in 0..self.ops.len() {
+            // What is in the queue waits for no lease.
+            if self.ops[at].append().is_some_and(|append| append.filed) {
+                let _never_fails = self.poll(at);
+            }
+        }
+        self.settle_unanswered();
         let Some(underway) = self.underway() else {
             return;
         };

@@ -115,6 +115,11 @@ impl Queue {
         !self.dirty && self.drain_at_ms.is_some()
     }
 
+    /// Nothing of it is at hand.
+    pub fn may_stop(&self) -> bool {
+        !self.loading && self.page.is_none()
+    }
+
     /// Everybody who waits for something of the queue.
     pub fn take_waiting(&mut self) -> Vec<CallId> {
         let waiters = std::mem::take(&mut self.waiters).into_iter().map(|(call, _)| call);
@@ -222,6 +227,8 @@ impl Node {
         self.queue.dirty |= self.wants_drain();
         if self.queue.dirty && !self.queue.loading {
             self.queue.loading = true;
+            // What grows from now on is looked for again.
+            self.queue.dirty = false;
             self.effects.push(Effect::LoadQueue);
         }
         self.queue.loading
@@ -234,15 +241,18 @@ impl Node {
         self.queue.loading = false;
         self.queue.loaded_at_ms = self.now_ms;
         match outcome {
+            Ok(page) if page.frames.is_empty() && self.queue.dirty => {}
             Ok(page) if page.frames.is_empty() => {
-                self.queue.dirty = false;
                 self.queue.drain_at_ms = None;
                 self.queue.taken_off = Vec::new();
                 self.forget_drained();
                 self.tell_queue(page.counts);
                 self.ask_again();
             }
-            Ok(page) => self.queue.page = Some(page),
+            Ok(page) => {
+                self.queue.dirty = true;
+                self.queue.page = Some(page);
+            }
             Err(_) => {
                 // It cannot be read now. Frames that must not overtake own ones in it follow them.
                 self.queue.dirty = false;
@@ -347,12 +357,20 @@ impl Node {
         }
     }
 
+    /// For `drain()`: whatever came out of the queue since the call, also before it had the lease.
     fn count_drained(&mut self, now_applied: u64) {
         for op in &mut self.ops {
-            if let Work::Drain { started: true, applied } = &mut op.work {
+            if let Work::Drain { applied, .. } = &mut op.work {
                 *applied += now_applied;
             }
         }
+    }
+
+    /// Another tab committed frames: those that this one had queued were in the queue.
+    pub(super) fn others_drained(&mut self, frames: &[FrameName]) {
+        let own = frames.iter().filter(|frame| self.queue.own_digest(&frame.frame_id).is_some());
+        let count = own.count() as u64;
+        self.count_drained(count);
     }
 
     fn reject(&mut self, name: String, frame: FrameName, error: &Error) {

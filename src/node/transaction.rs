@@ -54,6 +54,10 @@ impl Node {
         if self.tx != Some(tx) {
             return self.fail(call, Error::new(Code::Closed, "the transaction is over"));
         }
+        if self.queue.is_stuck(&request.table) {
+            let message = "earlier frames wait in the queue, which cannot be emptied now";
+            return self.fail(call, Error::new(Code::Busy, message).in_table(&request.table));
+        }
         let outcome = self.store.apply_in_savepoint(request);
         if !self.store.in_transaction() {
             self.end_transaction();
@@ -101,6 +105,9 @@ impl Node {
         self.end_transaction();
         match outcome {
             Ok(()) => {
+                // A savepoint of the caller's may have taken some of them back.
+                let stayed = |frame: &FrameName| self.are_applied(std::slice::from_ref(frame));
+                let frames = frames.into_iter().filter(stayed).collect();
                 self.announce(tables, frames, forwarded);
                 self.reply(call, Reply::Nothing);
             }

@@ -25,6 +25,9 @@ impl Node {
             return false;
         }
         let may_write = held == Mode::Exclusive;
+        if self.inbox.is_empty() && self.queue.may_stop() && self.is_others_turn() {
+            return false;
+        }
         if may_write && (self.wants_drain() || self.writes_next()) && self.run_drain() {
             return self.drain_done();
         }
@@ -152,6 +155,7 @@ impl Node {
     /// After a part of the queue, or while it is being read.
     fn drain_done(&mut self) -> bool {
         if !self.queue.loading {
+            self.served = true;
             self.look();
         }
         false

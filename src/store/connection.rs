@@ -42,17 +42,22 @@ pub struct ExecResult {
     pub last_insert_rowid: i64,
 }
 
+/// What the statements that were prepared write. Shared with SQLite's authorizer callback, which must be
+/// `Send`; never contended.
 #[derive(Clone, Default)]
-pub(super) struct Touched(Arc<Mutex<BTreeSet<String>>>);
+pub(super) struct Touched {
+    tables: Arc<Mutex<BTreeSet<String>>>,
+    altered: Arc<Mutex<Option<String>>>,
+}
 
 impl Touched {
     pub(super) fn insert(&self, table: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(table.to_owned());
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).insert(table.to_owned());
     }
 
     /// Adds what was taken away, or is known of a statement that was prepared before.
     pub(super) fn add(&self, tables: &BTreeSet<String>) {
-        let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         for table in tables {
             if !own.contains(table) {
                 own.insert(table.clone());
@@ -60,9 +65,13 @@ impl Touched {
         }
     }
 
+    fn alters(&self, table: &str) {
+        *self.altered.lock().unwrap_or_else(PoisonError::into_inner) = Some(table.to_owned());
+    }
+
     /// Whether it has the table, in any spelling.
     pub(super) fn has(&self, table: &str) -> bool {
-        let own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         own.iter().any(|name| name.eq_ignore_ascii_case(table))
     }
 
@@ -75,12 +84,17 @@ impl Touched {
         (outcome, tables)
     }
 
+    /// The table of the file that the last statement to be prepared alters, if it alters one.
+    pub(super) fn take_altered(&self) -> Option<String> {
+        self.altered.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     fn clear(&self) {
         self.take();
     }
 
     pub(super) fn take(&self) -> BTreeSet<String> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.tables.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -98,8 +112,7 @@ pub struct Store {
     // Declared in the order in which they must be dropped.
     pub(super) inserts: Inserts,
     pub(super) conn: Option<Connection>,
-    /// Tables written since the transaction began. Shared with SQLite's authorizer callback,
-    /// which must be `Send`; never contended.
+    /// Tables written since the transaction began.
     pub(super) touched: Touched,
     /// Tables that frames were committed to, until somebody asks.
     pub(super) committed: BTreeSet<String>,
@@ -158,7 +171,12 @@ impl Store {
             self.inserts.clear();
             self.conn = None;
         }
-        opened.map(|()| Attached::Ready)
+        opened?;
+        if slots.has_hot_journal() {
+            // SQLite plays it back at its next read; who copies the file past SQLite must not come before.
+            self.refresh_schema()?;
+        }
+        Ok(Attached::Ready)
     }
 
     fn open_connection(&mut self) -> Result<()> {
@@ -172,9 +190,10 @@ impl Store {
         let sql_error = |e| from_sqlite(&slots, e);
         let mut conn = Connection::open_with_flags_and_vfs(DATABASE_PATH, flags, self.vfs.name())
             .map_err(sql_error)?;
+        // Foreign keys hold by default: a frame may be written by any tab, and is refused by all or by none.
         let settings = format!(
             "PRAGMA page_size={PAGE_BYTES}; PRAGMA cache_size=-{CACHE_KIB};
-             PRAGMA temp_store=MEMORY; PRAGMA synchronous=FULL; PRAGMA foreign_keys=OFF;"
+             PRAGMA temp_store=MEMORY; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
         );
         conn.execute_batch(&settings).map_err(sql_error)?;
         // Reads the first page: what is no database is noticed here.
@@ -349,9 +368,16 @@ impl Store {
         let conn = self.conn()?;
         let mut batch = Batch::new(conn, sql);
         let mut changes = 0;
-        while let Some(mut statement) = batch.next().map_err(|e| self.sql_error(e))? {
+        loop {
+            // What a statement writes counts once it is done: the one that fails writes nothing.
+            let (prepared, tables) = self.touched.during(|| batch.next());
+            let Some(mut statement) = prepared.map_err(|e| self.sql_error(e))? else {
+                break;
+            };
             // What follows may want a table that this one makes, but it follows.
-            if *params != Params::None && !matches!(batch.next(), Ok(None)) {
+            if *params != Params::None
+                && !matches!(self.touched.during(|| batch.next()).0, Ok(None))
+            {
                 return Err(Error::new(
                     Code::InvalidArgument,
                     "parameters need a single statement",
@@ -359,11 +385,15 @@ impl Store {
             }
             bind(&mut statement, params)?;
             let before = conn.total_changes();
-            let mut rows = statement.raw_query();
-            while rows.next().map_err(|e| self.sql_error(e))?.is_some() {}
-            drop(rows);
             let readonly = statement.readonly();
-            drop(statement);
+            self.altering(|| {
+                let mut rows = statement.raw_query();
+                while rows.next().map_err(|e| self.sql_error(e))?.is_some() {}
+                drop(rows);
+                drop(statement);
+                Ok(())
+            })?;
+            self.touched.add(&tables);
             if conn.total_changes() != before {
                 changes += conn.changes();
             }
@@ -455,13 +485,31 @@ fn authorize(touched: &Touched, context: &AuthContext<'_>) -> Authorization {
         | AuthAction::Update { table_name, .. }
         | AuthAction::DropTable { table_name }
         | AuthAction::CreateTable { table_name }
+        | AuthAction::CreateIndex { table_name, .. }
+        | AuthAction::DropIndex { table_name, .. }
+        | AuthAction::CreateTrigger { table_name, .. }
+        | AuthAction::DropTrigger { table_name, .. }
+        | AuthAction::CreateView { view_name: table_name }
+        | AuthAction::DropView { view_name: table_name }
         | AuthAction::AlterTable { table_name, .. } => {
+            if let AuthAction::AlterTable { database_name: "main", .. } = context.action {
+                touched.alters(table_name);
+            }
             let internal =
                 table_name.starts_with("sqlite_") || table_name.starts_with("_framelock_");
             if !internal {
                 touched.insert(table_name);
             }
             Authorization::Allow
+        }
+        // It would act on the frames of other tabs, and only while this one has the lease.
+        AuthAction::CreateTempTrigger { .. } => Authorization::Deny,
+        // It would stand before our own.
+        AuthAction::CreateTempTable { table_name: name }
+        | AuthAction::CreateTempView { view_name: name }
+            if name.to_ascii_lowercase().starts_with("_framelock_") =>
+        {
+            Authorization::Deny
         }
         AuthAction::Pragma { pragma_name, pragma_value: Some(_) } => {
             let lower = pragma_name.to_ascii_lowercase();

@@ -5,6 +5,10 @@ use crate::error::{Code, Error};
 use crate::platform::FileError;
 use rusqlite::ffi;
 
+/// What the authorizer denies.
+const NOT_AUTHORIZED: &str = "framelock sets journal_mode, locking_mode, synchronous and temp_store itself; a TEMP \
+     trigger would act on other tabs' frames; names that start with _framelock_ are framelock's";
+
 /// Turns what SQLite said into an [`Error`], with its extended code and message.
 pub fn from_sqlite(slots: &Slots, error: rusqlite::Error) -> Error {
     let failure = slots.take_failure();
@@ -38,6 +42,10 @@ pub fn from_code(extended: i32, message: String, failure: Option<FileError>) -> 
         (_, ffi::SQLITE_BUSY) => Code::Busy,
         (_, ffi::SQLITE_INTERRUPT) => Code::Aborted,
         _ => Code::Sql,
+    };
+    let message = match extended & 0xff {
+        ffi::SQLITE_AUTH => format!("{message}: {NOT_AUTHORIZED}"),
+        _ => message,
     };
     let mut error = match failure {
         Some(failure) => Error::new(code, format!("{message}: {failure}")),

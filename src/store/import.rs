@@ -72,9 +72,11 @@ impl Store {
         let source = open_import(self.vfs.name(), slots)?;
         self.inserts.clear();
         self.plans.get_mut().clear();
-        let tables = table_names(&source).map_err(|e| from_sqlite(slots, e))?;
+        let mut tables = table_names(&source).map_err(|e| from_sqlite(slots, e))?;
         let conn = self.conn.as_mut();
         let conn = conn.ok_or_else(|| Error::new(Code::Busy, "no lease is held"))?;
+        // Those that are there no more were changed, too. What is damaged may be replaced.
+        tables.extend(table_names(conn).unwrap_or_default());
         conn.flush_prepared_statement_cache();
         let copied = Backup::new(&source, conn).and_then(|backup| backup.step(-1));
         match copied.map_err(|e| from_sqlite(slots, e))? {
@@ -108,6 +110,12 @@ fn open_import(vfs: &str, slots: &Rc<Slots>) -> Result<Connection> {
     if !head.starts_with(MAGIC) || read < head.len() {
         return Err(Error::new(Code::NotADatabase, "these bytes are no SQLite file"));
     }
+    let whole = pages(&head) * page_bytes(&head);
+    let size = slots.import_bytes();
+    if size < whole {
+        let what = format!("the file is damaged: of {whole} bytes there are {size}");
+        return Err(Error::new(Code::Corrupt, what));
+    }
     let sql_error = |e| from_sqlite(slots, e);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let source = Connection::open_with_flags_and_vfs(IMPORT_PATH, flags, vfs).map_err(sql_error)?;
@@ -117,6 +125,22 @@ fn open_import(vfs: &str, slots: &Rc<Slots>) -> Result<Connection> {
         return Err(Error::new(Code::Corrupt, format!("the file is damaged: {verdict}")));
     }
     Ok(source)
+}
+
+/// The page size that a header names (1 stands for 65,536), and how many pages it says there are: a count that is
+/// only to be believed when it was written with the last change.
+fn page_bytes(head: &[u8; 512]) -> u64 {
+    match u16::from_be_bytes([head[16], head[17]]) {
+        1 => 65_536,
+        bytes => bytes.into(),
+    }
+}
+
+fn pages(head: &[u8; 512]) -> u64 {
+    let number =
+        |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    let (changed, counted_at) = (number(24), number(92));
+    if changed == counted_at { number(28).into() } else { 0 }
 }
 
 /// A file that says of itself that it has a rollback journal. One in WAL mode is complete when its log

@@ -15,6 +15,7 @@ mod outbox;
 mod pack;
 mod query;
 mod redo;
+mod rename;
 mod rows;
 mod seal;
 mod slot;

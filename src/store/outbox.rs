@@ -19,19 +19,21 @@ use super::error::is_missing_table;
 use super::rows::{Rows, source};
 use crate::error::{Code, Error, Result};
 use crate::forward::{
-    Content, DeadLetter, Digest, Item, Look, OutboxState, Page, PauseReason, Record, Refused,
+    Content, DeadLetter, Digest, Item, Look, OutboxState, Page, PauseReason, Record, Refused, stamp,
 };
 use crate::frame::Frame;
 use crate::frame::column::Column;
-use crate::frame::pieces::pieces;
+use crate::frame::pieces::{Most, pieces};
 use crate::frame::plan::Plan;
 use crate::json;
 use arrow::array::{BinaryArray, Int64Array, StringArray};
 use arrow::buffer::{Buffer, OffsetBuffer};
 use rusqlite::{OptionalExtension, Row, params};
 
-/// The most bytes of an item; FORWARDING's promise to servers.
+/// The most bytes of an item, of which nobody is asked to take more at once, and its most rows: of a type that
+/// takes no or few bytes a row, millions would fit.
 pub const ITEM_BYTES: usize = 4 << 20;
+const ITEM: Most = Most { bytes: ITEM_BYTES, rows: 250_000 };
 
 const DDL: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS _framelock_stream(
@@ -52,8 +54,8 @@ impl Store {
     ///
     /// # Errors
     /// Those of SQLite and its storage.
-    pub(super) fn enqueue(&mut self, table: &str, frame: &Frame, plan: &Plan) -> Result<()> {
-        let pieces = pieces(frame, &plan.columns, ITEM_BYTES)?;
+    pub(super) fn enqueue(&mut self, frame_id: &str, frame: &Frame, plan: &Plan) -> Result<()> {
+        let pieces = pieces(frame, &plan.columns, &stamp(frame_id), ITEM)?;
         if !pieces.is_empty() {
             self.ensure_stream()?;
         }
@@ -62,7 +64,7 @@ impl Store {
             // As a frame's own rows: SQLite reads the bytes where they lie.
             let lengths = OffsetBuffer::from_lengths([piece.ipc.len()]);
             let ipc = BinaryArray::new(lengths, Buffer::from_vec(piece.ipc), None);
-            let table = StringArray::from(vec![table]);
+            let table = StringArray::from(vec![plan.table.as_str()]);
             let rows = Int64Array::from(vec![piece.rows as i64]);
             let columns = [Column::raw(&table)?, Column::raw(&rows)?, Column::raw(&ipc)?];
             self.insert(&sql, &Rows::new(&columns, 0..1))?;

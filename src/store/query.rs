@@ -48,7 +48,7 @@ impl Store {
             let outcome = self.give_rows(statement, sink);
             return self.end_savepoint(outcome);
         }
-        self.give_rows(statement, sink)
+        self.altering(|| self.give_rows(statement, sink))
     }
 
     fn give_rows(
@@ -84,7 +84,7 @@ impl Store {
 
     /// Another tab may have changed the schema since our last lease. SQLite notices when a statement
     /// runs, and prepares it anew; by then the names and types of its columns have been read.
-    fn refresh_schema(&mut self) -> Result<()> {
+    pub(super) fn refresh_schema(&mut self) -> Result<()> {
         if !self.schema_is_fresh {
             self.run("SELECT 1 FROM sqlite_schema LIMIT 0")?;
             self.schema_is_fresh = true;
@@ -225,7 +225,7 @@ impl Store {
         if known {
             conn.execute(
                 "DELETE FROM _framelock_columns WHERE NOT EXISTS (
-                   SELECT 1 FROM pragma_table_xinfo(_framelock_columns.table_name) AS info
+                   SELECT 1 FROM pragma_table_xinfo(_framelock_columns.table_name, 'main') AS info
                    WHERE info.name = _framelock_columns.column_name COLLATE NOCASE)",
                 [],
             )

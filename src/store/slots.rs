@@ -485,6 +485,11 @@ impl Slots {
         self.import.borrow_mut().read(buffer, offset)
     }
 
+    /// Its length.
+    pub fn import_bytes(&self) -> u64 {
+        self.import.borrow().size()
+    }
+
     fn is_sound_or_why(&self) -> FileResult<()> {
         match self.in_doubt.get() {
             true => Err(FileError::Io("nobody knows whether the last commit is durable".into())),

@@ -2,7 +2,7 @@
 
 use super::connection::Store;
 use crate::error::Result;
-use crate::frame::ident::{fold, quote};
+use crate::frame::ident::{fold, qualified};
 use crate::frame::plan::{TableColumn, TableKind, TableState};
 use rusqlite::OptionalExtension;
 
@@ -12,12 +12,14 @@ impl Store {
     pub(super) fn table_state(&self, table: &str, with_unique: bool) -> Result<TableState> {
         let found = self.read(|conn| {
             conn.prepare_cached(
-                "SELECT type, wr, strict FROM pragma_table_list(?) WHERE schema = 'main'",
+                "SELECT name, type, wr, strict FROM pragma_table_list(?) WHERE schema = 'main'",
             )?
-            .query_row([table], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))
+            .query_row([table], |row| {
+                Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?))
+            })
             .optional()
         })?;
-        let Some((kind, without_rowid, strict)) = found else {
+        let Some((name, kind, without_rowid, strict)) = found else {
             return Ok(TableState::default());
         };
         let kind = match kind.as_str() {
@@ -27,12 +29,25 @@ impl Store {
         };
         let has_rows = kind == TableKind::Table
             && self.read(|conn| {
-                conn.prepare_cached(&format!("SELECT EXISTS(SELECT 1 FROM {})", quote(table)))?
+                conn.prepare_cached(&format!("SELECT EXISTS(SELECT 1 FROM {})", qualified(table)))?
                     .query_row([], |row| row.get(0))
             })?;
-        let unique = if with_unique { self.unique_keys(table)? } else { Vec::new() };
         let columns = self.table_columns(table)?;
-        Ok(TableState { exists: true, kind, strict, without_rowid, has_rows, columns, unique })
+        let (unique, taken) = match with_unique {
+            true => (self.unique_keys(table)?, self.names()?),
+            false => (Vec::new(), Vec::new()),
+        };
+        Ok(TableState {
+            exists: true,
+            name,
+            kind,
+            strict,
+            without_rowid,
+            has_rows,
+            columns,
+            unique,
+            taken,
+        })
     }
 
     /// Its columns, generated ones too.
@@ -41,7 +56,7 @@ impl Store {
         self.read(|conn| {
             conn.prepare_cached(
                 "SELECT name, type, \"notnull\", dflt_value IS NOT NULL, pk, hidden >= 2
-                 FROM pragma_table_xinfo(?) WHERE hidden <> 1",
+                 FROM pragma_table_xinfo(?, 'main') WHERE hidden <> 1",
             )?
             .query_map([table], |row| {
                 let name: String = row.get(0)?;
@@ -60,13 +75,22 @@ impl Store {
         })
     }
 
+    /// The names of all tables, views, indexes and triggers.
+    fn names(&self) -> Result<Vec<String>> {
+        self.read(|conn| {
+            let mut names = conn.prepare_cached("SELECT name FROM main.sqlite_schema")?;
+            names.query_map([], |row| row.get(0))?.collect()
+        })
+    }
+
     /// The columns of each unique index that is neither partial nor on an expression.
     fn unique_keys(&self, table: &str) -> Result<Vec<Vec<String>>> {
         self.read(|conn| {
             let mut indexes = conn.prepare_cached(
-                "SELECT name FROM pragma_index_list(?) WHERE \"unique\" AND NOT partial",
+                "SELECT name FROM pragma_index_list(?, 'main') WHERE \"unique\" AND NOT partial",
             )?;
-            let mut columns = conn.prepare_cached("SELECT name FROM pragma_index_info(?)")?;
+            let mut columns =
+                conn.prepare_cached("SELECT name FROM pragma_index_info(?, 'main')")?;
             let names: Vec<String> =
                 indexes.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
             let mut keys = Vec::new();

@@ -96,7 +96,7 @@ impl Store {
         }))
     }
 
-    /// The DDL of a table that has neither index nor trigger. Nothing, too, where SQLite has foreign keys
+    /// The DDL of a table that has neither index nor trigger. Nothing, too, where there are foreign keys
     /// to look at, where it would read an image backwards, or keeps text in another encoding.
     fn plain_table(&self, table: &str) -> Result<Option<String>> {
         let found = self.read(|conn| {
@@ -107,7 +107,10 @@ impl Store {
                    WHERE type IN ('index', 'trigger') AND tbl_name = ?1 COLLATE NOCASE)
                  AND NOT EXISTS(SELECT 1 FROM temp.sqlite_schema
                    WHERE tbl_name = ?1 COLLATE NOCASE)
-                 AND NOT (SELECT foreign_keys FROM pragma_foreign_keys)
+                 AND NOT EXISTS(SELECT 1
+                   FROM main.sqlite_schema AS own, pragma_foreign_key_list(own.name, 'main') AS foreign_key
+                   WHERE own.type = 'table' AND (own.name = ?1 COLLATE NOCASE
+                     OR foreign_key.\"table\" = ?1 COLLATE NOCASE))
                  AND NOT (SELECT reverse_unordered_selects FROM pragma_reverse_unordered_selects)
                  AND (SELECT encoding FROM pragma_encoding) = 'UTF-8'",
             )?

@@ -106,7 +106,43 @@ fn the_network_back_ends_a_wait_but_not_one_that_the_server_imposed() {
 }
 
 #[test]
-fn frames_that_come_while_it_waits_are_counted_and_hasten_nothing() {
+fn frames_that_come_shorten_a_wait_of_its_own() {
+    let mut desk = Desk::begun(1);
+    for seed in 0..20 {
+        for _ in 0..10 {
+            desk.outcome(Outcome::Failed);
+            desk.wait(61_000.0);
+        }
+        desk.outcome(Outcome::Failed);
+        desk.append("t", &[seed]);
+        desk.frames();
+        desk.wait(1_000.0);
+        assert!(desk.asked.is_some(), "a second is the most");
+    }
+}
+
+#[test]
+fn a_line_on_which_all_fails_is_sent_less_at_a_time() {
+    let mut desk = Desk::begun(1);
+    desk.takes();
+    const ROWS: i64 = 10_000;
+    for nth in 0..24 {
+        desk.append("t", &(nth..nth + ROWS).collect::<Vec<_>>());
+    }
+    desk.frames();
+    let mut counts = Vec::new();
+    for _ in 0..8 {
+        counts.push(desk.numbers().len() as i64 / ROWS);
+        let answer = Answer { status: 503, retry_after_ms: None, body: String::new() };
+        desk.outcome(Outcome::Answered(answer));
+        desk.wait(61_000.0);
+    }
+    assert_eq!(counts[..2], [24, 24], "once is nothing");
+    assert_eq!(counts[7], 1, "{counts:?}");
+}
+
+#[test]
+fn frames_that_come_do_not_shorten_what_the_server_imposed() {
     let mut desk = Desk::begun(1);
     for _ in 0..10 {
         desk.outcome(Outcome::Failed);

@@ -94,14 +94,14 @@ impl Db {
     pub fn state(&self, table: &str) -> TableState {
         let mut state = TableState::default();
         let found = self.0.query_row(
-            "SELECT type, wr, strict FROM pragma_table_list WHERE schema='main' AND name=?1 COLLATE NOCASE",
+            "SELECT type, wr, strict, name FROM pragma_table_list WHERE schema='main' AND name=?1 COLLATE NOCASE",
             [table],
-            |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)),
+            |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         );
-        let Ok((kind, without_rowid, strict)) = found else {
+        let Ok((kind, without_rowid, strict, name)) = found else {
             return state;
         };
-        state.exists = true;
+        (state.exists, state.name) = (true, name);
         (state.without_rowid, state.strict) = (without_rowid, strict);
         state.kind = match kind.as_str() {
             "table" => TableKind::Table,
@@ -140,6 +140,9 @@ impl Db {
             unique.entry(index).or_default().push(column);
         }
         state.unique = unique.into_values().collect();
+        let mut names = self.0.prepare("SELECT name FROM sqlite_schema").expect("schema");
+        let names = names.query_map([], |row| row.get(0)).expect("names");
+        state.taken = names.map(|name| name.expect("name")).collect();
         if state.kind == TableKind::Table {
             let sql = format!("SELECT EXISTS(SELECT 1 FROM \"{}\")", table.replace('"', "\"\""));
             state.has_rows = self.0.query_row(&sql, [], |row| row.get(0)).expect("rows");

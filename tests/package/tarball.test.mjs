@@ -92,25 +92,21 @@ test('are the types wrong? no', () => {
 
 test('TypeScript programs see the types, and their mistakes', () => {
   const app = join(installed, '..', '..');
-  copyFileSync(join(root, 'tests', 'package', 'usage.ts'), join(app, 'usage.ts'));
-  for (const resolution of [
-    ['--module', 'esnext', '--moduleResolution', 'bundler'],
-    ['--module', 'nodenext'],
-  ]) {
-    const strict = [
-      '--noEmit',
-      '--strict',
-      '--exactOptionalPropertyTypes',
-      '--target',
-      'es2022',
-      '--types',
-      '',
-    ];
-    const { status, stdout } = spawnSync(
-      join(root, 'node_modules', '.bin', 'tsc'),
-      ['--ignoreConfig', ...strict, ...resolution, join(app, 'usage.ts')],
-      { cwd: app, encoding: 'utf8' },
-    );
-    assert.equal(status, 0, stdout);
+  const strict = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--target', 'es2022'];
+  const node = ['--types', 'node', '--typeRoots', join(root, 'node_modules', '@types')];
+  const programs = { 'usage.ts': ['--types', ''], 'usage-node.ts': node };
+  for (const [program, types] of Object.entries(programs)) {
+    copyFileSync(join(root, 'tests', 'package', program), join(app, program));
+    for (const resolution of [
+      ['--module', 'esnext', '--moduleResolution', 'bundler'],
+      ['--module', 'nodenext'],
+    ]) {
+      const { status, stdout } = spawnSync(
+        join(root, 'node_modules', '.bin', 'tsc'),
+        ['--ignoreConfig', ...strict, ...types, ...resolution, join(app, program)],
+        { cwd: app, encoding: 'utf8' },
+      );
+      assert.equal(status, 0, stdout);
+    }
   }
 });

@@ -4,6 +4,7 @@ import type {
   AppendReceipt,
   Database,
   ErrorCode,
+  EventDetail,
   ForwardOptions,
   LiveOptions,
   OpenOptions,
@@ -30,6 +31,13 @@ const pending: number | undefined = forwarding?.pending;
 db.on('forward', ({ what, reason, deadLetter }) => console.log(what, reason, deadLetter?.code, pending));
 const off: () => void = db.on('commit', ({ tables, origin }) => console.log(tables.length, origin));
 for await (const bytes of db.stream('SELECT * FROM t', [], { batchRows: 10 })) console.log(bytes.byteLength);
+
+const { n }: { n: BigInt64Array } = await db.queryColumns<{ n: BigInt64Array }>('SELECT n FROM t');
+const download = new Blob([await db.queryArrow('SELECT n FROM t')]);
+// What may be given may be undefined, also with exactOptionalPropertyTypes.
+const signal: AbortSignal | undefined = undefined;
+await db.query('SELECT n FROM t', [], { signal, timeoutMs: undefined });
+const told: EventDetail<'queue'> = { queued: n.length, rejected: download.size };
 
 const liveOptions: LiveOptions = { onError: (error) => console.log(error) };
 const stop: () => void = live<{ n: bigint }>(
@@ -68,6 +76,10 @@ await db.query('SELECT ?', [{ n: 1 }]);
 db.on('change', () => {});
 // @ts-expect-error frames are not text
 await db.appendFrame('t', 'n');
+// @ts-expect-error a promise of a frame is none
+await db.appendFrame('t', Promise.resolve([{ n: 1 }]));
+// @ts-expect-error columns hold what `Column` says
+await db.queryColumns<{ n: string }>('SELECT n FROM t');
 // @ts-expect-error a name is needed
 await openDatabase();
 // @ts-expect-error the receipt is not to be written to the wrong type
@@ -75,7 +87,7 @@ const wrong: 'committed' = path;
 // @ts-expect-error faults that do not exist
 await faults(db, { disk: {} });
 
-console.log(rows, total, status.versions.sqlite, names, off, stop, counted, wrong);
+console.log(rows, total, status.versions.sqlite, names, off, stop, counted, wrong, told);
 
 const authorize: Authorize = (request, { stream, table }) =>
   request.headers.has('Authorization') && table !== 'secret' ? { tenant: stream } : 'FORBIDDEN';

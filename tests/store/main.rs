@@ -4,6 +4,7 @@ mod broken;
 mod outbox;
 mod redo;
 mod rows;
+mod sql;
 mod stream;
 mod transfer;
 

@@ -2,6 +2,7 @@
 
 use crate::{frame, one, request, store};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::Schema;
 use framelock::error::Code;
 use framelock::forward::{Content, Digest, Look, OutboxState, Page, PauseReason, Record, Refused};
 use framelock::frame::Frame;
@@ -28,11 +29,14 @@ fn state(store: &Store) -> OutboxState {
 }
 
 /// The rows of an item, decoded.
+/// An item's rows, without the stamp.
 fn rows(content: &Content) -> Frame {
-    match content {
-        Content::Frame(ipc) => Frame::decode(ipc.clone().into()).unwrap(),
-        Content::Skip { .. } => panic!("a skip has no rows"),
-    }
+    let Content::Frame(ipc) = content else { panic!("a skip has no rows") };
+    let sent = Frame::decode(ipc.clone().into()).unwrap();
+    let schema = Arc::new(Schema::new(sent.schema.fields().clone()));
+    let bare = |batch: RecordBatch| RecordBatch::try_new(schema.clone(), batch.columns().to_vec());
+    let batches = sent.batches.into_iter().map(|batch| bare(batch).unwrap()).collect();
+    Frame::new(schema.clone(), batches)
 }
 
 fn refused() -> Refused {
@@ -66,6 +70,18 @@ fn an_item_is_the_rows_as_they_were_stored() {
     assert_eq!(stream.len(), 36);
     let expected = OutboxState { stream: Some(stream), first: 1, last: 2, ..Default::default() };
     assert_eq!(page.state, expected);
+}
+
+#[test]
+fn two_frames_of_the_same_rows_are_two_items_and_a_table_has_one_name() {
+    let mut store = store();
+    for (id, table) in [("a", "t"), ("b", "T")] {
+        append(&mut store, &AppendRequest { table: table.into(), ..forwarded(id, frame(0, 5)) });
+    }
+    let items = page(&store).items;
+    assert_eq!((&*items[0].table, &*items[1].table), ("t", "t"));
+    assert_ne!(items[0].digest(), items[1].digest());
+    assert!(items[0].joins(&items[1]));
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn a_refused_row_is_named_whatever_refuses_it() {
     const TRIGGER: &str = "CREATE TRIGGER no BEFORE INSERT ON t WHEN new.id = 2417
         BEGIN SELECT RAISE(ABORT, 'no'); END";
     let unique = "CREATE UNIQUE INDEX i ON t(CASE id WHEN 2417 THEN 2000 ELSE id END)";
-    let parents = "PRAGMA foreign_keys=ON; CREATE TABLE p(id INTEGER PRIMARY KEY);
+    let parents = "CREATE TABLE p(id INTEGER PRIMARY KEY);
         WITH n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 2416) INSERT INTO p SELECT i FROM n";
     for ddl in [
         format!("{T}, CHECK(id <> 2417))"),

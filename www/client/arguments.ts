@@ -13,13 +13,24 @@ export const oneOf =
   (value) =>
     words.includes(value as string) ? undefined : `one of ${words.map((word) => `'${word}'`).join(', ')}`;
 
-/** A finite number in a range, or an integer in it. */
+/** A number in a range, whose ends are in it. */
 export const number =
-  (least: number, integer = false): Check =>
-  (value) =>
-    typeof value === 'number' && value >= least && (integer ? Number.isSafeInteger(value) : value < Infinity)
-      ? undefined
-      : `${integer ? 'an integer' : 'a finite number'} of at least ${least}`;
+  (least: number, most = Number.MAX_VALUE): Check =>
+  (value) => {
+    if (typeof value === 'number' && value >= least && value <= most) return undefined;
+    return most === Number.MAX_VALUE
+      ? `a finite number of at least ${least}`
+      : `a number from ${least} to ${most}`;
+  };
+
+/** An integer in a range, whose ends are in it. */
+export const integer =
+  (least: number, most = Number.MAX_SAFE_INTEGER): Check =>
+  (value) => {
+    if (Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most)
+      return undefined;
+    return `an integer of at least ${least}${most === Number.MAX_SAFE_INTEGER ? '' : `, and at most ${most}`}`;
+  };
 
 /** True or false. */
 export const flag: Check = (value) => (typeof value === 'boolean' ? undefined : 'true or false');
@@ -27,29 +38,32 @@ export const flag: Check = (value) => (typeof value === 'boolean' ? undefined : 
 /** A function. */
 export const callback: Check = (value) => (typeof value === 'function' ? undefined : 'a function');
 
-/** An AbortSignal of any realm. */
-export const signal: Check = (value) =>
-  typeof value === 'object' && value !== null && 'aborted' in value && 'addEventListener' in value
-    ? undefined
-    : 'an AbortSignal';
+/** An AbortSignal of any realm: what has its methods. */
+export const signal: Check = (value) => {
+  const { aborted, addEventListener, removeEventListener } = (value ?? {}) as Partial<AbortSignal>;
+  const methods = [addEventListener, removeEventListener];
+  const isSignal = typeof aborted === 'boolean' && methods.every((method) => typeof method === 'function');
+  return isSignal ? undefined : 'an AbortSignal';
+};
 
 /** A script's or file's address. */
 export const url: Check = (value) =>
   typeof value === 'string' || value instanceof URL ? undefined : 'a string or a URL';
 
-/** A non-empty text that UTF-8 can hold, without U+0000. */
+/** A non-empty text that UTF-8 can hold, without U+0000. Its characters are counted as Unicode's are: an emoji is one. */
 export const text =
   (longest = Infinity): Check =>
   (value) => {
-    if (typeof value === 'string' && value !== '' && value.length <= longest && isWellFormed(value)) {
-      if (!value.includes('\0')) return undefined;
+    if (typeof value === 'string' && value !== '' && isWellFormed(value) && !value.includes('\0')) {
+      if (value.length <= longest || (value.length <= 2 * longest && [...value].length <= longest))
+        return undefined;
     }
     const bound = longest === Infinity ? 'a non-empty string' : `a string of 1 to ${longest} characters`;
     return `${bound} without U+0000 and without lone surrogates`;
   };
 
 /** Runs a reader of foreign objects; what their getters and proxies throw becomes INVALID_ARGUMENT. */
-function guarded<T>(what: string, read: () => T): T {
+export function guarded<T>(what: string, read: () => T): T {
   try {
     return read();
   } catch (cause) {
@@ -79,10 +93,10 @@ export function ownOptions<T extends object>(
 ): T {
   const copy = Object.create(null) as Record<string, unknown>;
   if (given === undefined) return copy as T;
-  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
-    throw invalidArgument(`${what} must be an object, not ${describe(given)}`);
-  }
   return guarded(what, () => {
+    if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+      throw invalidArgument(`${what} must be an object, not ${describe(given)}`);
+    }
     for (const key of Object.keys(given)) {
       const value = (given as Record<string, unknown>)[key];
       if (value === undefined) continue;
@@ -117,10 +131,10 @@ export function tableName(table: unknown): string {
   return table as string;
 }
 
-/** SQL text. */
+/** SQL text. SQLite would take U+0000 for its end, and run what is before it. */
 export function sqlText(sql: unknown): string {
-  if (typeof sql === 'string' && isWellFormed(sql)) return sql;
-  throw invalidArgument(`SQL must be a string without lone surrogates, not ${describe(sql)}`);
+  if (typeof sql === 'string' && isWellFormed(sql) && !sql.includes('\0')) return sql;
+  throw invalidArgument(`SQL must be a string without U+0000 and lone surrogates, not ${describe(sql)}`);
 }
 
 const INT64_MIN = -(2n ** 63n);

@@ -140,6 +140,7 @@ export class Channel {
   #lastId = 0;
   /** Why no call is taken any more. */
   #ended: FramelockError | undefined;
+  readonly #over = new AbortController();
 
   constructor(
     worker: EnginePort,
@@ -169,13 +170,13 @@ export class Channel {
       const giveUp = () =>
         this.#settle(id)?.reject(workerFailed(`the worker did not answer in ${guardMs} ms`));
       const stop = guardMs === undefined ? undefined : guard(guardMs, giveUp);
-      signal?.addEventListener('abort', cancel, { once: true });
       const tidy = () => {
         stop?.();
         signal?.removeEventListener('abort', cancel);
       };
       this.#pending.set(id, { resolve, reject, signal, onProgress, tidy });
       try {
+        signal?.addEventListener('abort', cancel, { once: true });
         const message = { kind: 'call', id, op, args, buffers } as PageMessage;
         this.#post(message, [...new Set(buffers.map((bytes) => bytes.buffer as ArrayBuffer))]);
       } catch (cause) {
@@ -196,6 +197,11 @@ export class Channel {
     if (!this.#ended) this.#post({ kind: 'listen', event });
   }
 
+  /** Fires when the worker is ended; its reason is the error that every call gets. */
+  get over(): AbortSignal {
+    return this.#over.signal;
+  }
+
   /** Refuses further calls with this error; those under way go on. */
   refuse(error: FramelockError): void {
     this.#ended ??= error;
@@ -206,6 +212,7 @@ export class Channel {
     this.#ended ??= error;
     this.#worker.terminate();
     for (const id of [...this.#pending.keys()]) this.#settle(id)?.reject(error);
+    this.#over.abort(error);
   }
 
   async #answerToken(id: number, refresh: boolean): Promise<void> {

@@ -1,6 +1,6 @@
 // A handle: a worker, its channel, the page's lifecycle and the listeners, and how all of it ends. The statements are
 // in statements.ts.
-import { copyBytes, databaseName, describe, isBytes, text } from './arguments.js';
+import { copyBytes, databaseName, describe, guarded, isBytes, text } from './arguments.js';
 import { callSafely, Channel, startWorker } from './channel.js';
 import { FramelockError, fromWire, invalidArgument } from './errors.js';
 import type { Forwarding } from './forward-types.js';
@@ -73,7 +73,7 @@ class Handle extends HandleStatements implements Database {
     this.#stopWatching = watchLifecycle((state) => channel.lifecycle(state));
   }
 
-  stream(sql: string, params?: Params, options?: StreamOptions): AsyncIterable<Uint8Array> {
+  stream(sql: string, params?: Params, options?: StreamOptions): AsyncIterable<Uint8Array<ArrayBuffer>> {
     // The arguments are read now; what is wrong with them is said by the first step of the loop.
     const start = (async () => {
       const checked = streamOptions(options);
@@ -158,7 +158,7 @@ class Handle extends HandleStatements implements Database {
 
   async importFile(bytes: Uint8Array | ArrayBuffer | Blob): Promise<void> {
     let copy: Uint8Array;
-    if (typeof Blob !== 'undefined' && bytes instanceof Blob) copy = new Uint8Array(await readBlob(bytes));
+    if (isBlob(bytes)) copy = new Uint8Array(await readBlob(bytes));
     else if (isBytes(bytes)) copy = copyBytes(bytes, 'importFile');
     else throw invalidArgument(`importFile takes bytes or a Blob, not ${describe(bytes)}`);
     await this.#channel.call('import', {}, { buffers: [copy] });
@@ -184,6 +184,10 @@ class Handle extends HandleStatements implements Database {
     for (const { listener } of [...this.#listeners[event]]) callSafely(() => listener(detail as never));
   }
 }
+
+/** A Blob of any realm, or of a library that has one of its own: what its bytes can be asked of. */
+const isBlob = (value: unknown): value is Blob =>
+  guarded('importFile', () => typeof (value as Partial<Blob> | null)?.arrayBuffer === 'function');
 
 /** The bytes of a file that the visitor chose, which may have gone away meanwhile. */
 async function readBlob(blob: Blob): Promise<ArrayBuffer> {

@@ -15,7 +15,7 @@ export interface Attempt {
 
 /**
  * The stable error codes. In each case but `WORKER_FAILED` and `STORAGE_LOST` nothing of the failed call was
- * written.
+ * written; of several statements in one `exec`, those before the failing one were.
  *
  * - `BUSY`: the lock stayed taken through every attempt. Safe to call again.
  * - `TIMEOUT`: the deadline passed before the call was carried out.
@@ -80,7 +80,8 @@ export interface WireError extends ErrorDetails {
 }
 
 /**
- * Every error that framelock throws. `code` is stable; `message` is for people.
+ * Every error that framelock throws. `code` is stable; `message` is for people, and begins with the table, column and row
+ * concerned.
  *
  * @example
  * try {
@@ -106,13 +107,21 @@ export class FramelockError extends Error implements ErrorDetails {
   declare readonly sqliteCode?: number;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails & ErrorOptions = {}) {
-    super(message, Object.hasOwn(details, 'cause') ? { cause: details.cause } : undefined);
+    super(located(message, details), Object.hasOwn(details, 'cause') ? { cause: details.cause } : undefined);
     this.code = code;
     for (const key of ['attempts', 'column', 'row', 'table', 'sqliteCode'] as const) {
       if (Object.hasOwn(details, key))
         Object.defineProperty(this, key, { value: details[key], enumerable: true });
     }
   }
+}
+
+/** The message behind the place that it is about: an error that nobody catches shows nothing else. */
+function located(message: string, { table, column, row }: ErrorDetails): string {
+  const names = Object.entries({ table, column }).filter(([, name]) => name !== undefined);
+  const place = names.map(([kind, name]) => `${kind} ${JSON.stringify(name)}`);
+  if (row !== undefined) place.push(`row ${row}`);
+  return place.length === 0 ? message : `${place.join(', ')}: ${message}`;
 }
 
 /** The error that a worker's plain error object stands for. */
@@ -133,6 +142,9 @@ export function aboutTable<T>(table: string, check: () => T): T {
     return check();
   } catch (error) {
     if (error instanceof FramelockError && error.table === undefined) {
+      const { column, row } = error;
+      const separator = column === undefined && row === undefined ? ': ' : ', ';
+      error.message = `table ${JSON.stringify(table)}${separator}${error.message}`;
       Object.defineProperty(error, 'table', { value: table, enumerable: true });
     }
     throw error;

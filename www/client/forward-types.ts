@@ -8,13 +8,13 @@ export interface ForwardOptions {
    * Gives a bearer token, now or later. Called in the page, before the first request and, with `refresh`, after the
    * server refused the last token. What it throws is reported, and it is asked again after a while.
    */
-  getToken?: (asked: { refresh: boolean }) => string | Promise<string>;
+  getToken?: ((asked: { refresh: boolean }) => string | Promise<string>) | undefined;
   /** Tables of which this handle forwards every frame; others forward the frames that say so. Default: none. */
-  tables?: readonly string[];
+  tables?: readonly string[] | undefined;
   /** How long acknowledged frames are kept, should the server lose them, in milliseconds. Default 900000 (15 minutes). */
-  keepMs?: number;
+  keepMs?: number | undefined;
   /** How many bytes of acknowledged frames are kept. Default 67108864 (64 MiB). */
-  keepBytes?: number;
+  keepBytes?: number | undefined;
 }
 
 /** How forwarding goes, as of the last news of the tab that sends. */

@@ -1,6 +1,6 @@
 // What the page has to do with forwarding: the options of openDatabase, tokens, and db.forwarding. Sending is the
 // engine's, in the worker.
-import { callback, describe, number, ownOptions, tableName, url } from './arguments.js';
+import { callback, describe, integer, number, ownOptions, tableName, url } from './arguments.js';
 import type { Channel } from './channel.js';
 import { invalidArgument } from './errors.js';
 import type { StartMessage } from './messages.js';
@@ -69,7 +69,7 @@ export function forwardingOf(channel: Channel): Forwarding {
     await channel.call('forwarding', { what });
   };
   const settle = async (what: 'retry' | 'discard', letter: number) => {
-    const wanted = number(0, true)(letter);
+    const wanted = integer(0)(letter);
     if (wanted) throw invalidArgument(`a dead letter's id is ${wanted}, not ${describe(letter)}`);
     await channel.call('forwarding', { what, letter });
   };

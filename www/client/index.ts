@@ -6,12 +6,12 @@ import type { AssetOptions } from './types.js';
 
 export { openDatabase } from './database.js';
 export { FramelockError } from './errors.js';
-export type * from './forward-types.js';
-export type { Attempt, ErrorCode } from './errors.js';
 export { live } from './live.js';
+export type * from './types.js';
+export type { Attempt, ErrorCode } from './errors.js';
 export type { LiveOptions } from './live.js';
 export type * from './typed.js';
-export type * from './types.js';
+export type * from './forward-types.js';
 
 /**
  * Removes a database: its file, its journal and its queue. Removing one that is not there is no error. Throws `BUSY`

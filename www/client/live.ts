@@ -9,12 +9,12 @@ import type { Database, Params, QueryOptions, StatementOptions } from './types.j
 /** Options of {@link live}: those of `query`, and what to do about an error. */
 export interface LiveOptions extends Omit<QueryOptions, 'signal'> {
   /** Ends it when it fires, as the returned function does. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /**
    * Given what a run threw. It goes on where that makes sense: after `BUSY` by itself, after an error of the SQL with
    * the next commit. Default: the error is reported as an uncaught one.
    */
-  onError?: (error: unknown) => void;
+  onError?: ((error: unknown) => void) | undefined;
 }
 
 /** After a run that did not get the lock, the next one begins this much later. */

@@ -78,10 +78,10 @@ export interface Operations {
   };
   exec: { args: { sql: string; params: WireParams; timeoutMs?: number; tx?: number }; value: ExecResult };
   query: { args: QueryArgs; value: { rows: number; columns: PackedColumn[] } };
-  queryArrow: { args: QueryArgs; value: Uint8Array };
+  queryArrow: { args: QueryArgs; value: Uint8Array<ArrayBuffer> };
   streamOpen: { args: QueryArgs & { batchRows?: number }; value: { cursor: number } };
   /** One batch as an Arrow IPC stream; null after the last one, which also closes the cursor. */
-  streamNext: { args: { cursor: number }; value: Uint8Array | null };
+  streamNext: { args: { cursor: number }; value: Uint8Array<ArrayBuffer> | null };
   streamClose: { args: { cursor: number }; value: undefined };
   begin: { args: { retry?: RetryPolicy; timeoutMs?: number }; value: { tx: number } };
   commit: { args: { tx: number }; value: undefined };

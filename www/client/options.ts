@@ -5,6 +5,8 @@ import {
   type Check,
   describe,
   flag,
+  guarded,
+  integer,
   number,
   oneOf,
   ownOptions,
@@ -46,9 +48,11 @@ const FALLBACK = oneOf('handoff', 'queue', 'none');
 const engine: Check = (value) => (isEngineHost(value) ? undefined : 'what framelock/here exports');
 
 const ASSETS: Checks<AssetOptions> = { workerUrl: url, wasmUrl: url, engine };
-const STATEMENT: Checks<StatementOptions> = { timeoutMs: number(0), signal };
+/** No time is longer than a day. */
+const time = number(0, 86_400_000);
+const STATEMENT: Checks<StatementOptions> = { timeoutMs: time, signal };
 const QUERY: Checks<QueryOptions> = { ...STATEMENT, int64: oneOf('bigint', 'number'), dates: flag };
-const STREAM: Checks<StreamOptions> = { ...QUERY, batchRows: number(1, true) };
+const STREAM: Checks<StreamOptions> = { ...QUERY, batchRows: integer(1) };
 const TRANSACTION: Checks<TransactionOptions> = { retry: later, ...STATEMENT };
 const OPEN: Checks<OpenOptions> = {
   ...ASSETS,
@@ -61,13 +65,13 @@ const OPEN: Checks<OpenOptions> = {
   forward: later,
 };
 const RETRY: Checks<RetryPolicy> = {
-  attempts: number(0, true),
-  lockTimeoutMs: number(0),
-  baseDelayMs: number(0),
-  factor: number(1),
-  maxDelayMs: number(0),
+  attempts: integer(0, 2 ** 32 - 1),
+  lockTimeoutMs: time,
+  baseDelayMs: time,
+  factor: number(1, 1000),
+  maxDelayMs: time,
   jitter: flag,
-  deadlineMs: number(0),
+  deadlineMs: time,
 };
 const APPEND: Checks<AppendOptions> = {
   mode: oneOf('create', 'append', 'createAppend', 'replace', 'deleteRows', 'upsert', 'ignore'),
@@ -150,10 +154,12 @@ export function appendOptions(
 /** A copy of the `key` option. */
 function columnNames(given: unknown): string[] {
   const wanted = 'options: key must be a non-empty array of strings';
-  if (!Array.isArray(given)) throw invalidArgument(`${wanted}, not ${describe(given)}`);
-  const names = Array.from(given as unknown[]);
-  if (names.length === 0 || !names.every((name) => typeof name === 'string')) throw invalidArgument(wanted);
-  return names as string[];
+  return guarded('options: key', () => {
+    if (!Array.isArray(given)) throw invalidArgument(`${wanted}, not ${describe(given)}`);
+    const names = Array.from(given as unknown[]);
+    if (names.length === 0 || !names.every((name) => typeof name === 'string')) throw invalidArgument(wanted);
+    return names as string[];
+  });
 }
 
 /** A copy of the `types` option; which types there are is the engine's to say. Column names may be anything. */

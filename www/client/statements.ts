@@ -85,12 +85,16 @@ export class HandleStatements implements Statements {
     return decodeRows(rows, columns) as Row[];
   }
 
-  async queryColumns(sql: string, params?: Params, options?: QueryOptions): Promise<Record<string, Column>> {
+  async queryColumns<Columns extends { [Name in keyof Columns]: Column } = Record<string, Column>>(
+    sql: string,
+    params?: Params,
+    options?: QueryOptions,
+  ): Promise<Columns> {
     const { rows, columns } = await this.#read('query', sql, params, options);
-    return decodeColumns(rows, columns);
+    return decodeColumns(rows, columns) as Columns;
   }
 
-  async queryArrow(sql: string, params?: Params, options?: QueryOptions): Promise<Uint8Array> {
+  async queryArrow(sql: string, params?: Params, options?: QueryOptions): Promise<Uint8Array<ArrayBuffer>> {
     return this.#read('queryArrow', sql, params, options);
   }
 

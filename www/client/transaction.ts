@@ -7,17 +7,20 @@ import { transactionOptions } from './options.js';
 import { HandleStatements, type Host } from './statements.js';
 import type { Transaction, TransactionOptions } from './types.js';
 
-/** A promise that rejects when the signal fires, and one to forget it by. */
-function abortion(signal: AbortSignal | undefined): { rejects: Promise<never>[]; forget(): void } {
-  if (!signal) return { rejects: [], forget: () => {} };
+/** A promise that rejects when the signal fires or the handle is at its end, and one to forget it by. */
+function ending(
+  signal: AbortSignal | undefined,
+  over: AbortSignal,
+): { rejects: Promise<never>; forget(): void } {
   let forget = () => {};
   const rejects = new Promise<never>((_, reject) => {
-    const abort = () => reject(abortedBy(signal));
-    forget = () => signal.removeEventListener('abort', abort);
-    if (signal.aborted) abort();
-    else signal.addEventListener('abort', abort);
+    const abort = () => reject(signal?.aborted ? abortedBy(signal) : over.reason);
+    const signals = [signal, over].filter((signal) => signal !== undefined);
+    forget = () => signals.forEach((signal) => signal.removeEventListener('abort', abort));
+    if (signals.some(({ aborted }) => aborted)) abort();
+    else signals.forEach((signal) => signal.addEventListener('abort', abort));
   });
-  return { rejects: [rejects], forget };
+  return { rejects, forget };
 }
 
 /** The statements of a transaction, which refuse once it has ended. */
@@ -34,7 +37,7 @@ function statementsOf(host: Host, tx: number): { transaction: Transaction; end()
     appendFrame: whileOpen(statements.appendFrame),
     exec: whileOpen(statements.exec),
     query: whileOpen(statements.query) as Transaction['query'],
-    queryColumns: whileOpen(statements.queryColumns),
+    queryColumns: whileOpen(statements.queryColumns) as Transaction['queryColumns'],
     queryArrow: whileOpen(statements.queryArrow),
   };
   return { transaction: Object.freeze(transaction), end: () => (ended = true) };
@@ -50,10 +53,10 @@ export async function runTransaction<T>(
   const { signal, ...args } = transactionOptions(options, host.defaults);
   const { tx } = await host.channel.call('begin', args, { signal });
   const { transaction, end } = statementsOf(host, tx);
-  const { rejects, forget } = abortion(signal);
+  const { rejects, forget } = ending(signal, host.channel.over);
   try {
     // In a then, so that a function that throws before its first await is rolled back like any other.
-    const value = await Promise.race([Promise.resolve(transaction).then(fn), ...rejects]);
+    const value = await Promise.race([Promise.resolve(transaction).then(fn), rejects]);
     end();
     await host.channel.call('commit', { tx });
     host.onWrite();

@@ -4,6 +4,187 @@ import type { Attempt, FramelockError } from './errors.js';
 import type { ForwardEvent, Forwarding, ForwardingStatus, ForwardOptions } from './forward-types.js';
 import type { ColumnName, TypedFrame } from './typed.js';
 
+/** A handle on a database, with a worker of its own. */
+export interface Database extends Statements {
+  /** The name it was opened by. */
+  readonly name: string;
+  /**
+   * What may be done about forwarding.
+   *
+   * @example
+   * for (const { id, code, column } of await db.forwarding.deadLetters()) console.warn(id, code, column);
+   */
+  readonly forwarding: Forwarding;
+  /**
+   * The rows of a SELECT in batches of one schema, each an Arrow IPC stream of its own. The query runs to its end
+   * before the first batch comes, so that nobody waits for the lock while the loop goes on; what was not asked for yet
+   * lies in the worker. Leaving the loop early frees it.
+   *
+   * @example
+   * for await (const bytes of db.stream('SELECT * FROM ticks')) show(tableFromIPC(bytes));
+   */
+  stream(sql: string, params?: Params, options?: StreamOptions): AsyncIterable<Uint8Array<ArrayBuffer>>;
+  /**
+   * Runs `fn` inside one write transaction: commits when its promise resolves, rolls back when it rejects, and then
+   * rejects with the same reason. Throws `BUSY` when the lock stays taken. `db.appendFrame` inside `fn` is another
+   * writer; `tx.appendFrame` joins the transaction.
+   *
+   * @example
+   * await db.transaction(async (tx) => {
+   *   await tx.exec('DELETE FROM ticks');
+   *   await tx.appendFrame('ticks', frame);
+   * });
+   */
+  transaction<T>(fn: (tx: Transaction) => Promise<T> | T, options?: TransactionOptions): Promise<T>;
+  /**
+   * Resolves when a queued frame was applied; rejects when the database refused it.
+   *
+   * @example
+   * if (!receipt.committed) await db.whenCommitted(receipt.frameId);
+   */
+  whenCommitted(frameId: string, options?: { signal?: AbortSignal | undefined }): Promise<AppendReceipt>;
+  /**
+   * Applies the durable queue now. `applied` frames are in that were not before, `rejected` are on the rejected list
+   * (whoever had the lock may have put them there before this call), `remaining` could not be applied yet.
+   *
+   * @example
+   * const { applied, rejected, remaining } = await db.drain();
+   */
+  drain(options?: {
+    signal?: AbortSignal | undefined;
+  }): Promise<{ applied: number; rejected: number; remaining: number }>;
+  /**
+   * The queued frames that the database refused, oldest first. None is ever dropped by itself.
+   *
+   * @example
+   * for (const { frameId, error } of await db.rejected()) console.warn(frameId, error.code);
+   */
+  rejected(): Promise<RejectedFrame[]>;
+  /**
+   * Puts a rejected frame back into the queue, for when its cause was cured; `whenCommitted` tells the outcome.
+   *
+   * @example
+   * await db.retryRejected(frameId);
+   */
+  retryRejected(frameId: string): Promise<void>;
+  /**
+   * Removes a rejected frame for good. Its rows are gone.
+   *
+   * @example
+   * await db.discardRejected(frameId);
+   */
+  discardRejected(frameId: string): Promise<void>;
+  /**
+   * The state of the handle. It never waits for the lock.
+   *
+   * @example
+   * const { holder, queued } = await db.status();
+   */
+  status(): Promise<Status>;
+  /**
+   * Listens to an event. Returns a function that ends it. What a listener throws is reported and stops nothing.
+   *
+   * @example
+   * const off = db.on('commit', ({ tables, origin }) => refresh(tables, origin));
+   */
+  on<E extends keyof DatabaseEvents>(event: E, listener: (detail: DatabaseEvents[E]) => void): () => void;
+  /**
+   * The bytes of a standard SQLite file. It is read piece by piece into one array; other tabs write again when the last
+   * piece is out. For a large file see {@link Database.exportBlob}.
+   *
+   * @example
+   * const bytes = await db.exportFile();
+   */
+  exportFile(): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * The same as a Blob, which the browser may keep on disk: no array of the file's size is ever made. A snapshot: the
+   * lock is let go when the file is read, not when the Blob is, so take as long with it as you like.
+   *
+   * @example
+   * link.href = URL.createObjectURL(await db.exportBlob()); // a download
+   * await fetch('/backup', { method: 'PUT', body: await db.exportBlob() }); // or an upload
+   */
+  exportBlob(): Promise<Blob>;
+  /**
+   * Replaces the whole database by the bytes of a SQLite file, or leaves it as it was: `NOT_A_DATABASE` and
+   * `CORRUPT` change nothing. The bytes are checked and copied from where they are, page by page.
+   *
+   * @example
+   * await db.importFile(input.files[0]);
+   */
+  importFile(bytes: Uint8Array | ArrayBuffer | Blob): Promise<void>;
+  /**
+   * Gives the lock up and ends the worker. Later calls throw `CLOSED`; closing twice is harmless.
+   *
+   * @example
+   * await db.close();
+   */
+  close(): Promise<void>;
+}
+
+/** What both a database and an open transaction can do. */
+export interface Statements {
+  /**
+   * Writes all rows of a frame, or none, in one transaction; see {@link AppendOptions} for what is done about a
+   * taken lock. Throws, among others, `BUSY`, `TIMEOUT`, `INVALID_FRAME`, `SCHEMA_MISMATCH` and `CONSTRAINT`.
+   *
+   * @example
+   * const receipt = await db.appendFrame('ticks', tableToIPC(table));
+   * console.log(receipt.path, receipt.attempts.length);
+   */
+  appendFrame(table: string, frame: FrameInput, options?: AppendOptions): Promise<AppendReceipt>;
+  /**
+   * The same with a stated row type, which rows and columns are checked against at compile time, and which `query` can
+   * give back: an interface says it once.
+   *
+   * @example
+   * interface Tick { sym: string; qty: bigint; note: string | null }
+   * await db.appendFrame<Tick>('ticks', [{ sym: 'A', qty: 1 }], { types: { qty: 'int64' } });
+   * const ticks = await db.query<Tick>('SELECT sym, qty, note FROM ticks');
+   */
+  appendFrame<Row extends object>(
+    table: string,
+    frame: TypedFrame<Row>,
+    options?: AppendOptions<Row>,
+  ): Promise<AppendReceipt>;
+  /**
+   * Runs one or more SQL statements; with parameters, one. Throws `SQL`, `CONSTRAINT`, `BUSY`.
+   *
+   * @example
+   * await db.exec('DELETE FROM ticks WHERE day < ?', [20000]);
+   */
+  exec(sql: string, params?: Params, options?: StatementOptions): Promise<ExecResult>;
+  /**
+   * The rows of a SELECT as plain objects. Where two result columns have one name the last one wins. Columns that
+   * were stored as int64 or uint64 come back as `bigint` (see {@link QueryOptions}).
+   *
+   * @example
+   * const rows = await db.query('SELECT sym, qty FROM ticks WHERE qty > :min', { min: 10 });
+   */
+  query<Row = Record<string, unknown>>(sql: string, params?: Params, options?: QueryOptions): Promise<Row[]>;
+  /**
+   * The same, one array for each column.
+   *
+   * @example
+   * const { qty } = await db.queryColumns<{ qty: BigInt64Array }>('SELECT qty FROM ticks');
+   */
+  queryColumns<Columns extends { [Name in keyof Columns]: Column } = Record<string, Column>>(
+    sql: string,
+    params?: Params,
+    options?: QueryOptions,
+  ): Promise<Columns>;
+  /**
+   * The same, as an Arrow IPC stream with the types that were written.
+   *
+   * @example
+   * const table = tableFromIPC(await db.queryArrow('SELECT * FROM ticks'));
+   */
+  queryArrow(sql: string, params?: Params, options?: QueryOptions): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+/** An open transaction. After it ended every method throws `CLOSED`. */
+export type Transaction = Statements;
+
 /** A value that can be bound to a SQL parameter. A `Date` is bound as milliseconds since the epoch. */
 export type SqlValue = null | number | bigint | boolean | string | Uint8Array | ArrayBuffer | Date;
 
@@ -14,30 +195,31 @@ export type Params = readonly SqlValue[] | { readonly [name: string]: SqlValue }
 export type ArrowTypeName = string;
 
 /**
- * A table's worth of rows. Arrow IPC bytes (stream or file format, also compressed) are copied at the call: changing
- * them afterwards changes nothing.
+ * A table's worth of rows: Arrow IPC bytes (stream or file format, also compressed), an Arrow table object of any library,
+ * `{ column: TypedArray | Array }`, or an array of row objects. All are copied at the call: changing them afterwards changes
+ * nothing. A promise of one is none: await it.
  */
-export type FrameInput = Uint8Array | ArrayBuffer | object;
+export type FrameInput = Uint8Array | ArrayBuffer | (object & { then?: never });
 
 /** How an append meets a lock that another tab holds. Every field is optional. */
 export interface RetryPolicy {
   /** Direct attempts before the fallback. Default 3; 0 goes straight to the fallback. */
-  attempts?: number;
+  attempts?: number | undefined;
   /** How long one attempt waits for the write lock, in milliseconds; 25 at least, since a free one has to be asked for, too. Default 200. */
-  lockTimeoutMs?: number;
+  lockTimeoutMs?: number | undefined;
   /** The delay before the second attempt, in milliseconds, before jitter. Default 50. */
-  baseDelayMs?: number;
+  baseDelayMs?: number | undefined;
   /** What each further delay is multiplied by. Default 2. */
-  factor?: number;
+  factor?: number | undefined;
   /** The longest delay, in milliseconds. Default 1000. */
-  maxDelayMs?: number;
+  maxDelayMs?: number | undefined;
   /** Full jitter: the delay is random between 0 and the computed one. Default true. */
-  jitter?: boolean;
+  jitter?: boolean | undefined;
   /**
    * The deadline of the whole call, in milliseconds; past it the call settles whatever happened. A frame that is being
    * written directly is rolled back: give one that takes longer more time. Default 15000.
    */
-  deadlineMs?: number;
+  deadlineMs?: number | undefined;
 }
 
 /** What follows when the lock stayed taken: ask its holder, go straight to the durable queue, or throw `BUSY`. */
@@ -46,11 +228,11 @@ export type Fallback = 'handoff' | 'queue' | 'none';
 /** Where the package's files lie, when a bundler or a CDN moved them. */
 export interface AssetOptions {
   /** The worker script. Default: `worker.js` beside this module. */
-  workerUrl?: string | URL;
+  workerUrl?: string | URL | undefined;
   /** The WebAssembly file. Default: `framelock_wasm_bg.wasm` beside the worker. */
-  wasmUrl?: string | URL;
+  wasmUrl?: string | URL | undefined;
   /** Where the engine runs. Default: in a dedicated worker of its own. `framelock/here` has the other one there is. */
-  engine?: EngineHost;
+  engine?: EngineHost | undefined;
 }
 
 declare const engineHost: unique symbol;
@@ -66,21 +248,21 @@ export interface OpenOptions extends AssetOptions {
    * Default `opfs`. It never falls back to memory by itself: it throws `STORAGE_UNAVAILABLE`. A database in `memory` is
    * this handle's alone, and ends with it.
    */
-  storage?: 'opfs' | 'memory';
+  storage?: 'opfs' | 'memory' | undefined;
   /** `full` (default): a resolved write was flushed. `relaxed`: survives a tab's crash, not a power cut. */
-  durability?: 'full' | 'relaxed';
+  durability?: 'full' | 'relaxed' | undefined;
   /**
    * `auto` (default): once in the life of a page, after a write that follows on something that the visitor just did,
    * `navigator.storage.persist()` is asked for. Chromium decides by itself, Firefox asks the visitor. `never`: your app
    * asks, or nobody does.
    */
-  persist?: 'auto' | 'never';
+  persist?: 'auto' | 'never' | undefined;
   /** Defaults for this handle's appends, field by field. */
-  retry?: RetryPolicy;
+  retry?: RetryPolicy | undefined;
   /** The default fallback of this handle's appends. Default `handoff`. */
-  fallback?: Fallback;
+  fallback?: Fallback | undefined;
   /** Where committed frames are forwarded to. Default: this handle forwards nothing. */
-  forward?: ForwardOptions;
+  forward?: ForwardOptions | undefined;
 }
 
 /** Options of `appendFrame`. An option that is `undefined` counts as not given. `Row` names the frame's columns. */
@@ -89,41 +271,41 @@ export interface AppendOptions<Row = Record<string, unknown>> {
    * Default `createAppend`. `create`: the table must not exist; `append`: it must; `replace`: drop it first;
    * `deleteRows`: empty it first; `upsert` and `ignore`: what to do with a row whose key is there.
    */
-  mode?: 'create' | 'append' | 'createAppend' | 'replace' | 'deleteRows' | 'upsert' | 'ignore';
+  mode?: 'create' | 'append' | 'createAppend' | 'replace' | 'deleteRows' | 'upsert' | 'ignore' | undefined;
   /**
    * The columns that identify a row, for `upsert` and `ignore`. Default: the table's primary key. A table that
    * `appendFrame` made gets a unique index of them if it has none; of anyone else's table one is wanted.
    */
-  key?: readonly ColumnName<Row>[];
+  key?: readonly ColumnName<Row>[] | undefined;
   /** How the frame's columns find the table's. Default `name`. */
-  match?: 'name' | 'position';
+  match?: 'name' | 'position' | undefined;
   /** A column that the table lacks: refuse the frame (default), leave it out, or add it to the table. */
-  extraColumns?: 'error' | 'drop' | 'add';
+  extraColumns?: 'error' | 'drop' | 'add' | undefined;
   /** A column that the frame lacks: refuse the frame, or use the column's DEFAULT, else NULL (default). */
-  missingColumns?: 'error' | 'default';
+  missingColumns?: 'error' | 'default' | undefined;
   /** The Arrow types of columns given as rows or arrays. Default: the table's, else from the values. */
-  types?: { readonly [Column in ColumnName<Row>]?: ArrowTypeName };
+  types?: { readonly [Column in ColumnName<Row>]?: ArrowTypeName | undefined } | undefined;
   /** A value that cannot be kept exactly: refuse the frame (default), store and count it, or store it. */
-  lossy?: 'error' | 'warn' | 'allow';
+  lossy?: 'error' | 'warn' | 'allow' | undefined;
   /** Idempotency key, 1–128 characters: a frame is applied at most once. Default: a fresh UUID. */
-  frameId?: string;
+  frameId?: string | undefined;
   /** How to meet a taken lock; fields not given come from the handle, then from the defaults. */
-  retry?: RetryPolicy;
+  retry?: RetryPolicy | undefined;
   /** What follows when the lock stays taken. Default: the handle's. */
-  fallback?: Fallback;
+  fallback?: Fallback | undefined;
   /**
    * Whether the frame is forwarded, too: it is put into the outbox in the transaction of its rows. Default: whether
    * the handle's `forward.tables` name the table. Only for the modes that only add rows.
    */
-  forward?: boolean;
+  forward?: boolean | undefined;
   /**
    * Gives up with `ABORTED` when it fires, and nothing is written: a frame that waits, or that this tab is writing directly,
    * is rolled back. One that another tab was handed, or that is in the queue, is not called back; nor is one that joins
    * a transaction stopped while it is written.
    */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Called at most about ten times a second while rows are written. */
-  onProgress?: (progress: { rows: number; totalRows: number }) => void;
+  onProgress?: ((progress: { rows: number; totalRows: number }) => void) | undefined;
 }
 
 /** What became of a frame. */
@@ -148,23 +330,36 @@ export interface AppendReceipt {
 /** Options of statements that are not appends. */
 export interface StatementOptions {
   /** How long to wait for the lock, in milliseconds, before `BUSY`; 25 at least. Default 15000. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** Gives up with `ABORTED` when it fires before the statement ran. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** Options of reads. */
 export interface QueryOptions extends StatementOptions {
   /** How int64 and uint64 columns come back. Default `bigint`; `number` throws on a value beyond 2^53 − 1. */
-  int64?: 'bigint' | 'number';
+  int64?: 'bigint' | 'number' | undefined;
   /** True: timestamp and date columns come back as `Date`. Default false: the stored integer. */
-  dates?: boolean;
+  dates?: boolean | undefined;
 }
 
 /** Options of `stream`. */
 export interface StreamOptions extends QueryOptions {
   /** Rows in one batch. Default: the engine's choice. */
-  batchRows?: number;
+  batchRows?: number | undefined;
+}
+
+/** Options of `transaction`. */
+export interface TransactionOptions {
+  /**
+   * Waits for the lock no longer than an append with this policy would try by itself; fields not given come from the
+   * handle, and `attempts: 0` counts as no policy. Default: `timeoutMs` alone counts.
+   */
+  retry?: RetryPolicy | undefined;
+  /** How long to wait for the lock at most, in milliseconds, before `BUSY`; 25 at least. Default 15000. */
+  timeoutMs?: number | undefined;
+  /** Rolls back and throws `ABORTED` when it fires before the commit was asked for. */
+  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -243,195 +438,5 @@ export interface DatabaseEvents {
   forward: ForwardEvent;
 }
 
-/** What a listener of any event may be given. */
-export type EventDetail = DatabaseEvents[keyof DatabaseEvents];
-
-/** What both a database and an open transaction can do. */
-export interface Statements {
-  /**
-   * Writes all rows of a frame, or none, in one transaction; see {@link AppendOptions} for what is done about a
-   * taken lock. Throws, among others, `BUSY`, `TIMEOUT`, `INVALID_FRAME`, `SCHEMA_MISMATCH` and `CONSTRAINT`.
-   *
-   * @example
-   * const receipt = await db.appendFrame('ticks', tableToIPC(table));
-   * console.log(receipt.path, receipt.attempts.length);
-   */
-  appendFrame(table: string, frame: FrameInput, options?: AppendOptions): Promise<AppendReceipt>;
-  /**
-   * The same with a stated row type, which rows and columns are checked against at compile time, and which `query` can
-   * give back: an interface says it once.
-   *
-   * @example
-   * interface Tick { sym: string; qty: bigint; note: string | null }
-   * await db.appendFrame<Tick>('ticks', [{ sym: 'A', qty: 1 }], { types: { qty: 'int64' } });
-   * const ticks = await db.query<Tick>('SELECT sym, qty, note FROM ticks');
-   */
-  appendFrame<Row extends object>(
-    table: string,
-    frame: TypedFrame<Row>,
-    options?: AppendOptions<Row>,
-  ): Promise<AppendReceipt>;
-  /**
-   * Runs one or more SQL statements; with parameters, one. Throws `SQL`, `CONSTRAINT`, `BUSY`.
-   *
-   * @example
-   * await db.exec('DELETE FROM ticks WHERE day < ?', [20000]);
-   */
-  exec(sql: string, params?: Params, options?: StatementOptions): Promise<ExecResult>;
-  /**
-   * The rows of a SELECT as plain objects. Where two result columns have one name the last one wins. Columns that
-   * were stored as int64 or uint64 come back as `bigint` (see {@link QueryOptions}).
-   *
-   * @example
-   * const rows = await db.query('SELECT sym, qty FROM ticks WHERE qty > :min', { min: 10 });
-   */
-  query<Row = Record<string, unknown>>(sql: string, params?: Params, options?: QueryOptions): Promise<Row[]>;
-  /**
-   * The same, one array for each column.
-   *
-   * @example
-   * const { qty } = await db.queryColumns('SELECT qty FROM ticks');
-   */
-  queryColumns(sql: string, params?: Params, options?: QueryOptions): Promise<Record<string, Column>>;
-  /**
-   * The same, as an Arrow IPC stream with the types that were written.
-   *
-   * @example
-   * const table = tableFromIPC(await db.queryArrow('SELECT * FROM ticks'));
-   */
-  queryArrow(sql: string, params?: Params, options?: QueryOptions): Promise<Uint8Array>;
-}
-
-/** An open transaction. After it ended every method throws `CLOSED`. */
-export type Transaction = Statements;
-
-/** Options of `transaction`. */
-export interface TransactionOptions {
-  /**
-   * Waits for the lock no longer than an append with this policy would try by itself; fields not given come from the
-   * handle, and `attempts: 0` counts as no policy. Default: `timeoutMs` alone counts.
-   */
-  retry?: RetryPolicy;
-  /** How long to wait for the lock at most, in milliseconds, before `BUSY`; 25 at least. Default 15000. */
-  timeoutMs?: number;
-  /** Rolls back and throws `ABORTED` when it fires before the commit was asked for. */
-  signal?: AbortSignal;
-}
-
-/** A handle on a database, with a worker of its own. */
-export interface Database extends Statements {
-  /** The name it was opened by. */
-  readonly name: string;
-  /**
-   * What may be done about forwarding.
-   *
-   * @example
-   * for (const { id, code, column } of await db.forwarding.deadLetters()) console.warn(id, code, column);
-   */
-  readonly forwarding: Forwarding;
-  /**
-   * The rows of a SELECT in batches of one schema, each an Arrow IPC stream of its own. The query runs to its end
-   * before the first batch comes, so that nobody waits for the lock while the loop goes on; what was not asked for yet
-   * lies in the worker. Leaving the loop early frees it.
-   *
-   * @example
-   * for await (const bytes of db.stream('SELECT * FROM ticks')) show(tableFromIPC(bytes));
-   */
-  stream(sql: string, params?: Params, options?: StreamOptions): AsyncIterable<Uint8Array>;
-  /**
-   * Runs `fn` inside one write transaction: commits when its promise resolves, rolls back when it rejects, and then
-   * rejects with the same reason. Throws `BUSY` when the lock stays taken. `db.appendFrame` inside `fn` is another
-   * writer; `tx.appendFrame` joins the transaction.
-   *
-   * @example
-   * await db.transaction(async (tx) => {
-   *   await tx.exec('DELETE FROM ticks');
-   *   await tx.appendFrame('ticks', frame);
-   * });
-   */
-  transaction<T>(fn: (tx: Transaction) => Promise<T> | T, options?: TransactionOptions): Promise<T>;
-  /**
-   * Resolves when a queued frame was applied; rejects when the database refused it.
-   *
-   * @example
-   * if (!receipt.committed) await db.whenCommitted(receipt.frameId);
-   */
-  whenCommitted(frameId: string, options?: { signal?: AbortSignal }): Promise<AppendReceipt>;
-  /**
-   * Applies the durable queue now. `applied` frames are in that were not before, `rejected` are on the rejected list
-   * (whoever had the lock may have put them there before this call), `remaining` could not be applied yet.
-   *
-   * @example
-   * const { applied, rejected, remaining } = await db.drain();
-   */
-  drain(options?: {
-    signal?: AbortSignal;
-  }): Promise<{ applied: number; rejected: number; remaining: number }>;
-  /**
-   * The queued frames that the database refused, oldest first. None is ever dropped by itself.
-   *
-   * @example
-   * for (const { frameId, error } of await db.rejected()) console.warn(frameId, error.code);
-   */
-  rejected(): Promise<RejectedFrame[]>;
-  /**
-   * Puts a rejected frame back into the queue, for when its cause was cured; `whenCommitted` tells the outcome.
-   *
-   * @example
-   * await db.retryRejected(frameId);
-   */
-  retryRejected(frameId: string): Promise<void>;
-  /**
-   * Removes a rejected frame for good. Its rows are gone.
-   *
-   * @example
-   * await db.discardRejected(frameId);
-   */
-  discardRejected(frameId: string): Promise<void>;
-  /**
-   * The state of the handle. It never waits for the lock.
-   *
-   * @example
-   * const { holder, queued } = await db.status();
-   */
-  status(): Promise<Status>;
-  /**
-   * Listens to an event. Returns a function that ends it. What a listener throws is reported and stops nothing.
-   *
-   * @example
-   * const off = db.on('commit', ({ tables, origin }) => refresh(tables, origin));
-   */
-  on<E extends keyof DatabaseEvents>(event: E, listener: (detail: DatabaseEvents[E]) => void): () => void;
-  /**
-   * The bytes of a standard SQLite file. It is read piece by piece into one array; other tabs write again when the last
-   * piece is out. For a large file see {@link Database.exportBlob}.
-   *
-   * @example
-   * const bytes = await db.exportFile();
-   */
-  exportFile(): Promise<Uint8Array<ArrayBuffer>>;
-  /**
-   * The same as a Blob, which the browser may keep on disk: no array of the file's size is ever made. A snapshot: the
-   * lock is let go when the file is read, not when the Blob is, so take as long with it as you like.
-   *
-   * @example
-   * link.href = URL.createObjectURL(await db.exportBlob()); // a download
-   * await fetch('/backup', { method: 'PUT', body: await db.exportBlob() }); // or an upload
-   */
-  exportBlob(): Promise<Blob>;
-  /**
-   * Replaces the whole database by the bytes of a SQLite file, or leaves it as it was: `NOT_A_DATABASE` and
-   * `CORRUPT` change nothing. The bytes are checked and copied from where they are, page by page.
-   *
-   * @example
-   * await db.importFile(input.files[0]);
-   */
-  importFile(bytes: Uint8Array | ArrayBuffer | Blob): Promise<void>;
-  /**
-   * Gives the lock up and ends the worker. Later calls throw `CLOSED`; closing twice is harmless.
-   *
-   * @example
-   * await db.close();
-   */
-  close(): Promise<void>;
-}
+/** What a listener of the event is given; without a name, of any event. */
+export type EventDetail<E extends keyof DatabaseEvents = keyof DatabaseEvents> = DatabaseEvents[E];

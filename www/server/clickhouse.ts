@@ -22,11 +22,11 @@ import type { Engine, Frame, Outcome, Run, StreamKey, StreamState, Table, Write 
 export interface ClickHouseOptions {
   /** The HTTP interface, such as `http://localhost:8123/`. */
   url: string | URL;
-  user?: string;
-  password?: string;
-  database?: string;
+  user?: string | undefined;
+  password?: string | undefined;
+  database?: string | undefined;
   /** In place of the global `fetch`. */
-  fetch?: (url: URL, init: RequestInit) => Promise<Response>;
+  fetch?: ((url: URL, init: RequestInit) => Promise<Response>) | undefined;
 }
 
 /** The column in which rows say what frame they are of. */

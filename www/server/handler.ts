@@ -15,6 +15,7 @@ import type {
   Run,
   StreamState,
   Table,
+  Target,
   Write,
 } from './types.js';
 import { Encoders, type OpenFrame } from './wasm.js';
@@ -93,7 +94,7 @@ class Handler {
     return allowed(response, request, this.options.origins);
   }
 
-  #tell(error: unknown, about: { stream: string; table: string | null }): void {
+  #tell(error: unknown, about: Target): void {
     if (this.options.onError) this.options.onError(error, about);
     else console.error(`framelock/server: stream ${about.stream}:`, error);
   }

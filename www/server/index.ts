@@ -17,5 +17,6 @@ export type {
   Refusal,
   SchemaPolicy,
   TableSettings,
+  Target,
 } from './types.js';
 export type { WasmSource } from './wasm.js';

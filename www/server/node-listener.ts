@@ -7,8 +7,9 @@ export interface NodeRequest {
   url?: string | undefined;
   rawHeaders: string[];
   complete: boolean;
-  on(event: string, listener: (...args: never[]) => void): unknown;
-  off(event: string, listener: (...args: never[]) => void): unknown;
+  // `any`, as node's own types have it: a listener's arguments depend on the event.
+  on(event: string, listener: (...args: any[]) => void): unknown;
+  off(event: string, listener: (...args: any[]) => void): unknown;
   pause(): unknown;
   resume(): unknown;
   destroy(): unknown;

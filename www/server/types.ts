@@ -7,11 +7,11 @@ export type SchemaPolicy = 'strict' | 'addColumns' | 'create';
 /** What a table of the allow-list is on the server. */
 export interface TableSettings {
   /** The table on the server; the name that the browser says, unless given. */
-  into?: string;
+  into?: string | undefined;
   /** The schema (PostgreSQL) or database (ClickHouse) of that table. */
-  namespace?: string;
+  namespace?: string | undefined;
   /** In place of the handler's policy. */
-  schema?: SchemaPolicy;
+  schema?: SchemaPolicy | undefined;
 }
 
 /** A column that the server gives every row. */
@@ -22,17 +22,24 @@ export interface Authorized {
   /** Whose stream this is. A stream belongs to the tenant that wrote its first frame, for ever. */
   tenant: string;
   /** Columns that the server adds to every row; a frame that has one of them itself is rejected. */
-  constants?: Readonly<Record<string, Constant>>;
+  constants?: Readonly<Record<string, Constant>> | undefined;
 }
 
-/** `UNAUTHENTICATED` has the browser fetch a new token once; after `FORBIDDEN` it pauses. */
+/** After either, the browser asks for a new token once; refused again, it pauses. */
 export type Refusal = 'UNAUTHENTICATED' | 'FORBIDDEN';
+
+/** What a request is about. */
+export interface Target {
+  /** The id of the stream that it writes to, or asks about. */
+  stream: string;
+  /** The table of its frame; null when only the stream's state is asked for. */
+  table: string | null;
+}
 
 /** Looks at a request's token, before its body is read. When it throws, that is 503 and not a refusal. */
 export type Authorize = (
   request: Request,
-  /** `table` is null when only the stream's state is asked for. */
-  target: { stream: string; table: string | null },
+  target: Target,
 ) => Authorized | Refusal | Promise<Authorized | Refusal>;
 
 /** What a request may cost; counted in one process. */
@@ -63,14 +70,14 @@ export interface FrameHandlerOptions {
   /** The tables that may be written, by the names that browsers say. */
   tables: Readonly<Record<string, TableSettings>>;
   /** Default `strict`. */
-  schema?: SchemaPolicy;
-  limits?: Partial<Limits>;
+  schema?: SchemaPolicy | undefined;
+  limits?: Partial<Limits> | undefined;
   /** The origins whose pages may call. Default `*`: a bearer token is needed anyway, and cookies are not used. */
-  origins?: '*' | readonly string[];
+  origins?: '*' | readonly string[] | undefined;
   /** Told of every failure that is not the sender's. Default: `console.error`. */
-  onError?: (error: unknown, about: { stream: string; table: string | null }) => void;
+  onError?: ((error: unknown, about: Target) => void) | undefined;
   /** The encoder's wasm, where it cannot be read from beside the script (some edge runtimes). */
-  wasm?: WasmSource;
+  wasm?: WasmSource | undefined;
 }
 
 /** Takes every request below its base; never rejects. */

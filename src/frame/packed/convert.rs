@@ -360,7 +360,10 @@ fn misfit<T>(
         Misfit::Kind => (Code::InvalidArgument, "does not go into"),
         Misfit::Lossy(_) => (Code::LossyValue, "cannot be kept exactly as"),
     };
-    let what = format!("column {column:?}, row {row}: the {kind}{picture} {what} {name}");
+    // Whole numbers make an int64 column, which is where most fractions are refused.
+    let what = format!(
+        "the {kind}{picture} {what} {name}, the type that the column was made with or that types names"
+    );
     Error::new(code, what).in_column(column).at_row(row as u64)
 }
 

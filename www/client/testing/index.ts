@@ -1,6 +1,6 @@
 // framelock/testing: a database of its own for every test, another writer on demand, and faults. It uses the package
 // as any app does; only the worker of its databases is one that can be told to fail. In Node, node.ts comes on top.
-import { describe, flag, number, oneOf, ownOptions, type Check } from '../arguments.js';
+import { describe, flag, guarded, integer, oneOf, ownOptions, type Check } from '../arguments.js';
 import { guard } from '../deadline.js';
 import { FramelockError, invalidArgument } from '../errors.js';
 import { openDatabase, openHandle } from '../database.js';
@@ -66,10 +66,10 @@ export async function withTestDatabase<T>(
 ): Promise<T> {
   if (typeof fn !== 'function')
     throw invalidArgument(`withTestDatabase takes a function, not ${describe(fn)}`);
-  if (typeof options !== 'object' || options === null) {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw invalidArgument(`options must be an object, not ${describe(options)}`);
   }
-  const { keep = false, ...openOptions } = options;
+  const { keep = false, ...openOptions } = guarded('options', () => ({ ...options }));
   const wanted = flag(keep);
   if (wanted) throw invalidArgument(`options: keep must be ${wanted}, not ${describe(keep)}`);
   const name = `test-${crypto.randomUUID()}`;
@@ -153,7 +153,7 @@ export async function holdWriteLock(name: string, options?: AssetOptions): Promi
   };
 }
 
-const FAULT: Record<keyof Fault, Check> = { after: number(0, true), times: timesCheck };
+const FAULT: Record<keyof Fault, Check> = { after: integer(0), times: timesCheck };
 const FILE_FAULT: Record<keyof FileFault, Check> = {
   ...FAULT,
   call: oneOf('open', 'read', 'write', 'truncate', 'flush', 'move', 'remove'),
@@ -168,7 +168,7 @@ const PLAN: Record<keyof FaultPlan, Check> = {
 
 /** A count, or all of them. */
 function timesCheck(value: unknown): string | undefined {
-  return value === Infinity ? undefined : number(1, true)(value) && 'an integer of at least 1, or Infinity';
+  return value === Infinity ? undefined : integer(1)(value) && 'an integer of at least 1, or Infinity';
 }
 
 /** A copy of a plan, looked through. */

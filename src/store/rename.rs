@@ -1,0 +1,82 @@
+//! `ALTER TABLE … RENAME`: the catalogue follows, so that the columns keep their types.
+
+use super::connection::Store;
+use crate::error::Result;
+use rusqlite::{OptionalExtension, params};
+
+/// A table of the catalogue before a statement that alters it.
+struct Before {
+    table: String,
+    /// Its first page, which stays whatever the table is called.
+    root: i64,
+    columns: Vec<String>,
+}
+
+impl Store {
+    /// Runs the statement that was prepared last; if it alters a table, the catalogue follows in one
+    /// transaction with it.
+    pub(super) fn altering<T>(&self, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        let before = match self.touched.take_altered() {
+            Some(table) => self.before_alter(&table)?,
+            None => None,
+        };
+        let Some(before) = before else {
+            return run();
+        };
+        self.savepoint()?;
+        let outcome = run().and_then(|done| self.after_alter(&before).map(|()| done));
+        self.end_savepoint(outcome)
+    }
+
+    /// Looks at a table that is about to be altered. Nothing when the catalogue does not know it.
+    fn before_alter(&self, table: &str) -> Result<Option<Before>> {
+        if self.catalogue_of(table)?.is_empty() {
+            return Ok(None);
+        }
+        let columns = self.column_names(table)?;
+        let root = self.read(|conn| {
+            let sql = "SELECT rootpage FROM main.sqlite_schema
+                       WHERE type = 'table' AND name = ? COLLATE NOCASE";
+            conn.prepare_cached(sql)?.query_row([table], |row| row.get(0)).optional()
+        })?;
+        Ok(root.map(|root| Before { table: table.to_owned(), root, columns }))
+    }
+
+    /// After it: one statement renames a table, or one column, or nothing.
+    fn after_alter(&self, before: &Before) -> Result<()> {
+        let Before { table, root, columns } = before;
+        let name: Option<String> = self.read(|conn| {
+            let sql = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage = ?";
+            conn.prepare_cached(sql)?.query_row([root], |row| row.get(0)).optional()
+        })?;
+        let Some(name) = name else {
+            return Ok(());
+        };
+        if name != *table {
+            self.read(|conn| {
+                let sql = "UPDATE _framelock_columns SET table_name = ? WHERE table_name = ?";
+                conn.execute(sql, params![name, table])
+            })?;
+        }
+        let now = self.column_names(&name)?;
+        let renamed: Vec<_> = columns.iter().zip(&now).filter(|(old, new)| old != new).collect();
+        if let [(old, new)] = renamed[..]
+            && columns.len() == now.len()
+        {
+            self.read(|conn| {
+                let sql = "UPDATE _framelock_columns SET column_name = ?
+                           WHERE table_name = ? AND column_name = ?";
+                conn.execute(sql, params![new, name, old])
+            })?;
+        }
+        Ok(())
+    }
+
+    fn column_names(&self, table: &str) -> Result<Vec<String>> {
+        self.read(|conn| {
+            conn.prepare_cached("SELECT name FROM pragma_table_xinfo(?, 'main')")?
+                .query_map([table], |row| row.get(0))?
+                .collect()
+        })
+    }
+}

@@ -1,0 +1,182 @@
+//! The caller's own SQL beside frames: what it may not stand in the way of, and what follows it.
+
+use super::*;
+use arrow::array::{BooleanArray, TimestampMillisecondArray};
+use arrow::datatypes::{DataType, TimeUnit};
+use framelock::frame::options::Mode as AppendMode;
+
+fn exec(store: &mut Store, sql: &str) -> framelock::error::Result<u64> {
+    store.exec(sql, &Params::None).map(|done| done.changes)
+}
+
+fn of(frame_id: &str, columns: Vec<(&str, ArrayRef)>) -> AppendRequest {
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    request(frame_id, Frame::new(batch.schema(), vec![batch]))
+}
+
+fn numbers(values: Vec<i64>) -> ArrayRef {
+    Arc::new(Int64Array::from(values))
+}
+
+/// The types with which a query's columns come back.
+fn types(store: &mut Store, sql: &str) -> Vec<DataType> {
+    let bytes = store.query_arrow(sql, &Params::None).unwrap();
+    let frame = Frame::decode(bytes.into()).unwrap();
+    frame.schema.fields().iter().map(|field| field.data_type().clone()).collect()
+}
+
+#[test]
+fn temporary_tables_and_views_do_not_stand_before_a_frames_table() {
+    for temporary in ["TABLE t(id, price, name)", "VIEW t AS SELECT 1 AS id, 2 AS price, 3 AS name"]
+    {
+        for rows in [3, 5000] {
+            let mut store = store();
+            append(&mut store, &request("first", frame(0, 7))).unwrap();
+            exec(&mut store, &format!("CREATE TEMP {temporary}")).unwrap();
+            for (nth, mode) in
+                [AppendMode::CreateAppend, AppendMode::DeleteRows, AppendMode::Replace]
+                    .into_iter()
+                    .enumerate()
+            {
+                let mut next = request(&format!("{nth}"), frame(100, rows));
+                next.options.mode = mode;
+                append(&mut store, &next).unwrap();
+                let before = if nth == 0 { 7 } else { 0 };
+                let there = one(&mut store, "SELECT count(*) FROM main.t");
+                assert_eq!(there, Value::Integer(rows + before), "{temporary}, {mode:?}");
+            }
+            let mut more = of("more", vec![("id", numbers(vec![1])), ("extra", numbers(vec![2]))]);
+            more.options.extra_columns = ExtraColumns::Add;
+            append(&mut store, &more).unwrap();
+            assert_eq!(one(&mut store, "SELECT max(extra) FROM main.t"), Value::Integer(2));
+        }
+    }
+}
+
+#[test]
+fn what_would_act_on_the_frames_of_other_tabs_is_denied() {
+    let mut store = store();
+    append(&mut store, &request("a", frame(0, 1))).unwrap();
+    for sql in [
+        "CREATE TEMP TRIGGER no BEFORE INSERT ON main.t BEGIN SELECT RAISE(IGNORE); END",
+        "CREATE TEMP TABLE _framelock_frames(frame_id)",
+        "CREATE TEMP VIEW _Framelock_columns AS SELECT 1",
+        "PRAGMA journal_mode=WAL",
+    ] {
+        let error = exec(&mut store, sql).unwrap_err();
+        assert_eq!(error.code, Code::Sql, "{sql}");
+        assert!(error.message.contains("framelock"), "{}", error.message);
+    }
+}
+
+#[test]
+fn a_table_may_be_called_as_what_an_upsert_refuses_is() {
+    let mut store = store();
+    for (frame_id, value) in [("a", 1), ("b", 2)] {
+        let mut row = of(frame_id, vec![("k", numbers(vec![7])), ("v", numbers(vec![value]))]);
+        row.table = "excluded".into();
+        row.options.mode = AppendMode::Upsert;
+        row.options.key = Some(vec!["k".into()]);
+        append(&mut store, &row).unwrap();
+    }
+    assert_eq!(one(&mut store, "SELECT v FROM excluded"), Value::Integer(2));
+}
+
+#[test]
+fn the_index_of_a_key_takes_no_name_that_something_has() {
+    let mut store = store();
+    let row = |id: &str| {
+        let columns = ["a", "b", "a_b"].map(|name| (name, numbers(vec![1])));
+        of(id, columns.to_vec())
+    };
+    append(&mut store, &row("rows")).unwrap();
+    exec(&mut store, "CREATE TABLE key_t_b(n)").unwrap();
+    for (nth, key) in [vec!["a", "b"], vec!["a_b"], vec!["b"]].into_iter().enumerate() {
+        let mut upsert = row(&format!("{nth}"));
+        upsert.options.mode = AppendMode::Upsert;
+        upsert.options.key = Some(key.into_iter().map(str::to_owned).collect());
+        append(&mut store, &upsert).unwrap();
+    }
+    let indexes = "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND tbl_name = 't'";
+    assert_eq!(one(&mut store, indexes), Value::Integer(3));
+    assert_eq!(count(&mut store), Value::Integer(1));
+    let mut odd = row("odd");
+    odd.table = "sqlite".into();
+    odd.options.mode = AppendMode::Upsert;
+    odd.options.key = Some(vec!["a".into()]);
+    append(&mut store, &AppendRequest { options: AppendOptions::default(), ..odd.clone() })
+        .unwrap();
+    append(&mut store, &AppendRequest { frame_id: "again".into(), ..odd }).unwrap();
+}
+
+#[test]
+fn renamed_tables_and_columns_keep_their_types() {
+    let mut store = store();
+    let moments: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![5]));
+    let flags: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
+    let rows = |id: &str| of(id, vec![("at", moments.clone()), ("yes", flags.clone())]);
+    append(&mut store, &rows("a")).unwrap();
+    let wanted = vec![DataType::Timestamp(TimeUnit::Millisecond, None), DataType::Boolean];
+    exec(&mut store, "ALTER TABLE t RENAME TO u").unwrap();
+    assert_eq!(types(&mut store, "SELECT * FROM u"), wanted);
+    exec(&mut store, "ALTER TABLE u RENAME COLUMN \"at\" TO moment; ALTER TABLE u ADD COLUMN n")
+        .unwrap();
+    assert_eq!(types(&mut store, "SELECT moment, yes FROM u"), wanted);
+    // A renaming that is taken back; one inside a transaction; one that fails.
+    store.begin().unwrap();
+    exec(&mut store, "ALTER TABLE u RENAME TO v").unwrap();
+    store.rollback();
+    assert_eq!(types(&mut store, "SELECT moment, yes FROM u"), wanted);
+    exec(&mut store, "BEGIN; ALTER TABLE u RENAME TO v; COMMIT").unwrap();
+    assert!(exec(&mut store, "ALTER TABLE v RENAME TO sqlite_v").is_err());
+    assert_eq!(types(&mut store, "SELECT moment, yes FROM v"), wanted);
+    // The name is free again, and what has it has types of its own.
+    append(&mut store, &of("b", vec![("at", numbers(vec![1]))])).unwrap();
+    assert_eq!(types(&mut store, "SELECT \"at\" FROM t"), [DataType::Int64]);
+    let mut more = rows("c");
+    more.table = "v".into();
+    more.options.matching = framelock::frame::options::Match::Position;
+    append(&mut store, &more).unwrap();
+}
+
+#[test]
+fn foreign_keys_hold_unless_a_handle_gives_them_up() {
+    let mut store = store();
+    exec(&mut store, "CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE t(id REFERENCES p)")
+        .unwrap();
+    let orphan = of("a", vec![("id", numbers(vec![1]))]);
+    assert_eq!(append(&mut store, &orphan).unwrap_err().code, Code::Constraint);
+    exec(&mut store, "PRAGMA foreign_keys=OFF").unwrap();
+    append(&mut store, &orphan).unwrap();
+}
+
+#[test]
+fn only_what_was_done_counts_as_written() {
+    let mut store = store();
+    exec(&mut store, "CREATE TABLE u(n UNIQUE); CREATE TABLE v(n)").unwrap();
+    store.take_touched();
+    assert!(exec(&mut store, "INSERT INTO u VALUES(1), (1)").is_err());
+    assert!(store.take_touched().is_empty());
+    assert!(exec(&mut store, "INSERT INTO v VALUES(1); INSERT INTO u VALUES(1), (1)").is_err());
+    assert_eq!(store.take_touched().into_iter().collect::<Vec<_>>(), ["v"]);
+    exec(&mut store, "CREATE INDEX i ON v(n)").unwrap();
+    assert!(store.take_touched().contains("v"));
+}
+
+#[test]
+fn a_file_that_was_cut_short_is_refused() {
+    let mut other = store();
+    exec(&mut other, "CREATE TABLE z(a TEXT); INSERT INTO z VALUES('hello world')").unwrap();
+    let bytes = other.export_file().unwrap();
+    let mut store = store();
+    append(&mut store, &request("a", frame(0, 3))).unwrap();
+    store.take_touched();
+    for missing in [1, 3, 8192] {
+        let error = store.import_file(file(bytes[..bytes.len() - missing].to_vec())).unwrap_err();
+        assert_eq!(error.code, Code::Corrupt, "{missing} bytes");
+    }
+    assert_eq!(count(&mut store), Value::Integer(3));
+    store.import_file(file(bytes)).unwrap();
+    let touched = store.take_touched();
+    assert!(touched.contains("z") && touched.contains("t"), "{touched:?}");
+}
