@@ -126,6 +126,16 @@ impl Node {
         }
     }
 
+    /// Before others are told that frames of theirs are in, or those of the queue are taken off it: under
+    /// `durability: 'relaxed'` nothing has flushed them, and they may be of handles that rely on it.
+    pub(super) fn make_durable_for_others(&mut self, outcomes: &mut [Result<Applied>]) {
+        if let Err(error) = self.store.flush_relaxed() {
+            for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_ok()) {
+                *outcome = Err(error.clone());
+            }
+        }
+    }
+
     fn append_alone(&mut self, request: &AppendRequest) -> Result<Applied> {
         let mut outcomes = self.store.append_group(&[request])?;
         outcomes.pop().unwrap_or_else(|| Err(Error::new(Code::Sql, "no outcome")))

@@ -314,7 +314,8 @@ impl Node {
             }
         }
         let requests: Vec<&AppendRequest> = requests.iter().collect();
-        let outcomes = if requests.is_empty() { vec![] } else { self.append_each(&requests) };
+        let mut outcomes = if requests.is_empty() { vec![] } else { self.append_each(&requests) };
+        self.make_durable_for_others(&mut outcomes);
         self.announce_applied(&requests, &outcomes);
         let (mut removed, mut applied, mut failed) = (Vec::new(), 0, false);
         for ((name, request), outcome) in names.into_iter().zip(&requests).zip(outcomes) {

@@ -238,6 +238,9 @@ impl Node {
         let requests: Vec<&AppendRequest> =
             offered.chain(own.iter().map(|(_, append)| &append.request)).collect();
         let mut outcomes = self.append_each(&requests);
+        if !offers.is_empty() {
+            self.make_durable_for_others(&mut outcomes[..offers.len()]);
+        }
         self.announce_applied(&requests, &outcomes);
         let own_outcomes = outcomes.split_off(offers.len());
         for (offer, outcome) in offers.iter().zip(outcomes) {

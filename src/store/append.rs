@@ -286,6 +286,12 @@ impl Store {
         self.vfs.slots().flush().map_err(from_file)
     }
 
+    /// What a lease with `durability: 'relaxed'` has written so far is durable after this. Any other flushes
+    /// as it goes.
+    pub fn flush_relaxed(&self) -> Result<()> {
+        self.vfs.slots().flush_relaxed().map_err(from_file)
+    }
+
     /// Applies one frame inside the open transaction; on an error nothing of it stays.
     ///
     /// # Errors

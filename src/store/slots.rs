@@ -44,6 +44,8 @@ pub struct Slots {
     pub(super) images: RefCell<Vec<Image>>,
     mode: Cell<Option<Mode>>,
     durable: Cell<bool>,
+    /// Something was written and not flushed, since `durability` is `'relaxed'`.
+    unflushed: Cell<bool>,
     redo: RefCell<Redo>,
     /// Not all of what is in the log could be written to the database.
     behind: Cell<bool>,
@@ -72,6 +74,7 @@ impl Slots {
             images: RefCell::default(),
             mode: Cell::new(None),
             durable: Cell::new(true),
+            unflushed: Cell::new(false),
             redo: RefCell::default(),
             behind: Cell::new(false),
             in_doubt: Cell::new(false),
@@ -99,6 +102,7 @@ impl Slots {
         self.in_doubt.set(false);
         self.mode.set(Some(mode));
         self.durable.set(durable);
+        self.unflushed.set(false);
         self.journal_emptied();
         if mode == Mode::Exclusive && self.has_hot_journal() {
             self.judge_journal()?;
@@ -268,6 +272,7 @@ impl Slots {
     pub(super) fn sync(&self, slot: &RefCell<Slot>) -> VfsResult<()> {
         self.is_sound()?;
         let done = if !self.durable.get() {
+            self.unflushed.set(true);
             slot.borrow_mut().write_pending()
         } else if self.has_log() {
             // The log is durable, and the database was not written.
@@ -396,6 +401,10 @@ impl Slots {
     /// database.
     pub fn detach(&self) -> FileResult<()> {
         let settled = self.is_sound_or_why().and_then(|()| self.empty_log());
+        if settled.is_ok() {
+            // Nobody was promised it, but whoever has the next lease may rely on what it finds.
+            let _as_it_was = self.flush_relaxed();
+        }
         self.mode.set(None);
         self.redo.borrow_mut().emptied();
         let mut journal = self.journal.borrow_mut();
@@ -417,6 +426,16 @@ impl Slots {
         if self.durable.get() {
             self.journal.borrow_mut().sync()?;
             self.database.borrow_mut().sync()?;
+        }
+        Ok(())
+    }
+
+    /// As [`Slots::flush`], where nothing was flushed so far.
+    pub fn flush_relaxed(&self) -> FileResult<()> {
+        if self.unflushed.get() {
+            self.journal.borrow_mut().sync()?;
+            self.database.borrow_mut().sync()?;
+            self.unflushed.set(false);
         }
         Ok(())
     }

@@ -20,6 +20,8 @@ struct Disk {
     called: Rc<Cell<u64>>,
     /// How many records the journal's head counted, at each flush of it.
     counts: Rc<RefCell<Vec<u32>>>,
+    /// The next lease is of a handle with `durability: 'relaxed'`.
+    relaxed: Rc<Cell<bool>>,
 }
 
 struct Handle {
@@ -86,7 +88,7 @@ impl Disk {
             database: handle("database", &self.database),
             journal: handle("journal", &self.journal),
         };
-        store.attach(handles, mode, true)
+        store.attach(handles, mode, !self.relaxed.get())
     }
 
     fn opened(&self) -> Store {
@@ -365,4 +367,24 @@ fn a_log_of_a_newer_framelock_is_left_as_it_is() {
     assert!(refused.message.contains("newer framelock"), "{}", refused.message);
     let _nothing_to_close = next.detach();
     assert_eq!(disk.journal_bytes(), bytes);
+}
+
+#[test]
+fn what_a_relaxed_handle_wrote_is_flushed_when_its_lease_ends_or_others_are_told() {
+    let disk = Disk::new();
+    disk.relaxed.set(true);
+    let mut store = Store::new(Box::new(NoOs));
+    disk.attach(&mut store, Mode::Exclusive).unwrap();
+    let flushes = || disk.calls.borrow().iter().filter(|call| call.starts_with("flush")).count();
+    let last = || disk.calls.borrow().iter().rfind(|call| call.contains("database")).cloned();
+    let before = flushes();
+    append(&mut store, "relaxed", 5).unwrap();
+    assert_eq!(flushes(), before, "that is what it is for");
+    store.flush_relaxed().unwrap();
+    assert_eq!((flushes(), last().as_deref()), (before + 2, Some("flush database 0")));
+    store.flush_relaxed().unwrap();
+    assert_eq!(flushes(), before + 2, "there is nothing more to flush");
+    append(&mut store, "once more", 5).unwrap();
+    store.detach().unwrap();
+    assert_eq!((flushes(), last().as_deref()), (before + 4, Some("flush database 0")));
 }
