@@ -12,10 +12,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { bundle } from './bundle.mjs';
+import { licences } from './licences.mjs';
 import { setUp } from './setup.mjs';
 import { shrunk } from './shrink.mjs';
 import { cargoEnv, dist, LOCKED, modules, root, run, WASM_TARGET, wasmBindgenFolder } from './toolchain.mjs';
@@ -87,6 +88,16 @@ async function buildServer(to, tsc, dev) {
   copyFileSync(encoder, join(to, 'framelock_server.wasm'));
 }
 
+/** Source maps name the sources as they lie beside dist/, and not from where they were put together. */
+function nameSources(folder) {
+  for (const name of readdirSync(folder, { recursive: true }).filter((name) => name.endsWith('.js.map'))) {
+    const map = JSON.parse(readFileSync(join(folder, name), 'utf8'));
+    const up = '../'.repeat(name.split(sep).length);
+    map.sources = map.sources.map((source) => source.replace(/^.*?(?=www\/)/, up));
+    writeFileSync(join(folder, name), JSON.stringify(map));
+  }
+}
+
 /**
  * Builds the package, or all of it but framelock/server. It is put together beside dist/ and moved there whole, so that
  * a failed build leaves the last good one.
@@ -116,6 +127,8 @@ export async function build({ dev = false, sizes = !dev, server = true } = {}) {
   const wasm = readFileSync(join(modules, engineFile));
   writeFileSync(join(next, engineFile), dev ? wasm : await shrunk(wasm));
   if (server) await buildServer(join(next, 'server'), tsc, dev);
+  nameSources(next);
+  writeFileSync(join(next, 'THIRD-PARTY-LICENSES.txt'), licences());
   // At no moment is there half of a dist/: others may be reading it.
   rmSync(last, { recursive: true, force: true });
   if (existsSync(dist)) renameSync(dist, last);

@@ -504,6 +504,8 @@ fn authorize(touched: &Touched, context: &AuthContext<'_>) -> Authorization {
         }
         // It would act on the frames of other tabs, and only while this one has the lease.
         AuthAction::CreateTempTrigger { .. } => Authorization::Deny,
+        // The file a second time, with a cache of its own, would not see what the other one writes.
+        AuthAction::Attach { filename } if filename == DATABASE_PATH => Authorization::Deny,
         // It would stand before our own.
         AuthAction::CreateTempTable { table_name: name }
         | AuthAction::CreateTempView { view_name: name }

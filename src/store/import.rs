@@ -124,6 +124,13 @@ fn open_import(vfs: &str, slots: &Rc<Slots>) -> Result<Connection> {
     if verdict != "ok" {
         return Err(Error::new(Code::Corrupt, format!("the file is damaged: {verdict}")));
     }
+    // A connection that is open has one encoding for good, and every tab has one open.
+    let encoding: String =
+        source.query_row("PRAGMA encoding", [], |row| row.get(0)).map_err(sql_error)?;
+    if encoding != "UTF-8" {
+        let message = format!("the file's text is {encoding}: only files in UTF-8 are imported");
+        return Err(Error::new(Code::InvalidArgument, message));
+    }
     Ok(source)
 }
 

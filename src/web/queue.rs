@@ -22,8 +22,9 @@ use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{FileSystemDirectoryHandle, FileSystemFileHandle};
 
-/// Read at a time; at least one frame, however large.
+/// Read at a time; at least one frame, however large. Between two pages the lease may go to somebody who waits.
 const PAGE_BYTES: usize = 8 << 20;
+const PAGE_FRAMES: usize = 256;
 const FRAME: &str = ".frame";
 const UNFINISHED: &str = ".tmp";
 const REJECTED: &str = ".rejected";
@@ -132,7 +133,7 @@ impl QueueFiles {
         names.sort();
         let mut size = 0;
         for name in names.into_iter().filter(|name| name.ends_with(FRAME)) {
-            if size >= PAGE_BYTES {
+            if size >= PAGE_BYTES || page.frames.len() >= PAGE_FRAMES {
                 break;
             }
             match read(&folder, &name).await {
@@ -224,6 +225,11 @@ impl QueueFiles {
 
 async fn adopt_one(folder: &FileSystemDirectoryHandle, name: &str) -> FileResult<String> {
     let file = opfs::file_in(folder, name, false).await?;
+    let found = await_as::<web_sys::File>(file.get_file()).await.map_err(|e| file_error(&e))?;
+    if found.size() == 0.0 {
+        // Its writer is about to open it, and would find it in use.
+        return Err(FileError::Io("it was not begun".into()));
+    }
     let mut handle = opfs::open(&file, Mode::Exclusive).await?;
     let mut bytes = vec![0; handle.size()? as usize];
     let read = handle.read(&mut bytes, 0)?;

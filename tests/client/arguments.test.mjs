@@ -149,6 +149,26 @@ test('options: own keys only, undefined counts as not given, misspellings and wr
   refuses(() => openOptions({ workerUrl: 5 }));
 });
 
+test('options: what the engine would refuse later is refused here, and a revoked proxy at once', () => {
+  for (const retry of [
+    { deadlineMs: 1e9 },
+    { factor: 5000 },
+    { attempts: 2 ** 40 },
+    { lockTimeoutMs: 1e9 },
+  ]) {
+    refuses(() => openOptions({ retry }));
+  }
+  refuses(() => queryOptions({ timeoutMs: 1e9 }));
+  const { proxy, revoke } = Proxy.revocable([], {});
+  revoke();
+  refuses(() => appendOptions(proxy, defaults));
+  refuses(() => appendOptions({ retry: proxy }, defaults));
+  refuses(() => appendOptions({ mode: 'upsert', key: proxy }, defaults));
+  const emoji = '😀'.repeat(128);
+  assert.equal(appendOptions({ frameId: emoji }, defaults).frameId, emoji);
+  refuses(() => appendOptions({ frameId: `${emoji}x` }, defaults));
+});
+
 test('options: a polluted prototype is not an option', () => {
   Object.prototype.mode = 'replace';
   Object.prototype.deadlineMs = 1;
@@ -186,6 +206,7 @@ test("options: the call's retry policy lies over the handle's, field by field", 
 test('SQL text', () => {
   assert.equal(sqlText('SELECT 1'), 'SELECT 1');
   refuses(() => sqlText('SELECT \ud800'));
+  refuses(() => sqlText('DELETE FROM t \0 WHERE id = 1'), /U\+0000/);
   refuses(() => sqlText(['SELECT 1']));
 });
 
@@ -194,7 +215,7 @@ test('errors carry what the engine said and nothing else', () => {
   assert.equal(error.name, 'FramelockError');
   assert.deepEqual(
     [error.code, error.message, error.table, error.row, error.sqliteCode],
-    ['CONSTRAINT', 'no', 't', 3, 2067],
+    ['CONSTRAINT', 'table "t", row 3: no', 't', 3, 2067],
   );
   assert.equal('attempts' in error, false);
   assert.equal('cause' in error, false);

@@ -193,7 +193,7 @@ inBrowsers(
       const want = {
         name: 'FramelockError',
         code: 'SQL',
-        message: 'no',
+        message: 'table "t": no',
         sqliteCode: 1,
         table: 't',
         isError: true,
@@ -240,6 +240,38 @@ inBrowsers(
       });
       const ops = ['begin', 'rollback', 'begin', 'exec', 'commit', 'rollback', 'export'];
       assert.deepEqual(result, { first: 'ABORTED', second: 'CONSTRAINT', ops });
+    });
+
+    test('a transaction that never ends is over when its handle is closed', async () => {
+      const code = await tab.run(async () => {
+        const db = await open();
+        let began;
+        const begun = new Promise((resolve) => (began = resolve));
+        const ended = codeOf(db.transaction(() => new Promise(began)));
+        await begun;
+        await db.close();
+        return ended;
+      });
+      assert.equal(code, 'CLOSED');
+    });
+
+    test('a signal that throws fails its call, and hangs nothing', async () => {
+      const codes = await tab.run(async () => {
+        const db = await open();
+        const throws = () => {
+          throw new Error('no');
+        };
+        const signals = [
+          { aborted: false, addEventListener() {} },
+          { aborted: false, addEventListener: 5, removeEventListener() {} },
+          Object.defineProperty({ addEventListener() {}, removeEventListener() {} }, 'aborted', {
+            get: throws,
+          }),
+          { aborted: false, addEventListener: throws, removeEventListener() {} },
+        ];
+        return Promise.all(signals.map((signal) => codeOf(db.exec('x', [], { signal }))));
+      });
+      assert.deepEqual(codes, Array(4).fill('INVALID_ARGUMENT'));
     });
 
     test('stream: batches in order; leaving early closes the cursor', async () => {

@@ -184,6 +184,26 @@ inBrowsers((context) => {
     await tab.close();
   });
 
+  test('drain() says how many frames came out of the queue since it was called, whichever tab took them out', async () => {
+    const tab = await context.browser.newTab();
+    const drained = await tab.run(async () => {
+      const [db, other] = [await framelock.openDatabase('drained'), await framelock.openDatabase('drained')];
+      let draining;
+      await other.transaction(async () => {
+        for (const n of [1, 2, 3])
+          await db.appendFrame('t', { n: [n] }, { fallback: 'queue', retry: { attempts: 0 } });
+        draining = db.drain();
+      });
+      const first = await draining;
+      const again = await db.drain();
+      await Promise.all([db.close(), other.close()]);
+      return { first, again };
+    });
+    assert.deepEqual(drained.first, { applied: 3, rejected: 0, remaining: 0 });
+    assert.deepEqual(drained.again, { applied: 0, rejected: 0, remaining: 0 });
+    await tab.close();
+  });
+
   for (const storage of ['opfs', 'memory']) {
     test(`refused frames that are tried again keep their order, in whichever order they are asked for (${storage})`, async () => {
       const tab = await context.browser.newTab();

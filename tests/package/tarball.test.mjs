@@ -17,7 +17,15 @@ before(() => {
 const read = (name) => readFileSync(join(installed, name), 'utf8');
 
 test('there is nothing in it but the package', () => {
-  const others = ['CHANGELOG.md', 'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'package.json'];
+  const others = [
+    'CHANGELOG.md',
+    'LICENSE-APACHE',
+    'LICENSE-MIT',
+    'README.md',
+    'dist/THIRD-PARTY-LICENSES.txt',
+    'package.json',
+    ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`),
+  ];
   const inDist =
     /^dist\/(arrow\/|frames\/|server\/|testing\/)?([a-z_-]+|shared-[A-Z0-9]{8})(\.js|\.js\.map|\.d\.ts|_bg\.wasm|_server\.wasm)$/;
   assert.deepEqual(
@@ -48,6 +56,11 @@ test('every script has its declarations and a source map with the sources in it'
     assert.ok(map, `${name}: names its map`);
     const { sources, sourcesContent } = JSON.parse(read(join(name, '..', map)));
     assert.ok(sources.length > 0 || /^(import|export)\b/.test(read(name)), name);
+    const ours = sources.filter((source) => source.includes('www/'));
+    for (const source of ours) {
+      const path = join(name, '..', source);
+      assert.ok(existsSync(join(root, path)), `${name}: ${source} lies beside dist/`);
+    }
     for (const content of sourcesContent) assert.ok(content.length > 0, `${name}: the source is in the map`);
   }
 });

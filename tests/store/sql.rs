@@ -62,6 +62,7 @@ fn what_would_act_on_the_frames_of_other_tabs_is_denied() {
         "CREATE TEMP TABLE _framelock_frames(frame_id)",
         "CREATE TEMP VIEW _Framelock_columns AS SELECT 1",
         "PRAGMA journal_mode=WAL",
+        "ATTACH '/database' AS again",
     ] {
         let error = exec(&mut store, sql).unwrap_err();
         assert_eq!(error.code, Code::Sql, "{sql}");
@@ -179,4 +180,15 @@ fn a_file_that_was_cut_short_is_refused() {
     store.import_file(file(bytes)).unwrap();
     let touched = store.take_touched();
     assert!(touched.contains("z") && touched.contains("t"), "{touched:?}");
+}
+
+#[test]
+fn a_file_in_utf_16_is_refused() {
+    let mut other = store();
+    exec(&mut other, "PRAGMA encoding='UTF-16'; CREATE TABLE z(a TEXT)").unwrap();
+    let bytes = other.export_file().unwrap();
+    let mut store = store();
+    append(&mut store, &request("a", frame(0, 3))).unwrap();
+    assert_eq!(store.import_file(file(bytes)).unwrap_err().code, Code::InvalidArgument);
+    assert_eq!(count(&mut store), Value::Integer(3));
 }

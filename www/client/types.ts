@@ -26,8 +26,9 @@ export interface Database extends Statements {
   stream(sql: string, params?: Params, options?: StreamOptions): AsyncIterable<Uint8Array<ArrayBuffer>>;
   /**
    * Runs `fn` inside one write transaction: commits when its promise resolves, rolls back when it rejects, and then
-   * rejects with the same reason. Throws `BUSY` when the lock stays taken. `db.appendFrame` inside `fn` is another
-   * writer; `tx.appendFrame` joins the transaction.
+   * rejects with the same reason. Throws `BUSY` when the lock stays taken, and `CLOSED` when the handle is closed before
+   * it ends. `db.appendFrame` inside `fn` is another writer; `tx.appendFrame` joins the transaction. `db.exec` and the
+   * reads of `db` would wait for the very transaction that they are in: use `tx`.
    *
    * @example
    * await db.transaction(async (tx) => {
@@ -44,7 +45,7 @@ export interface Database extends Statements {
    */
   whenCommitted(frameId: string, options?: { signal?: AbortSignal | undefined }): Promise<AppendReceipt>;
   /**
-   * Applies the durable queue now. `applied` frames are in that were not before, `rejected` are on the rejected list
+   * Applies the durable queue now. `applied` frames came out of it and in since the call, `rejected` are on the rejected list
    * (whoever had the lock may have put them there before this call), `remaining` could not be applied yet.
    *
    * @example
@@ -148,7 +149,8 @@ export interface Statements {
     options?: AppendOptions<Row>,
   ): Promise<AppendReceipt>;
   /**
-   * Runs one or more SQL statements; with parameters, one. Throws `SQL`, `CONSTRAINT`, `BUSY`.
+   * Runs one or more SQL statements; with parameters, one. Several are not one transaction: those before the one that
+   * fails stay. Throws `SQL`, `CONSTRAINT`, `BUSY`.
    *
    * @example
    * await db.exec('DELETE FROM ticks WHERE day < ?', [20000]);
@@ -156,7 +158,8 @@ export interface Statements {
   exec(sql: string, params?: Params, options?: StatementOptions): Promise<ExecResult>;
   /**
    * The rows of a SELECT as plain objects. Where two result columns have one name the last one wins. Columns that
-   * were stored as int64 or uint64 come back as `bigint` (see {@link QueryOptions}).
+   * were stored as int64 or uint64 come back as `bigint` (see {@link QueryOptions}); integers of expressions as numbers,
+   * and as `bigint` where a number would not be exact.
    *
    * @example
    * const rows = await db.query('SELECT sym, qty FROM ticks WHERE qty > :min', { min: 10 });
@@ -281,7 +284,10 @@ export interface AppendOptions<Row = Record<string, unknown>> {
   match?: 'name' | 'position' | undefined;
   /** A column that the table lacks: refuse the frame (default), leave it out, or add it to the table. */
   extraColumns?: 'error' | 'drop' | 'add' | undefined;
-  /** A column that the frame lacks: refuse the frame, or use the column's DEFAULT, else NULL (default). */
+  /**
+   * A column that the frame lacks: refuse the frame, or use the column's DEFAULT, else NULL (default). In `upsert` a row
+   * that exists keeps its value.
+   */
   missingColumns?: 'error' | 'default' | undefined;
   /** The Arrow types of columns given as rows or arrays. Default: the table's, else from the values. */
   types?: { readonly [Column in ColumnName<Row>]?: ArrowTypeName | undefined } | undefined;
