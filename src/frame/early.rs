@@ -95,7 +95,7 @@ fn check_floats(array: &dyn Array, name: &str, first_row: u64) -> Result<()> {
     match rows.find(|row| column.loss(*row) == Some(Loss::NotANumber)) {
         Some(row) => {
             let row = first_row + row as u64;
-            let message = format!("the value of row {row} {}", Loss::NotANumber.why());
+            let message = format!("the value {}", Loss::NotANumber.why());
             Err(Error::new(Code::LossyValue, message).in_column(name).at_row(row))
         }
         None => Ok(()),

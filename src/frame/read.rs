@@ -162,11 +162,11 @@ impl Slot {
                 format!("more than {name} holds in one batch; stream the result in smaller ones")
             }
             (Misfit::Value, true) => format!(
-                "row {row} holds {class} that is no {name}, the column's type: it was written by \
+                "it holds {class} that is no {name}, the column's type: it was written by \
                  plain SQL; CAST in the query says how to read it"
             ),
             (Misfit::Value, false) => format!(
-                "row {row} holds {class} where the rows before are {name}: an expression with \
+                "it holds {class} where the rows before are {name}: an expression with \
                  mixed values needs a CAST"
             ),
         };

@@ -31,7 +31,7 @@ pub fn check_values(frame: &Frame, plan: &Plan, lossy: Lossy) -> Result<BTreeMap
             for (row, loss) in losses(&column, planned) {
                 if lossy == Lossy::Error {
                     let row = first_row + row as u64;
-                    let message = format!("the value of row {row} {}", loss.why());
+                    let message = format!("the value {}", loss.why());
                     return Err(Error::new(Code::LossyValue, message).in_column(name).at_row(row));
                 }
                 count += 1;

@@ -49,8 +49,8 @@ function failureOf(event: Event): FramelockError {
   return workerFailed(
     message
       ? `the worker failed: ${message}`
-      : 'the worker did not load: is its script where workerUrl says, does the CSP allow it, does the bundler know of it ' +
-          '(Vite before 8: optimizeDeps.exclude)?',
+      : 'the worker did not load: is its script beside the bundle or where workerUrl says, does the CSP allow it, does the bundler ' +
+          'know of it (Vite before 8: optimizeDeps.exclude; esbuild, Rollup: copy worker.js and the wasm)?',
   );
 }
 

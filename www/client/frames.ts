@@ -43,6 +43,7 @@ export function packFrame(input: unknown): PackedFrame {
     if (table && isApacheTable(input)) return copyTable(readApacheTable(input));
     if (table && isFlechetteTable(input)) return copyTable(readFlechetteTable(input));
     table = false;
+    if (isPromise(input)) throw notAFrame('a promise: await it; it');
     if (isPlain(input)) return packColumns(input);
   } catch (cause) {
     if (cause instanceof FramelockError) throw cause;
@@ -57,6 +58,9 @@ function hasFields(input: object): boolean {
   const { schema } = input as { schema?: { fields?: unknown } | null };
   return typeof schema === 'object' && !Array.isArray(schema) && Array.isArray(schema?.fields);
 }
+
+/** What `await` was forgotten before is no frame yet. */
+const isPromise = (input: object): boolean => typeof (input as { then?: unknown }).then === 'function';
 
 function notAFrame(what: string): FramelockError {
   return new FramelockError(

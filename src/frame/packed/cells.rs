@@ -169,10 +169,8 @@ impl Column {
             let Some(kind) = kind_of(*tag) else { continue };
             let first = *first.get_or_insert(kind);
             if kind != first {
-                let what = format!(
-                    "column {:?}, row {row}: {kind} in a column of {first}s; name its type in options.types",
-                    self.name
-                );
+                let what =
+                    format!("a {kind} in a column of {first}s; name its type in options.types");
                 let error = Error::new(Code::InvalidArgument, what);
                 return Err(error.in_column(&self.name).at_row(row as u64));
             }

@@ -146,11 +146,7 @@ export function readShallow(source: unknown, column: string): ArrowType {
   const kind = KINDS.get(type.typeId);
   if (!kind) {
     const what = type.typeId === 14 ? 'union' : `number ${type.typeId}`;
-    throw new FramelockError(
-      'UNSUPPORTED_TYPE',
-      `column ${JSON.stringify(column)}: the Arrow type ${what} is not stored`,
-      { column },
-    );
+    throw new FramelockError('UNSUPPORTED_TYPE', `the Arrow type ${what} is not stored`, { column });
   }
   const own: ArrowType = { kind };
   switch (kind) {
@@ -222,11 +218,10 @@ export function byteWidth(type: TypeDescriptor): number | undefined {
 
 /** The error for a table that cannot be read. */
 export function unreadable(column: string | undefined, why: string, cause?: unknown): FramelockError {
-  const where = column === undefined ? '' : `column ${JSON.stringify(column)}: `;
   const details: { column?: string; cause?: unknown } = {};
   if (column !== undefined) details.column = column;
   if (cause !== undefined) details.cause = cause;
-  return new FramelockError('INVALID_FRAME', `the Arrow table cannot be read: ${where}${why}`, details);
+  return new FramelockError('INVALID_FRAME', `the Arrow table cannot be read: ${why}`, details);
 }
 
 function wellFormed(text: string, column: string | undefined): string {

@@ -141,10 +141,7 @@ export class Cells {
   }
 
   #error(code: 'INVALID_ARGUMENT' | 'LOSSY_VALUE', row: number, what: string): FramelockError {
-    return new FramelockError(code, `column ${JSON.stringify(this.name)}, row ${row}: ${what}`, {
-      column: this.name,
-      row,
-    });
+    return new FramelockError(code, what, { column: this.name, row });
   }
 }
 

@@ -59,7 +59,7 @@ export function packColumns(columns: object): PackedValues {
     } else {
       throw new FramelockError(
         'INVALID_ARGUMENT',
-        `column ${JSON.stringify(name)} is neither an array nor a typed array`,
+        'neither an array nor a typed array; one row of plain values is [row]',
         { column: name },
       );
     }
@@ -145,7 +145,7 @@ function keysOfRow(record: unknown, row: number): string[] {
     // Something without keys of its own that is no plain object either (a Map, a Date) is a mistake.
     if (keys.length > 0 || isPlain(record)) return keys;
   }
-  throw new FramelockError('INVALID_ARGUMENT', `row ${row} is not a plain object`, { row });
+  throw new FramelockError('INVALID_ARGUMENT', 'not a plain object', { row });
 }
 
 /** Whether the object is one of `{}`, in any realm, or has no prototype. */
@@ -165,21 +165,10 @@ function at<T>(column: string | undefined, row: number | undefined, read: () => 
 /** An error that says where reading failed; ours are left as they are. */
 function refused(cause: unknown, column: string | undefined, row: number | undefined): FramelockError {
   if (cause instanceof FramelockError) return cause;
-  const where: string[] = [];
   const details: ErrorDetails & ErrorOptions = { cause };
-  if (column !== undefined) {
-    where.push(`column ${JSON.stringify(column)}`);
-    details.column = column;
-  }
-  if (row !== undefined) {
-    where.push(`row ${row}`);
-    details.row = row;
-  }
-  return new FramelockError(
-    'INVALID_ARGUMENT',
-    `${where.join(', ')}: reading it failed: ${message(cause)}`,
-    details,
-  );
+  if (column !== undefined) details.column = column;
+  if (row !== undefined) details.row = row;
+  return new FramelockError('INVALID_ARGUMENT', `reading it failed: ${message(cause)}`, details);
 }
 
 /** What was thrown, in words; a thrown value may itself be hostile. */
@@ -192,17 +181,11 @@ export function message(cause: unknown): string {
 }
 
 function unequal(name: string, length: number, rows: number): FramelockError {
-  return new FramelockError(
-    'INVALID_FRAME',
-    `column ${JSON.stringify(name)} has ${length} rows, those before it have ${rows}`,
-    { column: name },
-  );
+  return new FramelockError('INVALID_FRAME', `it has ${length} rows, the columns before it have ${rows}`, {
+    column: name,
+  });
 }
 
 function loneSurrogate(name: string): FramelockError {
-  return new FramelockError(
-    'INVALID_ARGUMENT',
-    `the column name ${JSON.stringify(name)} has a lone surrogate`,
-    { column: name },
-  );
+  return new FramelockError('INVALID_ARGUMENT', 'the column name has a lone surrogate', { column: name });
 }
