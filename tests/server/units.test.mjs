@@ -6,6 +6,7 @@ import { Gate } from '../../dist/server/gate.js';
 import { parseRoute } from '../../dist/server/route.js';
 import { decide } from '../../dist/server/sequence.js';
 import { problemOf } from '../../dist/server/sqlstate.js';
+import { arrow, frameOf } from './frames.mjs';
 import { listen } from './listen.mjs';
 import { authorize, digestOf, frameRequest, read, stateRequest } from './wire.mjs';
 
@@ -188,6 +189,45 @@ test('an authorize that fails is not a refusal, and one that names no tenant is 
   assert.equal(await answer(() => 'FORBIDDEN'), 'FORBIDDEN');
   assert.equal(await answer(() => ({ tenant: 'a' })), 'taken');
   assert.equal(errors[0], 'the directory is down');
+});
+
+test('constants are a plain object of text, finite numbers, booleans and null; anything else is our mistake', async () => {
+  class Row {
+    org = 'acme';
+  }
+  const answer = async (constants) => {
+    const errors = [];
+    const options = { tables: { t: {} }, onError: (error) => errors.push(error) };
+    const handler = createFrameHandler({ engine, authorize: () => ({ tenant: 'a', constants }), ...options });
+    const frame = frameOf({ n: [new arrow.Int32(), [1]], org: [new arrow.Utf8(), ['forged']] });
+    const { status, code } = await read(await handler(frameRequest(STREAM, 1, 't', frame)));
+    // The operator hears of it; nobody is told that it is the frame.
+    assert.deepEqual([status, code, errors.length], [500, 'INTERNAL', 1], String(errors));
+    return errors[0].message;
+  };
+  for (const value of [undefined, NaN, Infinity, 5n, new Date(0), [], {}, Symbol('x'), () => 1, '\ud800']) {
+    assert.match(await answer({ org: value }), /org/);
+  }
+  for (const constants of [
+    null,
+    [],
+    ['a'],
+    'text',
+    7,
+    new Map(),
+    new Row(),
+    Object.create({ org: 'acme' }),
+  ]) {
+    assert.match(await answer(constants), /plain object/);
+  }
+  for (const constants of [undefined, {}, Object.create(null), { a: 'x', b: 1.5, c: false, d: null }]) {
+    const handler = createFrameHandler({
+      engine,
+      authorize: () => ({ tenant: 'a', constants }),
+      tables: { t: {} },
+    });
+    assert.equal((await handler(stateRequest(STREAM))).status, 200);
+  }
 });
 
 test('CORS: any origin unless some are named', async () => {

@@ -8,6 +8,7 @@ import { Problem, unavailable } from './problem.js';
 import { parseRoute, type Route } from './route.js';
 import type {
   Authorized,
+  Constant,
   FrameHandler,
   FrameHandlerOptions,
   Limits,
@@ -116,7 +117,7 @@ class Handler {
     }
   }
 
-  async #authorize(request: Request, stream: string, table: string | null): Promise<Authorized> {
+  async #authorize(request: Request, stream: string, table: string | null): Promise<Required<Authorized>> {
     let found: unknown;
     try {
       found = await this.options.authorize(request, { stream, table });
@@ -125,12 +126,10 @@ class Handler {
     }
     if (found === 'FORBIDDEN') throw new Problem('FORBIDDEN');
     if (typeof found !== 'object' || found === null) throw new Problem('UNAUTHENTICATED');
-    const { tenant } = found as Authorized;
+    const { tenant, constants = {} } = found as Authorized;
     // An `undefined` tenant would be one that all such callers share.
-    if (typeof tenant !== 'string' || tenant === '') {
-      throw new Problem('INTERNAL', {}, 60, { cause: new TypeError('authorize gave no tenant') });
-    }
-    return found as Authorized;
+    if (typeof tenant !== 'string' || tenant === '') throw misconfigured('authorize gave no tenant');
+    return { tenant, constants: checkedConstants(constants) };
   }
 
   async #write(
@@ -138,7 +137,7 @@ class Handler {
     stream: string,
     frames: NonNullable<Route['frames']>,
     table: Table,
-    { tenant, constants = {} }: Authorized,
+    { tenant, constants }: Required<Authorized>,
   ): Promise<Outcome> {
     const { maxBodyBytes, maxRows, maxWrittenBytes, bodyTimeoutMs } = this.#limits;
     const { from, to, skip, after } = frames;
@@ -179,6 +178,34 @@ class Handler {
     }
   }
 }
+
+/** A mistake of whoever mounts the handler; the sender keeps its rows and asks again in a minute. */
+const misconfigured = (what: string) => new Problem('INTERNAL', {}, 60, { cause: new TypeError(what) });
+
+/**
+ * The columns that `authorize` gives every row. What is no constant is refused here and not left to JSON, in which an
+ * `undefined` is gone, and with it what keeps the browser from saying that column itself.
+ */
+function checkedConstants(constants: unknown): Readonly<Record<string, Constant>> {
+  const isObject = typeof constants === 'object' && constants !== null;
+  const prototype: unknown = isObject ? Object.getPrototypeOf(constants) : undefined;
+  if (!isObject || (prototype !== null && prototype !== Object.prototype)) {
+    throw misconfigured('authorize gave constants that are no plain object');
+  }
+  // A copy: what was checked is what is used.
+  const entries = Object.entries(constants);
+  for (const [name, value] of entries) {
+    if (!isConstant(value)) throw misconfigured(`authorize gave a constant that is none: ${name}`);
+  }
+  return Object.fromEntries(entries) as Record<string, Constant>;
+}
+
+const isConstant = (value: unknown): value is Constant =>
+  value === null ||
+  typeof value === 'boolean' ||
+  Number.isFinite(value) ||
+  // Half of a surrogate pair is no text to the encoder.
+  (typeof value === 'string' && !/\p{Surrogate}/u.test(value));
 
 /** The digest under which the last item is recorded. */
 function itemDigest(request: Request, single: boolean, body: string): string {
