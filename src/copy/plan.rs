@@ -16,6 +16,8 @@ use crate::frame::types;
 
 /// PostgreSQL cuts longer names, silently.
 const MAX_NAME_BYTES: usize = 63;
+/// Columns that every table has and that nobody may write.
+const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "xmin", "cmin", "xmax", "cmax", "tableoid"];
 /// The most columns of a table.
 const MAX_COLUMNS: usize = 1_600;
 /// The table in which rows stand for a moment when COPY may not write the real one.
@@ -97,8 +99,7 @@ pub fn plan(schema: &Schema, target: &Target) -> Result<Plan> {
         check_name(name, "table")?;
     }
     for field in schema.fields() {
-        check_name(field.name(), "column").map_err(|refusal| refusal.in_column(field.name()))?;
-        check_json(field.data_type()).map_err(|refusal| refusal.in_column(field.name()))?;
+        check_column(field).map_err(|refusal| refusal.in_column(field.name()))?;
     }
     let table = qualified(target);
     let Some(description) = &target.description else {
@@ -188,7 +189,10 @@ fn write(table: &str, columns: &[&DescribedColumn], row_security: bool) -> Plan 
         schema: Vec::new(),
         before: vec![stage],
         copy: format!("COPY {STAGE} ({names}) {from}"),
-        after: vec![format!("INSERT INTO {table} ({names}) SELECT {names} FROM {STAGE}")],
+        after: vec![format!(
+            // As COPY does: an identity column takes the value that it is given.
+            "INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM {STAGE}"
+        )],
         types,
     }
 }
@@ -215,6 +219,20 @@ fn qualified(target: &Target) -> String {
         Some(namespace) => format!("{}.{}", quote(namespace), quote(&target.table)),
         None => quote(&target.table),
     }
+}
+
+/// What is wrong with a column whatever the table is.
+fn check_column(field: &Field) -> Result<()> {
+    check_name(field.name(), "column")?;
+    if SYSTEM_COLUMNS.contains(&field.name().as_str()) {
+        let message = "a column name that PostgreSQL has for itself";
+        return Err(Refusal::new(Reason::InvalidName, message));
+    }
+    // A zone's name would stand in the column's comment.
+    if types::name(field.data_type()).contains('\0') {
+        return Err(Refusal::new(Reason::NulInText, "a type with U+0000 in its name"));
+    }
+    check_json(field.data_type())
 }
 
 fn check_name(name: &str, what: &str) -> Result<()> {

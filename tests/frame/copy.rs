@@ -268,7 +268,8 @@ fn a_table_with_policies_for_rows_is_staged() {
         ["CREATE TEMPORARY TABLE framelock_stage (\"c\" numeric(5,0)) ON COMMIT DROP"]
     );
     assert!(plan.copy.contains("pg_temp.framelock_stage"), "{}", plan.copy);
-    assert_eq!(plan.after, ["INSERT INTO \"t\" (\"c\") SELECT \"c\" FROM pg_temp.framelock_stage"]);
+    let insert = "INSERT INTO \"t\" (\"c\") OVERRIDING SYSTEM VALUE";
+    assert_eq!(plan.after, [format!("{insert} SELECT \"c\" FROM pg_temp.framelock_stage")]);
 }
 
 #[test]
@@ -284,7 +285,20 @@ fn names_that_would_be_cut_are_refused() {
     assert_eq!(reason(plan(named(&long), "t")), Reason::InvalidName);
     assert_eq!(reason(plan(named("c"), &long)), Reason::InvalidName);
     assert_eq!(reason(plan(named(""), "t")), Reason::InvalidName);
+    for system in ["xmin", "xmax", "cmin", "cmax", "ctid", "tableoid"] {
+        assert_eq!(reason(plan(named(system), "t")), Reason::InvalidName, "{system}");
+    }
     assert!(plan(named(&long[..62]), &"x".repeat(63)).is_ok());
+}
+
+#[test]
+fn a_zone_with_a_nul_is_refused_whether_the_table_is_there_or_not() {
+    let at = TimestampMillisecondArray::from(vec![0]).with_timezone("UTC\0");
+    let bytes = one(Arc::new(at)).encode().expect("bytes");
+    for description in [None, Some(table(&[("c", "timestamptz")]))] {
+        let plan = open(bytes.clone()).expect("a job").plan(&target(Policy::Create, description));
+        assert_eq!(reason(plan), Reason::NulInText);
+    }
 }
 
 #[test]

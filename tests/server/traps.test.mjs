@@ -216,6 +216,76 @@ test('names of more than 63 bytes: PostgreSQL cuts them and makes two columns on
   assert.deepEqual([table.status, table.reason], [422, 'INVALID_NAME']);
 });
 
+test('what the database refuses for good is a rejection, and is not tried for ever', async () => {
+  const [int, text] = [new arrow.Int32(), new arrow.Utf8()];
+  const noise = Array.from({ length: 9000 }, (_, i) => ((i * 7919) % 36).toString(36) + (i % 97)).join('');
+  const wide = Array.from({ length: 1600 }, (_, i) => [`c${i}`, [new arrow.Float64(), [i]]]);
+  await admin.query(`CREATE TABLE keys (id text PRIMARY KEY);
+    ALTER TABLE keys ALTER id SET STORAGE EXTERNAL;
+    CREATE TABLE deep (j jsonb);
+    CREATE TABLE parents (id int PRIMARY KEY);
+    CREATE TABLE children (id int REFERENCES parents DEFERRABLE INITIALLY DEFERRED);
+    CREATE TABLE raised (n int);
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = CASE new.n WHEN 1 THEN 'APP01' ELSE '40001' END; END $$;
+    CREATE TRIGGER refuse BEFORE INSERT ON raised FOR EACH ROW EXECUTE FUNCTION refuse();
+    CREATE TABLE late (n int);
+    CREATE CONSTRAINT TRIGGER late AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED
+      FOR EACH ROW EXECUTE FUNCTION refuse();
+    CREATE TABLE dropped (n int)`);
+  const many = (verb, i, type) => Array.from({ length: 530 }, (_, k) => `${verb} c${i}_${k} ${type}`).join();
+  for (const i of [1, 2, 3]) {
+    await admin.query(`ALTER TABLE dropped ${many('ADD', i, 'int')}`);
+    await admin.query(`ALTER TABLE dropped ${many('DROP', i, '')}`);
+  }
+  const more = Array.from({ length: 20 }, (_, i) => [`x${i}`, [int, [1]]]);
+  const zone = new arrow.TimestampMillisecond('UTC\0');
+  const struct = new arrow.Struct([new arrow.Field('a\0b', int, true)]);
+  const tables = ['keys', 'deep', 'wide', 'children', 'raised', 'late', 'dropped', 'system', 'zoned'];
+  const { put, errors } = serve(cluster.pool(), { tables, schema: 'create' });
+  for (const [table, columns, reason] of [
+    ['keys', { id: [text, [noise]] }, 'VALUE_OUT_OF_RANGE'],
+    ['deep', { j: [text, ['['.repeat(20_000) + ']'.repeat(20_000)]] }, 'VALUE_OUT_OF_RANGE'],
+    ['wide', Object.fromEntries(wide), 'VALUE_OUT_OF_RANGE'],
+    ['children', { id: [int, [7]] }, 'CONSTRAINT'],
+    ['raised', { n: [int, [1]] }, 'CONSTRAINT'],
+    ['late', { n: [int, [1]] }, 'CONSTRAINT'],
+    ['dropped', Object.fromEntries([['n', [int, [1]]], ...more]), 'SCHEMA_MISMATCH'],
+    ...['xmin', 'xmax', 'cmin', 'cmax', 'ctid', 'tableoid'].map((name) => [
+      'system',
+      { [name]: [int, [1]] },
+      'INVALID_NAME',
+    ]),
+    ['zoned', { at: [zone, [new Date()]] }, 'NUL_IN_TEXT'],
+    ['zoned', { s: [struct, [{ 'a\0b': 1 }]] }, 'NUL_IN_TEXT'],
+  ]) {
+    const answer = await put(randomUUID(), 1, table, frameOf(columns));
+    const said = `${table} ${JSON.stringify(answer)} ${errors.splice(0).map(String)}`;
+    assert.deepEqual([answer.status, answer.reason], [422, reason], said);
+  }
+  // Nothing was made for what was refused.
+  const made = "SELECT to_regclass('system') AS system, to_regclass('zoned') AS zoned";
+  assert.deepEqual((await admin.query(made)).rows, [{ system: null, zoned: null }]);
+  // A trigger that asks for another try.
+  for (const table of ['raised', 'late']) {
+    assert.equal((await put(randomUUID(), 1, table, frameOf({ n: [int, [2]] }))).status, 503, table);
+  }
+});
+
+test('an identity column takes its value by way of the stage too', async () => {
+  await admin.query(`CREATE ROLE identified LOGIN; GRANT CREATE ON SCHEMA public TO identified;
+    CREATE TABLE numbered (id bigint GENERATED ALWAYS AS IDENTITY, n int);
+    ALTER TABLE numbered ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY all_rows ON numbered USING (true) WITH CHECK (true);
+    GRANT INSERT ON numbered TO identified;
+    GRANT ALL ON framelock_streams, framelock_frames TO identified`);
+  const { put, errors } = serve(cluster.pool({ user: 'identified' }), { tables: ['numbered'] });
+  const frame = frameOf({ id: [new arrow.Int64(), [5n]], n: [new arrow.Int32(), [1]] });
+  const answer = await put(randomUUID(), 1, 'numbered', frame);
+  assert.equal(answer.status, 201, errors.map(String).join());
+  assert.deepEqual((await admin.query('SELECT id, n FROM numbered')).rows, [{ id: '5', n: 1 }]);
+});
+
 test('what another try may cure is 503 with Retry-After: locks, standbys, restarts, too many connections', async () => {
   await admin.query(
     'CREATE TABLE waits AS SELECT 0 AS writer, 0 AS item, 0 AS row, 0::float8 AS price, NULL AS note',

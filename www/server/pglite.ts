@@ -1,6 +1,7 @@
 // pglite(db): the engine on PGlite, PostgreSQL in this very process: for tests and small servers. It has one
 // connection, so requests take turns.
 import { unavailable } from './problem.js';
+import { problemOf } from './sqlstate.js';
 import { sqlEngine, type BooksOptions, type Row } from './transaction.js';
 import type { Engine, Run } from './types.js';
 import type { Session } from './transaction.js';
@@ -31,11 +32,15 @@ async function transaction<T>(
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
   let done: { result: T } | undefined;
-  await db.transaction(async (tx) => {
-    // Its turn may have come too late. Once it has begun nothing can interrupt it.
-    if (signal.aborted) throw unavailable(signal.reason);
-    done = { result: await work(sessionOf(tx)) };
-  });
+  try {
+    await db.transaction(async (tx) => {
+      // Its turn may have come too late. Once it has begun nothing can interrupt it.
+      if (signal.aborted) throw unavailable(signal.reason);
+      done = { result: await work(sessionOf(tx)) };
+    });
+  } catch (error) {
+    throw done ? problemOf(error, 'commit') : error;
+  }
   if (!done) throw unavailable(new Error('the transaction was rolled back'));
   return done.result;
 }
