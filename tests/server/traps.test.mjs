@@ -8,7 +8,7 @@ import pg from 'pg';
 import { createFrameHandler, postgres } from '../../dist/server/index.js';
 import { arrow, frameOf, ticks } from './frames.mjs';
 import { Cluster } from './postgres.mjs';
-import { authorize, frameRequest, read } from './wire.mjs';
+import { authorize, frameRequest, read, stateRequest } from './wire.mjs';
 
 let cluster, admin;
 before(async () => {
@@ -330,6 +330,23 @@ test('what another try may cure is 503 with Retry-After: locks, standbys, restar
   // A missing GRANT is the operator's to mend; the rows stay where they are.
   await admin.query('CREATE ROLE bare LOGIN; GRANT ALL ON framelock_streams, framelock_frames TO bare');
   await again(cluster.pool({ user: 'bare' }), '42501');
+});
+
+test('a server that may only be read is not asked how far a stream is: it may be a standby that lags', async () => {
+  const stream = randomUUID();
+  const { put } = serve(cluster.pool(), { tables: ['reads'], schema: 'create' });
+  assert.equal((await put(stream, 1, 'reads', ticks(1, 1, 1))).status, 201);
+  const errors = [];
+  const state = async (options) => {
+    const engine = postgres(cluster.pool(options));
+    const onError = (error) => errors.push(error.message);
+    const handler = createFrameHandler({ engine, authorize, tables: { reads: {} }, onError });
+    return read(await handler(stateRequest(stream)));
+  };
+  assert.equal((await state()).last_seq, 1);
+  const standby = await state({ options: '-c default_transaction_read_only=on' });
+  assert.deepEqual([standby.status, standby.code], [503, 'UNAVAILABLE']);
+  assert.deepEqual(errors, ['the database is read-only']);
 });
 
 test('a deadlock is 503, and one of the two is written', async () => {

@@ -96,8 +96,13 @@ async function makeBooks(database: SqlDatabase, run: Run, books: Books, namespac
   });
 }
 
-/** How far a stream is, without a lock. */
+/**
+ * How far a stream is, without a lock. Only as a server says that may be written: a standby, which may lag, would have
+ * a browser send again what was acknowledged, or believe that the server has lost it.
+ */
 async function stateOf(session: Session, books: Books, key: StreamKey): Promise<StreamState> {
+  const [server] = await session.query("SELECT current_setting('transaction_read_only') AS read_only");
+  if (server?.['read_only'] !== 'off') throw unavailable(new Error('the database is read-only'), 5);
   return (await readStream(session, books, key, '')) ?? NEW_STREAM;
 }
 
