@@ -1,7 +1,10 @@
 // The parts of the handler that need no database: addresses, decisions, digests, the gate, what a failure means.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { test } from 'node:test';
-import { createFrameHandler } from '../../dist/server/index.js';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { createFrameHandler, toNodeListener } from '../../dist/server/index.js';
 import { Gate } from '../../dist/server/gate.js';
 import { parseRoute } from '../../dist/server/route.js';
 import { decide } from '../../dist/server/sequence.js';
@@ -269,5 +272,86 @@ test("node's listener: any path, any header, and a connection that is used again
     assert.equal(post.status, 404);
   } finally {
     await web.close();
+  }
+});
+
+/** A web server whose requests pass a middleware as Express would have it; what the handler is asked to write is in `writes`. */
+async function behind(middleware) {
+  const [writes, errors] = [[], []];
+  const taking = { ...engine, apply: async (write) => (writes.push(write), APPLIED) };
+  const onError = (error) => errors.push(error.message);
+  const listener = toNodeListener(
+    createFrameHandler({ engine: taking, authorize, tables: { t: {} }, onError }),
+  );
+  const server = createServer((request, response) =>
+    middleware(request).then(() => listener(request, response)),
+  );
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const base = `http://127.0.0.1:${server.address().port}/sync`;
+  return { base, port: server.address().port, writes, errors, server };
+}
+const APPLIED = { kind: 'applied', state: { lastSeq: 1, lastDigest: null }, rows: 0 };
+
+test('behind a body parser: its bytes are taken, and without them it is 500 that says what to do', async () => {
+  const bytesOf = async (request) => Buffer.concat(await request.toArray());
+  const parsers = {
+    none: [async () => undefined, 201],
+    'express.raw()': [async (request) => (request.body = await bytesOf(request)), 201],
+    'express.raw() with gzip': [
+      async (request) => (request.body = gunzipSync(await bytesOf(request))),
+      201,
+      true,
+    ],
+    'a rawBody beside': [
+      async (request) => ((request.rawBody = await bytesOf(request)), (request.body = { some: 'object' })),
+      201,
+    ],
+    'a rawBody as it came': [async (request) => (request.rawBody = await bytesOf(request)), 201, true],
+    'express.json()': [async (request) => (request.body = String(await bytesOf(request))), 500],
+  };
+  const frame = frameOf({ n: [new arrow.Int32(), [1]] });
+  for (const [name, [middleware, status, gzip = false]] of Object.entries(parsers)) {
+    const { base, writes, errors, server } = await behind(middleware);
+    const answer = await read(await fetch(frameRequest(STREAM, 1, 't', frame, { base, gzip })));
+    assert.deepEqual(
+      [answer.status, writes.length],
+      [status, status === 201 ? 1 : 0],
+      `${name} ${answer.detail}`,
+    );
+    if (status === 500) assert.match(errors.join(), /before body parsers/, name);
+    else assert.deepEqual(errors, [], name);
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+test('a request that something else has read', async () => {
+  const errors = [];
+  const onError = (error) => errors.push(error.message);
+  const handler = createFrameHandler({ engine, authorize, tables: { t: {} }, onError });
+  const request = frameRequest(STREAM, 1, 't', Buffer.from('x'));
+  await request.text();
+  assert.equal((await handler(request)).status, 500);
+  assert.match(errors.join(), /before body parsers/);
+});
+
+test("a body that breaks off is worth another try, gzip or not, and is not the operator's business", async () => {
+  for (const coding of ['identity', 'gzip']) {
+    const errors = [];
+    const onError = (error) => errors.push(error);
+    const handler = createFrameHandler({ engine, authorize, tables: { t: {} }, onError });
+    const whole = coding === 'gzip' ? gzipSync(Buffer.alloc(1000, 'x')) : Buffer.alloc(1000, 'x');
+    const body = new ReadableStream({
+      start: (controller) => controller.enqueue(whole.subarray(0, -5)),
+      pull: (controller) => controller.error(new Error('the line was cut')),
+    });
+    const { url, headers } = frameRequest(STREAM, 1, 't', Buffer.from('x'));
+    headers.set('Content-Encoding', coding);
+    const request = new Request(url, { method: 'PUT', headers, body, duplex: 'half' });
+    const response = await handler(request);
+    const { status, code } = await read(response);
+    assert.deepEqual([status, code, response.headers.get('Retry-After')], [503, 'UNAVAILABLE', '1'], coding);
+    assert.deepEqual(errors, [], coding);
   }
 });

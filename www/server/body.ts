@@ -18,9 +18,13 @@ export async function readBody(
   }
   // What is said is not trusted, but saves reading what is refused anyway.
   if (Number(request.headers.get('Content-Length') ?? 0) > maxBytes) throw tooLarge(maxBytes);
+  if (request.bodyUsed || request.body?.locked) throw alreadyRead();
   if (!request.body) return new Uint8Array();
+  const arriving = new Arriving(request.body);
   const plain: ReadableStream<Uint8Array> =
-    coding === 'gzip' ? request.body.pipeThrough(new DecompressionStream('gzip') as Inflater) : request.body;
+    coding === 'gzip'
+      ? arriving.stream.pipeThrough(new DecompressionStream('gzip') as Inflater)
+      : arriving.stream;
   const reader = plain.getReader();
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -35,13 +39,50 @@ export async function readBody(
     // Nobody waits for this: the sender may never send another byte.
     reader.cancel().catch(() => undefined);
     if (error instanceof Problem) throw error;
-    // Broken off, or not gzip: what arrived is not what was sent.
-    throw new Problem('DIGEST_MISMATCH', { detail: 'the body did not arrive whole' }, undefined, {
-      cause: error,
-    });
+    if (arriving.failure) throw arriving.failure;
+    // It came whole and is not gzip: what arrived is not what was sent.
+    throw new Problem('DIGEST_MISMATCH', { detail: 'the body is not gzip' }, undefined, { cause: error });
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** A body on its way, which tells why it ends before its end: what inflates it would make an error of its own of that. */
+class Arriving {
+  readonly stream: ReadableStream<Uint8Array>;
+  failure: Problem | undefined;
+
+  constructor(body: ReadableStream<Uint8Array>) {
+    const reader = body.getReader();
+    this.stream = new ReadableStream<Uint8Array>(
+      {
+        pull: async (controller) => {
+          try {
+            const { done, value } = await reader.read();
+            if (done) controller.close();
+            else controller.enqueue(value);
+          } catch (error) {
+            this.failure = error instanceof Problem ? error : brokenOff();
+            controller.error(this.failure);
+          }
+        },
+        cancel: (reason) => reader.cancel(reason),
+      },
+      { highWaterMark: 0 },
+    );
+  }
+}
+
+/** The line was cut, by the sender or on the way. No `cause`: the operator can do nothing about it. */
+const brokenOff = () => new Problem('UNAVAILABLE', { detail: 'the body did not arrive whole' }, 1);
+
+/** Something in front of the handler has read the body, and its bytes are gone. */
+export function alreadyRead(): Problem {
+  const cause = new Error(
+    "something has read the request's body already: mount framelock's handler before body parsers " +
+      '(express.json() and the like), or let them keep the bytes as a Buffer in request.rawBody',
+  );
+  return new Problem('INTERNAL', {}, 60, { cause });
 }
 
 type Inflater = ReadableWritablePair<Uint8Array, Uint8Array>;

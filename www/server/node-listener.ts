@@ -1,4 +1,5 @@
 // toNodeListener(handler): the handler for node:http, Express and everything else that calls `(req, res)`.
+import { alreadyRead } from './body.js';
 import type { FrameHandler } from './types.js';
 
 /** What is used of node's `IncomingMessage`. */
@@ -7,6 +8,11 @@ export interface NodeRequest {
   url?: string | undefined;
   rawHeaders: string[];
   complete: boolean;
+  /** Whether something has taken bytes of the body already. */
+  readableDidRead?: boolean | undefined;
+  /** What a body parser in front has made of the body: bytes are taken in place of what it has read. */
+  body?: unknown;
+  rawBody?: unknown;
   on(event: string, listener: (...args: never[]) => void): unknown;
   off(event: string, listener: (...args: never[]) => void): unknown;
   pause(): unknown;
@@ -76,8 +82,18 @@ function requestOf(request: NodeRequest): Request {
   // The host is the sender's word and is used for nothing.
   const url = new URL(`http://localhost${(request.url ?? '/').replace(/^[^/]*/, '')}`);
   const hasBody = method !== 'GET' && method !== 'HEAD';
-  const init = { method, headers, ...(hasBody && { body: bodyOf(request), duplex: 'half' }) };
+  const body = hasBody && (request.readableDidRead ? parsedBody(request, headers) : bodyOf(request));
+  const init = { method, headers, ...(body && { body, duplex: 'half' }) };
   return new Request(url, init as RequestInit);
+}
+
+/** The body that a parser in front has read, if it has kept its bytes. */
+function parsedBody(request: NodeRequest, headers: Headers): Uint8Array | ReadableStream<Uint8Array> {
+  const bytes = [request.rawBody, request.body].find((kept) => kept instanceof Uint8Array);
+  if (!bytes) return new ReadableStream({ start: (controller) => controller.error(alreadyRead()) });
+  // Parsers undo gzip, and leave the header; neither Arrow nor JSON begins as gzip does.
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) headers.delete('Content-Encoding');
+  return bytes;
 }
 
 /** The body as a web stream that holds no more than what is asked for. */
