@@ -272,6 +272,49 @@ test('what the database refuses for good is a rejection, and is not tried for ev
   }
 });
 
+test("a constant that does not fit is the operator's mistake, and the rows stay where they are", async () => {
+  await admin.query(`CREATE TABLE constants (n int, org int, name varchar(3) NOT NULL DEFAULT 'x');
+    CREATE TABLE lacking (n int)`);
+  const rejections = [];
+  const onReject = (rejection, about) => rejections.push([rejection, about]);
+  const frame = () => frameOf({ n: [new arrow.Int32(), [1]] });
+  const answer = async (table, constants, bytes = frame()) => {
+    const options = { tables: [table], authorize: () => ({ tenant: 'a', constants }), onReject };
+    const { put, errors } = serve(cluster.pool(), options);
+    const { status, code } = await put(randomUUID(), 1, table, bytes);
+    return [status, code, errors.map(({ message }) => message).join()];
+  };
+  for (const [table, constants, said] of [
+    ['constants', { org: '42' }, /the constant org does not fit: SCHEMA_MISMATCH/],
+    ['constants', { org: 2 ** 40 }, /the constant org does not fit: VALUE_OUT_OF_RANGE/],
+    ['constants', { name: 'long' }, /the constant name does not fit: VALUE_OUT_OF_RANGE/],
+    ['constants', { name: 'a\0' }, /the constant name does not fit: NUL_IN_TEXT/],
+    ['constants', { name: null }, /the constant name does not fit: CONSTRAINT/],
+    ['constants', { xmin: 1 }, /the constant xmin does not fit: INVALID_NAME/],
+    ['lacking', { org: 'acme' }, /the constant org does not fit: SCHEMA_MISMATCH/],
+  ]) {
+    const [status, code, errors] = await answer(table, constants);
+    assert.deepEqual([status, code], [500, 'INTERNAL'], errors);
+    assert.match(errors, said);
+  }
+  assert.deepEqual(rejections, []);
+  // What is the sender's stays a rejection, of which the operator hears too: a forged column, a value.
+  const forged = frameOf({ n: [new arrow.Int32(), [1]], org: [new arrow.Int32(), [7]] });
+  assert.deepEqual(await answer('constants', { org: 42 }, forged), [422, 'REJECTED', '']);
+  const large = frameOf({ n: [new arrow.Int64(), [2n ** 40n]] });
+  assert.deepEqual(await answer('constants', { org: 42 }, large), [422, 'REJECTED', '']);
+  await admin.query('ALTER TABLE constants ADD CHECK (n > 1)');
+  assert.deepEqual(await answer('constants', { org: 42 }), [422, 'REJECTED', '']);
+  const heard = rejections.map(([{ reason, column, row, cause }]) => [reason, column, row, cause?.code]);
+  assert.deepEqual(heard, [
+    ['SCHEMA_MISMATCH', 'org', undefined, undefined],
+    ['VALUE_OUT_OF_RANGE', 'n', 0, undefined],
+    ['CONSTRAINT', undefined, undefined, '23514'],
+  ]);
+  assert.equal(rejections[0][1].table, 'constants');
+  assert.equal(await rowsOf('constants'), 0);
+});
+
 test('an identity column takes its value by way of the stage too', async () => {
   await admin.query(`CREATE ROLE identified LOGIN; GRANT CREATE ON SCHEMA public TO identified;
     CREATE TABLE numbered (id bigint GENERATED ALWAYS AS IDENTITY, n int);

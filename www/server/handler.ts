@@ -89,6 +89,9 @@ class Handler {
     } catch (error) {
       const problem = error instanceof Problem ? error : new Problem('INTERNAL', {}, 5, { cause: error });
       if (problem.cause !== undefined && problem.status >= 500) this.#tell(problem.cause, about);
+      if (problem.code === 'REJECTED') {
+        this.options.onReject?.({ ...problem.details, cause: problem.cause }, about);
+      }
       response = problem.response();
     }
     return allowed(response, request, this.options.origins);
@@ -156,6 +159,8 @@ class Handler {
     const frame: OpenFrame = await this.#encoders.open(body, { constants, limits });
     try {
       return await this.#apply({ ...key, digest, content: { frame } });
+    } catch (error) {
+      throw blamed(error, constants);
     } finally {
       frame.close();
     }
@@ -181,6 +186,18 @@ class Handler {
 
 /** A mistake of whoever mounts the handler; the sender keeps its rows and asks again in a minute. */
 const misconfigured = (what: string) => new Problem('INTERNAL', {}, 60, { cause: new TypeError(what) });
+
+/**
+ * What is said of a column that the server itself gives its value is the server's mistake, and no reason to put the
+ * browser's rows aside. (A frame that has such a column was refused when it was opened.)
+ */
+function blamed(error: unknown, constants: Readonly<Record<string, Constant>>): unknown {
+  if (!(error instanceof Problem) || error.code !== 'REJECTED') return error;
+  const { reason, column, detail = 'the database refuses it' } = error.details;
+  if (column === undefined || !Object.hasOwn(constants, column)) return error;
+  const cause = new Error(`the constant ${column} does not fit: ${reason}, ${detail}`, { cause: error });
+  return new Problem('INTERNAL', {}, 60, { cause });
+}
 
 /**
  * The columns that `authorize` gives every row. What is no constant is refused here and not left to JSON, in which an

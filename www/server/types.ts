@@ -67,10 +67,24 @@ export interface FrameHandlerOptions {
   limits?: Partial<Limits>;
   /** The origins whose pages may call. Default `*`: a bearer token is needed anyway, and cookies are not used. */
   origins?: '*' | readonly string[];
+  /** Told of every rejection (422): the browser puts such a frame aside for good. */
+  onReject?: ((rejection: Rejection, about: { stream: string; table: string | null }) => void) | undefined;
   /** Told of every failure that is not the sender's. Default: `console.error`. */
   onError?: (error: unknown, about: { stream: string; table: string | null }) => void;
   /** The encoder's wasm, where it cannot be read from beside the script (some edge runtimes). */
   wasm?: WasmSource;
+}
+
+/** Why a frame was rejected: what the browser is told, and the database's own error, which it is not. */
+export interface Rejection {
+  /** A stable reason, such as `CONSTRAINT`. */
+  reason?: string | undefined;
+  /** A sentence for people. */
+  detail?: string | undefined;
+  column?: string | undefined;
+  /** The row of the frame, counted from 0. */
+  row?: number | undefined;
+  cause: unknown;
 }
 
 /** Takes every request below its base; never rejects. */
