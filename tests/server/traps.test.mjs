@@ -392,6 +392,29 @@ test('a server that may only be read is not asked how far a stream is: it may be
   assert.deepEqual(errors, ['the database is read-only']);
 });
 
+test('an ALTER TABLE that waits for a reader lets everybody else go on soon', async () => {
+  await admin.query('CREATE TABLE busy (n int)');
+  const { put, errors } = serve(cluster.pool(), {
+    tables: ['busy'],
+    schema: 'addColumns',
+    limits: { applyTimeoutMs: 20_000 },
+  });
+  const holder = new pg.Client(cluster.config());
+  await holder.connect();
+  await holder.query('BEGIN; SELECT * FROM busy');
+  const start = performance.now();
+  const wider = frameOf({ n: [new arrow.Int32(), [1]], more: [new arrow.Int32(), [1]] });
+  const altering = put(randomUUID(), 1, 'busy', wider);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const other = await put(randomUUID(), 1, 'busy', frameOf({ n: [new arrow.Int32(), [1]] }));
+  assert.equal(other.status, 201);
+  assert.deepEqual([(await altering).status, errors[0].code], [503, '55P03']);
+  assert.ok(performance.now() - start < 6000, `${performance.now() - start} ms`);
+  await holder.query('ROLLBACK');
+  await holder.end();
+  assert.equal((await put(randomUUID(), 1, 'busy', wider)).status, 201);
+});
+
 test('a deadlock is 503, and one of the two is written', async () => {
   await admin.query('CREATE TABLE uniques (id int PRIMARY KEY)');
   const ids = (list) => frameOf({ id: [new arrow.Int32(), list] });
