@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2';
 import { test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { createFrameHandler, toNodeListener } from '../../dist/server/index.js';
@@ -11,7 +12,7 @@ import { decide } from '../../dist/server/sequence.js';
 import { problemOf } from '../../dist/server/sqlstate.js';
 import { arrow, frameOf } from './frames.mjs';
 import { listen } from './listen.mjs';
-import { authorize, digestOf, frameRequest, read, stateRequest } from './wire.mjs';
+import { ARROW, authorize, digestOf, frameRequest, read, stateRequest } from './wire.mjs';
 
 const STREAM = '00000000-0000-4000-8000-000000000001';
 const at = (path) => new URL(`http://x/any/base${path}`);
@@ -47,6 +48,9 @@ test('addresses: below any base, and nothing that is nearly one', () => {
   assert.equal(refused(`${frames}/1`), 'BAD_REQUEST');
   assert.equal(refused(`${frames}/1?table=a&table=b`), 'BAD_REQUEST');
   assert.equal(refused(`${frames}/1-2?table=a&skip=1`), 'BAD_REQUEST');
+  // However long: the allow-list does not have it, for a frame and for its skip.
+  const long = 'x'.repeat(5000);
+  for (const skip of ['', '&skip=1']) assert.equal(refused(`${frames}/1?table=${long}${skip}`), 'taken');
   for (const digest of ['', 'x', 'sha-256=::']) {
     assert.equal(refused(`${frames}/2?table=a&after=${digest}`), 'BAD_REQUEST', digest);
   }
@@ -273,6 +277,35 @@ test("node's listener: any path, any header, and a connection that is used again
   } finally {
     await web.close();
   }
+});
+
+test("node's HTTP/2: names that are no headers are left out; what fails before the handler is told", async () => {
+  const handler = createFrameHandler({ engine, authorize, tables: { t: {} } });
+  const errors = [];
+  const server = createHttp2Server(toNodeListener(handler, (error) => errors.push(error)));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const session = connectHttp2(`http://127.0.0.1:${server.address().port}`);
+  const ask = async (headers, body) => {
+    const stream = session.request({ authorization: 'Bearer alice', ...headers });
+    let status;
+    stream.on('response', (found) => (status = found[':status']));
+    stream.on('error', () => undefined);
+    stream.resume();
+    stream.end(body);
+    await once(stream, 'close');
+    return status;
+  };
+  const path = `/v1/streams/${STREAM}`;
+  assert.equal(await ask({ ':path': path }), 200);
+  const put = { ':method': 'PUT', ':path': `${path}/frames/1?table=t`, 'content-type': ARROW };
+  assert.equal(await ask({ ...put, 'content-digest': digestOf('x') }, 'x'), 422);
+  assert.deepEqual(errors, []);
+  // A method that no Request may have.
+  assert.equal(await ask({ ':method': 'TRACE', ':path': path }), 500);
+  assert.match(errors.map(String).join(), /TRACE/);
+  session.close();
+  server.close();
 });
 
 /** A web server whose requests pass a middleware as Express would have it; what the handler is asked to write is in `writes`. */

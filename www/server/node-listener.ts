@@ -1,4 +1,4 @@
-// toNodeListener(handler): the handler for node:http, Express and everything else that calls `(req, res)`.
+// toNodeListener(handler): the handler for node:http, node:http2, Express and everything else that calls `(req, res)`.
 import { alreadyRead } from './body.js';
 import type { FrameHandler } from './types.js';
 
@@ -22,6 +22,7 @@ export interface NodeRequest {
 
 /** What is used of node's `ServerResponse`. */
 export interface NodeResponse {
+  headersSent: boolean;
   writeHead(status: number, headers: Record<string, string>): unknown;
   end(body?: Uint8Array, done?: () => void): unknown;
 }
@@ -34,19 +35,30 @@ const LINGER_MS = 1_000;
 const LINGER_BYTES = 16 << 20;
 
 /**
- * The handler for `node:http`, Express and everything else that calls `(request, response)`. An address that something
- * before it has shortened (Express's routers) is no matter.
+ * The handler for `node:http`, `node:http2`, Express and everything else that calls `(request, response)`. An address that something
+ * before it has shortened (Express's routers) is no matter. `onError` is told of a request that never reached the
+ * handler, or of an answer that could not be given; default `console.error`.
  *
  * @example
  * createServer(toNodeListener(handler)).listen(8787);
  */
 export function toNodeListener(
   handler: FrameHandler,
+  onError: (error: unknown) => void = (error) => console.error('framelock/server:', error),
 ): (request: NodeRequest, response: NodeResponse) => void {
   return (request, response) => {
     // A socket that breaks is told by the body's stream; without a listener it would end the process.
     request.on('error', () => undefined);
-    respond(handler, request, response).catch(() => request.destroy());
+    respond(handler, request, response).catch((error: unknown) => {
+      onError(error);
+      if (response.headersSent) {
+        request.destroy();
+      } else {
+        // HTTP/2 does not end a request that is destroyed.
+        response.writeHead(500, { 'content-length': '0' });
+        response.end();
+      }
+    });
   };
 }
 
@@ -77,7 +89,9 @@ function requestOf(request: NodeRequest): Request {
   const method = request.method ?? 'GET';
   const headers = new Headers();
   for (let i = 0; i + 1 < request.rawHeaders.length; i += 2) {
-    headers.append(request.rawHeaders[i]!, request.rawHeaders[i + 1]!);
+    const name = request.rawHeaders[i]!;
+    // HTTP/2 has the method and the path among them, as `:method` and `:path`.
+    if (!name.startsWith(':')) headers.append(name, request.rawHeaders[i + 1]!);
   }
   // The host is the sender's word and is used for nothing.
   const url = new URL(`http://localhost${(request.url ?? '/').replace(/^[^/]*/, '')}`);

@@ -53,6 +53,9 @@ const sessionOf = (tx: PGliteTransaction): Session => ({
     const pieces: Uint8Array<ArrayBuffer>[] = [];
     for (let piece = next(); piece; piece = next()) pieces.push(piece);
     // It reads what a driver would send from a device of this name.
-    await tx.query(text.replace(/FROM STDIN/, "FROM '/dev/blob'"), [], { blob: new Blob(pieces) });
+    // The last of these words is not a name's.
+    const at = text.lastIndexOf('FROM STDIN');
+    const copy = `${text.slice(0, at)}FROM '/dev/blob'${text.slice(at + 'FROM STDIN'.length)}`;
+    await tx.query(copy, [], { blob: new Blob(pieces) });
   },
 });
