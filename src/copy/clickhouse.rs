@@ -11,7 +11,7 @@ use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 
 use super::arrays::Integers;
-use super::plan::Policy;
+use super::plan::{Policy, has_type};
 use super::refusal::{Reason, Refusal, Result};
 use crate::frame::Frame;
 use crate::frame::decimal;
@@ -53,12 +53,15 @@ pub struct Column {
 }
 
 /// What is to be done with a frame.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Plan {
     /// Statements that make the table fit; empty when it fits.
     pub schema: Vec<String>,
     /// The INSERT, whose data is the stream that [`stream`] gives.
     pub insert: String,
+    /// The columns that are written; those that are left out have only NULLs.
+    #[serde(skip)]
+    pub fields: Vec<usize>,
 }
 
 /// Plans a frame with a schema, constants included.
@@ -87,25 +90,27 @@ pub fn plan(schema: &Schema, target: &Target) -> Result<Plan> {
         if target.policy != Policy::Create {
             return Err(mismatch("there is no such table".to_owned()));
         }
-        let all = schema.fields().iter().map(|field| declared(field));
-        let all = all.collect::<Result<Vec<_>>>()?.join(", ");
         let tag = quote(&target.tag);
+        let typed = schema.fields().iter().filter(|field| has_type(field));
+        let mut all = typed.map(|field| declared(field)).collect::<Result<Vec<_>>>()?;
+        all.push(format!("{tag} String CODEC(ZSTD)"));
+        let all = all.join(", ");
         // In the order of the tags: what a frame has left behind is found by its beginning.
         let made = format!(
-            "CREATE TABLE IF NOT EXISTS {table} ({all}, {tag} String CODEC(ZSTD)) ENGINE = MergeTree \
+            "CREATE TABLE IF NOT EXISTS {table} ({all}) ENGINE = MergeTree \
              ORDER BY {tag} SETTINGS non_replicated_deduplication_window = 10000"
         );
-        return Ok(Plan { schema: vec![made], insert: String::new() });
+        return Ok(Plan { schema: vec![made], ..Plan::default() });
     };
     if !columns.iter().any(|column| column.name == target.tag && column.sql == "String") {
         let message = format!("the table has no column {} of type String", target.tag);
         return Err(mismatch(message).in_column(&target.tag));
     }
-    let mut added = Vec::new();
-    for field in schema.fields() {
+    let (mut added, mut fields) = (Vec::new(), Vec::new());
+    for (i, field) in schema.fields().iter().enumerate() {
         let name = field.name();
         match columns.iter().find(|column| column.name == *name) {
-            Some(column) if fits(field.data_type(), &column.sql) => {}
+            Some(column) if fits(field.data_type(), &column.sql) => fields.push(i),
             Some(column) => {
                 let from = types::name(field.data_type());
                 let message = format!("{from} does not go into a column of type {}", column.sql);
@@ -114,23 +119,25 @@ pub fn plan(schema: &Schema, target: &Target) -> Result<Plan> {
             None if target.policy == Policy::Strict => {
                 return Err(mismatch("the table has no such column".to_owned()).in_column(name));
             }
+            // NULLs alone say nothing of a column: a later frame that has values makes it.
+            None if !has_type(field) => {}
             None => added.push(format!("ADD COLUMN IF NOT EXISTS {}", declared(field)?)),
         }
     }
     if !added.is_empty() {
         let statement = format!("ALTER TABLE {table} {}", added.join(", "));
-        return Ok(Plan { schema: vec![statement], insert: String::new() });
+        return Ok(Plan { schema: vec![statement], ..Plan::default() });
     }
-    let names = schema.fields().iter().map(|field| field.name()).chain([&target.tag]);
+    let names = fields.iter().map(|i| schema.field(*i).name()).chain([&target.tag]);
     let names: Vec<_> = names.map(|name| quote(name)).collect();
     let insert = format!("INSERT INTO {table} ({}) FORMAT ArrowStream", names.join(", "));
-    Ok(Plan { schema: Vec::new(), insert })
+    Ok(Plan { schema: Vec::new(), insert, fields })
 }
 
-/// The frame with its constants and the tag, as an Arrow IPC stream.
+/// A frame of the columns that a plan writes, with its constants and the tag, as an Arrow IPC stream.
 ///
 /// # Errors
-/// A moment that ClickHouse does not have, with its column and row.
+/// A value that ClickHouse does not have, with its column and row.
 pub fn stream(frame: &Frame, constants: &RecordBatch, tag: &str, value: &str) -> Result<Vec<u8>> {
     let broken = |error: ArrowError| Refusal::new(Reason::InvalidFrame, error.to_string());
     let mut fields: Vec<_> = frame.schema.fields().iter().cloned().collect();
@@ -310,6 +317,9 @@ fn fits(data_type: &DataType, sql: &str) -> bool {
     if let Some(items) = item(data_type) {
         return within(sql, "Array").is_some_and(|sql| fits(items, &sql));
     }
+    if *value_type(data_type) == DataType::Null {
+        return ["Nullable(", "LowCardinality(Nullable("].iter().any(|with| sql.starts_with(with));
+    }
     let mut sql = sql.to_owned();
     for wrapper in ["LowCardinality", "Nullable"] {
         sql = within(&sql, wrapper).unwrap_or(sql);
@@ -400,6 +410,10 @@ mod tests {
             (moment(TimeUnit::Second), "DateTime", false),
             (DataType::new_list(Int8, true), "Array(Nullable(Int16))", true),
             (DataType::new_list(Int8, true), "Int8", false),
+            (Null, "Nullable(Int8)", true),
+            (Null, "LowCardinality(Nullable(String))", true),
+            (Null, "String", false),
+            (Null, "Array(Nullable(Int8))", false),
         ] {
             assert_eq!(fits(&data_type, sql), wanted, "{data_type} {sql}");
         }

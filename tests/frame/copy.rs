@@ -258,6 +258,42 @@ fn a_plan_changes_only_what_its_policy_lets_it() {
 }
 
 #[test]
+fn a_column_of_nulls_alone_is_not_made_and_not_written_until_a_table_has_it() {
+    let fields = ["a", "b"].map(|name| {
+        let data_type = if name == "a" { DataType::Null } else { DataType::Int8 };
+        Field::new(name, data_type, true)
+    });
+    let arrays: Vec<ArrayRef> =
+        vec![Arc::new(NullArray::new(1)), Arc::new(Int8Array::from(vec![7]))];
+    let bytes = frame(fields.to_vec(), arrays).encode().expect("bytes");
+    let given = json!({ "org": "x", "none": null }).as_object().expect("an object").clone();
+    let mut job = Job::open(bytes, &given, LIMITS).expect("a job");
+    let mut plan = |policy, description| job.plan(&target(policy, description));
+    let made = plan(Policy::Create, None).expect("a plan").schema;
+    assert_eq!(made, ["CREATE TABLE IF NOT EXISTS \"t\" (\"b\" smallint, \"org\" text)"]);
+    let added = plan(Policy::AddColumns, Some(table(&[("b", "smallint")]))).expect("a plan").schema;
+    assert_eq!(added, ["ALTER TABLE \"t\" ADD COLUMN IF NOT EXISTS \"org\" text"]);
+    let narrow = [("b", "smallint"), ("org", "text")];
+    assert_eq!(reason(plan(Policy::Strict, Some(table(&narrow)))), Reason::SchemaMismatch);
+    let narrow = plan(Policy::Create, Some(table(&narrow))).expect("a plan");
+    assert!(narrow.copy.contains("(\"b\", \"org\")"), "{}", narrow.copy);
+    let rows = rows_of(&all(&mut job, 1 << 20).expect("bytes"));
+    assert_eq!(rows, [[Some(vec![0, 7]), Some(b"x".to_vec())]]);
+    // Where the table has it, a NULL is a NULL and not the column's default.
+    let wide = [("b", "smallint"), ("a", "integer"), ("none", "date"), ("org", "text")];
+    let wide = job.plan(&target(Policy::Create, Some(table(&wide)))).expect("a plan");
+    assert!(wide.copy.contains("(\"a\", \"b\", \"org\", \"none\")"), "{}", wide.copy);
+    let rows = rows_of(&all(&mut job, 1 << 20).expect("bytes"));
+    assert_eq!(rows, [[None, Some(vec![0, 7]), Some(b"x".to_vec()), None]]);
+    // Rows of nothing, for a table that has none of it.
+    let bytes = one(Arc::new(NullArray::new(2))).encode().expect("bytes");
+    for description in [None, Some(table(&[("n", "integer")]))] {
+        let plan = open(bytes.clone()).expect("a job").plan(&target(Policy::Create, description));
+        assert_eq!(reason(plan), Reason::SchemaMismatch);
+    }
+}
+
+#[test]
 fn a_table_with_policies_for_rows_is_staged() {
     let bytes = one(Arc::new(Int32Array::from(vec![1]))).encode().expect("bytes");
     let description = Description { row_security: true, ..table(&[("c", "numeric(5,0)")]) };

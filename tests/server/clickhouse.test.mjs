@@ -39,7 +39,7 @@ describe('ClickHouse', { skip: why }, () => {
     createFrameHandler({
       engine: clickhouse({ url, database: 'sync', fetch }),
       authorize,
-      tables: { ticks: {}, strict: { schema: 'strict' }, typed: {}, zoned: {} },
+      tables: { ticks: {}, strict: { schema: 'strict' }, typed: {}, zoned: {}, nulls: {} },
       schema: 'create',
       onError: () => undefined,
     });
@@ -215,5 +215,22 @@ describe('ClickHouse', { skip: why }, () => {
       assert.equal(await query(`SELECT type ${column} FORMAT TSVRaw`), "Nullable(DateTime64(3, 'UTC'))");
       assert.equal(await query(`SELECT comment ${column} FORMAT TSVRaw`), `timestamp[ms, ${zone}]`);
     }
+  });
+
+  test('a column of NULLs alone waits for a frame that has values', async () => {
+    const { Int32, Null } = arrow;
+    const stream = randomUUID();
+    const nothing = [new Null(), [null]];
+    for (const [i, columns] of [
+      { b: nothing },
+      { a: [new Int32(), [1]], b: nothing },
+      { a: [new Int32(), [2]], b: [new Int32(), [5]] },
+      { a: [new Int32(), [3]], b: nothing },
+    ].entries()) {
+      const answer = await put(stream, i + 1, 'nulls', frameOf(columns));
+      assert.equal(answer.status, 201, `${i} ${JSON.stringify(answer)}`);
+    }
+    const rows = await query('SELECT a, b FROM nulls ORDER BY a NULLS FIRST FORMAT TSV');
+    assert.equal(rows, '\\N\t\\N\n1\t\\N\n2\t5\n3\t\\N');
   });
 });

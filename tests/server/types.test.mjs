@@ -24,6 +24,7 @@ const {
   Int64,
   Int8,
   List,
+  Null,
   Struct,
   TimeMicrosecond,
   TimestampMicrosecond,
@@ -126,7 +127,7 @@ for (const [name, make] of Object.entries(ENGINES)) {
     let made, handler;
     before(async () => {
       made = await make();
-      const tables = { everything: {}, ticks: {}, digits: {}, domains: {}, [ODD]: {} };
+      const tables = { everything: {}, ticks: {}, digits: {}, domains: {}, nulls: {}, [ODD]: {} };
       handler = createFrameHandler({ engine: made.engine, authorize, tables, schema: 'create' });
     });
     after(() => made?.close?.());
@@ -199,6 +200,26 @@ for (const [name, make] of Object.entries(ENGINES)) {
       const odd = await put(randomUUID(), 1, ODD, frameOf({ [ODD]: [new Int32(), [7]] }));
       assert.equal(odd.status, 201, JSON.stringify(odd));
       assert.deepEqual(await made.query(`SELECT * FROM "${ODD}"`), [{ [ODD]: 7 }]);
+    });
+
+    test('a column of NULLs alone waits for a frame that has values', async () => {
+      const stream = randomUUID();
+      const nothing = [new Null(), [null]];
+      const one = [new Int32(), [1]];
+      const frames = [
+        { a: one, b: nothing },
+        { a: one, b: [new Int32(), [5]] },
+        { a: one, b: nothing },
+      ];
+      for (const [i, columns] of frames.entries()) {
+        const answer = await put(stream, i + 1, 'nulls', frameOf(columns));
+        assert.equal(answer.status, 201, JSON.stringify(answer));
+      }
+      assert.deepEqual(await made.query('SELECT b FROM nulls ORDER BY b'), [
+        { b: 5 },
+        { b: null },
+        { b: null },
+      ]);
     });
 
     test('a frame is written once; a column comes later; a bad frame leaves nothing', async () => {
