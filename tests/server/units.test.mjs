@@ -136,29 +136,67 @@ test('what a failure means: only what is wrong with the rows is a rejection', ()
   }
 });
 
-test('the gate counts what is inside, and what comes in a second', () => {
+test('the gate counts bodies on their way, requests at the database, and what comes in a second', async () => {
   let now = 0;
-  const limits = { maxConcurrent: 3, maxConcurrentPerTenant: 2, requestsPerSecond: 4 };
+  const limits = { maxConcurrent: 1, maxConcurrentPerTenant: 2, requestsPerSecond: 4, maxDecodedBytes: 100 };
   const gate = new Gate(limits, () => now);
   const refused = (tenant) => {
     try {
-      gate.enter(tenant)();
+      gate.enter(tenant).leave();
       return null;
     } catch ({ code, retryAfter }) {
       return [code, retryAfter > 0];
     }
   };
-  const leave = [gate.enter('a'), gate.enter('a')];
+  const visits = [gate.enter('a'), gate.enter('a')];
   assert.deepEqual(refused('a'), ['RATE_LIMITED', true]);
-  leave.push(gate.enter('b'));
+  visits.push(gate.enter('b'), gate.enter('b'));
+  // Four bodies for each that may be at the database.
   assert.deepEqual(refused('c'), ['UNAVAILABLE', true]);
-  leave.forEach((out) => (out(), out()));
+  visits.forEach((visit) => (visit.leave(), visit.leave()));
   assert.equal(refused('a'), null);
   assert.equal(refused('a'), null);
   assert.deepEqual(refused('a'), ['RATE_LIMITED', true]);
   now += 250;
   assert.equal(refused('a'), null);
   assert.deepEqual(refused('a'), ['RATE_LIMITED', true]);
+});
+
+test('whose body is there waits for a turn at the database, and for memory', async () => {
+  const limits = { maxConcurrent: 3, maxConcurrentPerTenant: 2, requestsPerSecond: 99, maxDecodedBytes: 100 };
+  const gate = new Gate(limits);
+  const order = [];
+  const apply = async (name, tenant, bytes) => {
+    const visit = gate.enter(tenant);
+    await visit.apply(bytes);
+    order.push(name);
+    return visit;
+  };
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+  const first = await apply('a1', 'a', 0);
+  const second = await apply('a2', 'a', 0);
+  const third = apply('a3', 'a', 0);
+  await apply('b1', 'b', 0);
+  const other = apply('c1', 'c', 0);
+  await settled();
+  assert.deepEqual(order, ['a1', 'a2', 'b1']);
+  // Bodies that drip hold nobody up: they are counted apart.
+  gate.enter('d');
+  first.leave();
+  (await third).leave();
+  second.leave();
+  (await other).leave();
+  assert.deepEqual(order, ['a1', 'a2', 'b1', 'a3', 'c1']);
+  const large = await apply('large', 'a', 60);
+  const waiting = apply('waiting', 'a', 60);
+  await settled();
+  assert.equal(order.at(-1), 'large');
+  // It has come to less than was feared.
+  large.hold(10);
+  (await waiting).leave();
+  large.leave();
+  // More than there is for all: alone.
+  (await apply('larger than all', 'a', 1000)).leave();
 });
 
 const engine = {
@@ -387,4 +425,58 @@ test("a body that breaks off is worth another try, gzip or not, and is not the o
     assert.deepEqual([status, code, response.headers.get('Retry-After')], [503, 'UNAVAILABLE', '1'], coding);
     assert.deepEqual(errors, [], coding);
   }
+});
+
+test('a body has the time that its bytes take at 16 KiB a second, and some more; a slower one is 408', async () => {
+  const handler = createFrameHandler({
+    engine,
+    authorize,
+    tables: { t: {} },
+    limits: { bodyTimeoutMs: 200 },
+    onError: (error) => assert.fail(error),
+  });
+  const send = async (pieceBytes, pieces) => {
+    let sent = 0;
+    const body = new ReadableStream({
+      async pull(controller) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        if (sent++ === pieces) controller.close();
+        else controller.enqueue(new Uint8Array(pieceBytes));
+      },
+    });
+    const { url, headers } = frameRequest(STREAM, 1, 't', Buffer.from('x'));
+    const start = performance.now();
+    const answer = await read(
+      await handler(new Request(url, { method: 'PUT', headers, body, duplex: 'half' })),
+    );
+    return [answer.status, answer.code, Math.round(performance.now() - start)];
+  };
+  // 80 KiB a second, for longer than the limit alone.
+  const [status, code, ms] = await send(4096, 12);
+  assert.deepEqual([status, code, ms > 500], [400, 'DIGEST_MISMATCH', true], `${ms} ms`);
+  const [slow, why, after] = await send(10, 1000);
+  assert.deepEqual([slow, why, after < 1000], [408, 'BODY_TIMEOUT', true], `${after} ms`);
+});
+
+test('gzip that goes on for ever and inflates to nothing ends at the limit', async () => {
+  const options = { engine, authorize, tables: { t: {} }, limits: { maxBodyBytes: 1 << 20 } };
+  const handler = createFrameHandler(options);
+  // A header, then empty stored blocks.
+  const head = gzipSync('').subarray(0, 10);
+  const blocks = Buffer.alloc(65_535, Buffer.from([0, 0, 0, 0xff, 0xff]));
+  let sent = 0;
+  const body = new ReadableStream({
+    start: (controller) => controller.enqueue(head),
+    pull(controller) {
+      sent += blocks.length;
+      if (sent > 64 << 20) controller.close();
+      else controller.enqueue(blocks);
+    },
+  });
+  const { url, headers } = frameRequest(STREAM, 1, 't', Buffer.from('x'));
+  headers.set('Content-Encoding', 'gzip');
+  const answer = await read(
+    await handler(new Request(url, { method: 'PUT', headers, body, duplex: 'half' })),
+  );
+  assert.deepEqual([answer.code, sent < 8 << 20], ['TOO_LARGE', true], `${sent} bytes were taken`);
 });

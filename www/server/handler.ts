@@ -3,7 +3,7 @@
 import { readBody } from './body.js';
 import { allowed, preflight } from './cors.js';
 import { checkDigest, digestOf, isDigest } from './digest.js';
-import { Gate } from './gate.js';
+import { Gate, type Visit } from './gate.js';
 import { Problem, unavailable } from './problem.js';
 import { parseRoute, type Route } from './route.js';
 import type {
@@ -24,6 +24,7 @@ const DEFAULT_LIMITS: Limits = {
   maxBodyBytes: 8 << 20,
   maxRows: 1_000_000,
   maxWrittenBytes: 128 << 20,
+  maxDecodedBytes: 256 << 20,
   bodyTimeoutMs: 30_000,
   applyTimeoutMs: 30_000,
   maxConcurrent: 16,
@@ -105,18 +106,19 @@ class Handler {
   async #route(request: Request, route: Route): Promise<Response> {
     const { stream, frames } = route;
     const authorized = await this.#authorize(request, stream, frames?.table ?? null);
-    const leave = this.#gate.enter(authorized.tenant);
+    const visit = this.#gate.enter(authorized.tenant);
     try {
       if (!frames) {
+        await visit.apply(0);
         const key = { stream, tenant: authorized.tenant };
         const state = await this.#run((run) => this.options.engine.state(key, run));
         return json(200, stateOf(state));
       }
       const table = this.#tables.get(frames.table);
       if (!table) throw new Problem('FORBIDDEN', { detail: 'this table is not written from outside' });
-      return answer(await this.#write(request, stream, frames, table, authorized));
+      return answer(await this.#write(request, stream, frames, table, authorized, visit));
     } finally {
-      leave();
+      visit.leave();
     }
   }
 
@@ -141,6 +143,7 @@ class Handler {
     frames: NonNullable<Route['frames']>,
     table: Table,
     { tenant, constants }: Required<Authorized>,
+    visit: Visit,
   ): Promise<Outcome> {
     const { maxBodyBytes, maxRows, maxWrittenBytes, bodyTimeoutMs } = this.#limits;
     const { from, to, skip, after } = frames;
@@ -152,12 +155,16 @@ class Handler {
     const key = { stream, tenant, from, to, after, table };
     if (skip) {
       const { digest, code } = skipOf(body);
+      await visit.apply(0);
       return this.#apply({ ...key, digest, content: { skipped: code } });
     }
     const digest = itemDigest(request, from === to, found);
     const limits = { maxRows, maxBytes: maxWrittenBytes };
+    // What it decompresses to is known when it is open.
+    await visit.apply(maxWrittenBytes);
     const frame: OpenFrame = await this.#encoders.open(body, { constants, limits });
     try {
+      visit.hold(frame.bytes);
       return await this.#apply({ ...key, digest, content: { frame } });
     } catch (error) {
       throw blamed(error, constants);

@@ -43,13 +43,15 @@ export interface Limits {
   maxRows: number;
   /** The most bytes that a frame may decompress to, and be written as. Default 128 MiB. */
   maxWrittenBytes: number;
-  /** How long a body may take to arrive. Default 30,000. */
+  /** The most bytes of all frames that are decoded at once; more wait for their turn. Default 256 MiB. */
+  maxDecodedBytes: number;
+  /** How long a body may take to arrive, beyond a second for every 16 KiB that have come. Default 30,000. */
   bodyTimeoutMs: number;
   /** How long the database may take. Default 30,000. */
   applyTimeoutMs: number;
-  /** Requests at once, of all tenants. Default 16. */
+  /** Requests at the database at once, of all tenants; four times as many bodies may be on their way. Default 16. */
   maxConcurrent: number;
-  /** Requests at once of one tenant. Default 8. */
+  /** Requests of one tenant at the database at once, and bodies on their way. Default 8. */
   maxConcurrentPerTenant: number;
   /** Requests a second of one tenant, of which a second's worth may come at once. Default 200. */
   requestsPerSecond: number;
