@@ -282,7 +282,7 @@ fn scalar(data_type: &DataType) -> Result<String> {
         Float64 => "Float64",
         Null | Utf8 | LargeUtf8 | Binary | LargeBinary => "String",
         Date32 => "Date32",
-        // The moments are the same in every zone, and not every zone's name is one to ClickHouse: it is a comment.
+        // Moments are the same in every zone, and not every zone is one to ClickHouse: it is a comment.
         Timestamp(unit, _) => return Ok(format!("DateTime64({}, 'UTC')", unit_digits(*unit))),
         other => match decimal::shape(other) {
             Some(shape) if shape.scale >= 0 => {

@@ -89,7 +89,7 @@ pub struct Plan {
     /// The types that the bytes are written for.
     #[serde(skip)]
     pub types: Vec<ColumnType>,
-    /// The frame's columns that are written, in the order of the types; those that are left out have only NULLs.
+    /// The columns that are written, in the order of the types; those that are left out have only NULLs.
     #[serde(skip)]
     pub fields: Vec<usize>,
 }
@@ -143,8 +143,8 @@ pub fn plan(schema: &Schema, target: &Target) -> Result<Plan> {
     Ok(Plan { fields, ..write(&table, &columns, description.row_security) })
 }
 
-/// Whether a field's values say what a column for them is. One of NULLs alone makes no column: a later frame that has
-/// values makes it, and nothing is lost until then.
+/// Whether a field's values say what a column for them is. One of NULLs alone makes no column: a later
+/// frame that has values makes it, and nothing is lost until then.
 pub fn has_type(field: &Field) -> bool {
     *value_type(field.data_type()) != DataType::Null
 }

@@ -346,7 +346,7 @@ test("node's HTTP/2: names that are no headers are left out; what fails before t
   server.close();
 });
 
-/** A web server whose requests pass a middleware as Express would have it; what the handler is asked to write is in `writes`. */
+/** A web server with a middleware in front, as Express has it; what the handler is asked to write is in `writes`. */
 async function behind(middleware) {
   const [writes, errors] = [[], []];
   const taking = { ...engine, apply: async (write) => (writes.push(write), APPLIED) };

@@ -54,7 +54,10 @@ export async function readBody(
   }
 }
 
-/** A body on its way, which tells how far it is, and why it ends before its end: what inflates it would make an error of its own of that. */
+/**
+ * A body on its way, which tells how far it is, and why it ends before its end: what inflates it would make an error of
+ * its own of that.
+ */
 class Arriving {
   readonly stream: ReadableStream<Uint8Array>;
   failure: Problem | undefined;

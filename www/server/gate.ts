@@ -2,8 +2,8 @@
 // decoded, and so many requests a second of one tenant. It counts in memory, of this process alone; nothing in it grows
 // with the number of tenants that ever came.
 //
-// A body takes as long as its sender likes, within limits; so those that arrive are counted apart, and a few senders that
-// drip keep nobody from the database. A request whose body is there is not sent away but waits for its turn.
+// A body takes as long as its sender likes, within limits; so those that arrive are counted apart, and a few senders
+// that drip keep nobody from the database. A request whose body is there is not sent away but waits for its turn.
 import { Problem } from './problem.js';
 import type { Limits } from './types.js';
 

@@ -49,8 +49,8 @@ const PIECE_BYTES = 1 << 20;
 /** Making a table and then widening it are two rounds; a third has met somebody else's change. */
 const MAX_ROUNDS = 4;
 /**
- * While an ALTER TABLE waits for whoever uses the table, everybody else waits behind it: so not for long. It holds to the
- * end of the transaction, which has the table for itself from then on and must not wait for anything else either.
+ * While an ALTER TABLE waits for whoever uses the table, everybody else waits behind it: so not for long. It holds to
+ * the end of the transaction, which has the table for itself from then on and must not wait for anything else either.
  */
 const SHORT_LOCK_WAIT = "SET LOCAL lock_timeout = '1s'";
 
