@@ -13,7 +13,7 @@ use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::*;
 
 use super::arrays::{Blobs, Decimals, Integers, Texts, values};
-use super::kind::{ColumnType, Kind};
+use super::kind::{ColumnType, Digits, Kind};
 use super::value::{Fault, integer, plain, put, put_bytes, put_interval, put_json, sized, uuid};
 use super::{numeric, time};
 use crate::frame::convert::F16;
@@ -33,11 +33,11 @@ pub struct Column<'a> {
 enum Values<'a> {
     Null,
     Bool(&'a BooleanArray),
-    Integer(Integers, Kind, Option<Shape>),
+    Integer(Integers, Kind, Option<Digits>),
     Single(ScalarBuffer<f32>, Kind),
     Half(ScalarBuffer<F16>, Kind),
     Double(ScalarBuffer<f64>),
-    Decimal(Decimals, i8, Option<Shape>),
+    Decimal(Decimals, i8, Option<Digits>),
     Text(Texts<'a>, Option<usize>),
     Json(Texts<'a>, Kind),
     TextUuid(Texts<'a>),
@@ -123,7 +123,7 @@ impl<'a> Values<'a> {
             }
             (data_type, Kind::Numeric) if data_type.is_integer() => {
                 let digits = Shape { precision: 20, scale: 0 };
-                Values::Integer(integers()?, kind, narrower(to, digits)?)
+                Values::Integer(integers()?, kind, narrower(to, digits))
             }
             (Float16, Kind::Float4 | Kind::Float8) => {
                 Values::Half(values::<Float16Type>(array)?, kind)
@@ -137,7 +137,7 @@ impl<'a> Values<'a> {
                 Kind::Numeric,
             ) => {
                 let shape = decimal::shape(data_type)?;
-                Values::Decimal(Decimals::of(array)?, shape.scale, narrower(to, shape)?)
+                Values::Decimal(Decimals::of(array)?, shape.scale, narrower(to, shape))
             }
             (Utf8 | LargeUtf8 | Utf8View, Kind::Text) => {
                 Values::Text(Texts::of(array)?, to.max_chars())
@@ -196,7 +196,7 @@ impl<'a> Values<'a> {
             Values::Double(values) => put(out, values[row].to_be_bytes()),
             Values::Decimal(values, scale, narrower) => {
                 let value = values.get(row);
-                if narrower.is_some_and(|to| decimal::rescale(value, *scale, to).is_err()) {
+                if narrower.is_some_and(|to| !numeric::fits(value, *scale, to)) {
                     return Err(range);
                 }
                 sized(out, |out| numeric::write(value, *scale, out));
@@ -262,19 +262,12 @@ impl<'a> Values<'a> {
     }
 }
 
-/// The column's own digits, when some of the frame's values may not fit them; `None` when the
-/// column is none for numbers at all.
-#[allow(clippy::option_option)]
-fn narrower(to: &ColumnType, from: Shape) -> Option<Option<Shape>> {
-    let Some((precision, scale)) = to.digits() else {
-        return Some(None);
-    };
-    if scale >= from.scale.into() && precision - scale >= from.integer_digits().into() {
-        return Some(None);
-    }
-    // PostgreSQL allows a thousand digits; a decimal here has at most 76.
-    let scale = i8::try_from(scale).ok()?;
-    Some(Some(Shape { precision: precision.clamp(1, 76) as u8, scale }))
+/// The column's own digits, when some of the frame's values may not fit them.
+fn narrower(to: &ColumnType, from: Shape) -> Option<Digits> {
+    let digits = to.digits()?;
+    let fits = digits.scale >= from.scale.into()
+        && digits.precision - digits.scale >= from.integer_digits().into();
+    (!fits).then_some(digits)
 }
 
 /// ```text

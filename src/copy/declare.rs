@@ -63,7 +63,7 @@ fn item(data_type: &DataType) -> Option<&DataType> {
 fn scalar(data_type: &DataType) -> Option<String> {
     use DataType::*;
     let name = match data_type {
-        // No value tells what the column will hold.
+        // The items of a list that has none; a column of NULLs is not made at all.
         Null => "text",
         Boolean => "boolean",
         Int8 | Int16 | UInt8 => "smallint",

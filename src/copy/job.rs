@@ -8,6 +8,7 @@ use arrow::array::{
 };
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -34,6 +35,8 @@ pub struct Job {
     constants: RecordBatch,
     limits: Limits,
     writer: Option<CopyWriter>,
+    /// The columns of the planned INSERT.
+    inserted: Vec<usize>,
 }
 
 impl Job {
@@ -57,7 +60,8 @@ impl Job {
         if frame.rows > 0 && frame.schema.fields().is_empty() && constants.is_empty() {
             return Err(Refusal::new(Reason::InvalidFrame, "rows without columns"));
         }
-        Ok(Job { frame, constants: batch_of(constants)?, limits, writer: None })
+        let constants = batch_of(constants)?;
+        Ok(Job { frame, constants, limits, writer: None, inserted: Vec::new() })
     }
 
     /// The number of rows.
@@ -72,9 +76,10 @@ impl Job {
     pub fn plan(&mut self, target: &Target) -> Result<Plan> {
         let plan = plan(&self.schema(), target)?;
         if plan.schema.is_empty() {
+            let (frame, constants) = self.written(&plan.fields)?;
             self.writer = Some(CopyWriter::new(
-                self.frame.batches.clone(),
-                self.constants.clone(),
+                frame.batches,
+                constants,
                 plan.types.clone(),
                 self.limits.max_bytes,
             ));
@@ -86,16 +91,33 @@ impl Job {
     ///
     /// # Errors
     /// As [`clickhouse::plan`].
-    pub fn plan_insert(&self, target: &clickhouse::Target) -> Result<clickhouse::Plan> {
-        clickhouse::plan(&self.schema(), target)
+    pub fn plan_insert(&mut self, target: &clickhouse::Target) -> Result<clickhouse::Plan> {
+        let plan = clickhouse::plan(&self.schema(), target)?;
+        self.inserted.clone_from(&plan.fields);
+        Ok(plan)
     }
 
-    /// The rows as an Arrow IPC stream with the constants and a column of one tag.
+    /// The rows as an Arrow IPC stream, of the columns of the last plan and one of one tag.
     ///
     /// # Errors
     /// As [`clickhouse::stream`].
     pub fn stream(&self, tag: &str, value: &str) -> Result<Vec<u8>> {
-        clickhouse::stream(&self.frame, &self.constants, tag, value)
+        let (frame, constants) = self.written(&self.inserted)?;
+        clickhouse::stream(&frame, &constants, tag, value)
+    }
+
+    /// The frame and the constants, of [`Job::schema`] only those fields.
+    fn written(&self, fields: &[usize]) -> Result<(Frame, RecordBatch)> {
+        let own = self.frame.schema.fields().len();
+        let (before, after): (Vec<usize>, Vec<usize>) = fields.iter().partition(|i| **i < own);
+        let after: Vec<usize> = after.iter().map(|i| i - own).collect();
+        let project = || -> std::result::Result<_, ArrowError> {
+            let batches = self.frame.batches.iter().map(|batch| batch.project(&before));
+            let schema = Arc::new(self.frame.schema.project(&before)?);
+            let frame = Frame::new(schema, batches.collect::<std::result::Result<_, _>>()?);
+            Ok((frame, self.constants.project(&after)?))
+        };
+        project().map_err(|error| Refusal::new(Reason::InvalidFrame, error.to_string()))
     }
 
     /// The frame's columns, then the constants.

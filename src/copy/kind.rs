@@ -76,6 +76,15 @@ impl Kind {
     }
 }
 
+/// What a numeric(p, s) holds; PostgreSQL has up to a thousand digits, more than any decimal here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digits {
+    /// How many there are.
+    pub precision: i32,
+    /// How many of them stand after the point; negative for zeros before it.
+    pub scale: i32,
+}
+
 /// The type of a column, or of an array column's items.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ColumnType {
@@ -114,11 +123,11 @@ impl ColumnType {
         usize::try_from(self.modifier - 4).ok().filter(|_| has_length && self.modifier >= 4)
     }
 
-    /// The digits of a numeric(p, s) and how many of them stand after the point.
-    pub fn digits(&self) -> Option<(i32, i32)> {
+    /// The digits of a numeric(p, s).
+    pub fn digits(&self) -> Option<Digits> {
         let bits = self.modifier.checked_sub(4).filter(|bits| *bits >= 0)?;
         // The scale is eleven bits with a sign.
-        Some(((bits >> 16) & 0xffff, ((bits & 0x7ff) ^ 1024) - 1024))
+        Some(Digits { precision: (bits >> 16) & 0xffff, scale: ((bits & 0x7ff) ^ 1024) - 1024 })
     }
 
     /// The digits after the second's point that a time or timestamp keeps.
@@ -134,8 +143,9 @@ mod tests {
     #[test]
     fn modifiers_read_as_postgresql_writes_them() {
         let with = |name: &str, modifier| ColumnType { modifier, ..ColumnType::named(name) };
-        assert_eq!(with("numeric", ((38 << 16) | 9) + 4).digits(), Some((38, 9)));
-        assert_eq!(with("numeric", ((5 << 16) | (0x7ff & -2)) + 4).digits(), Some((5, -2)));
+        let digits = |precision, scale| Some(Digits { precision, scale });
+        assert_eq!(with("numeric", ((38 << 16) | 9) + 4).digits(), digits(38, 9));
+        assert_eq!(with("numeric", ((5 << 16) | (0x7ff & -2)) + 4).digits(), digits(5, -2));
         assert_eq!(with("numeric", -1).digits(), None);
         assert_eq!(with("varchar", 24).max_chars(), Some(20));
         assert_eq!(with("varchar", -1).max_chars(), None);

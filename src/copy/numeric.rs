@@ -10,6 +10,7 @@
 
 use arrow::datatypes::i256;
 
+use super::kind::Digits;
 use crate::frame::decimal;
 
 const BASE: u128 = 10_000;
@@ -23,6 +24,22 @@ pub fn write(value: i256, scale: i8, out: &mut Vec<u8>) {
         Some(value) if scale >= 0 => write_small(value, scale.unsigned_abs(), out),
         _ => write_digits(value, scale, out),
     }
+}
+
+/// Whether a numeric of so many digits has this very value: no digit after its last, none before its first.
+pub fn fits(value: i256, scale: i8, to: Digits) -> bool {
+    let scale = i32::from(scale);
+    // Digits of the value that would be rounded away, and those that there is room for.
+    let (beyond, room) = (scale - to.scale, to.precision - to.scale + scale);
+    let power =
+        |digits: i32| u32::try_from(digits).ok().and_then(|n| i256::from_i128(10).checked_pow(n));
+    let whole = beyond <= 0 || power(beyond).is_some_and(|power| value % power == i256::ZERO);
+    let small = match room {
+        ..=0 => false,
+        // More than 256 bits have.
+        room => power(room).is_none_or(|power| value > power.wrapping_neg() && value < power),
+    };
+    value == i256::ZERO || (whole && small)
 }
 
 /// Appends a 64-bit integer.
@@ -136,6 +153,35 @@ mod tests {
             (i256::from_i128(5), -2),
         ] {
             assert_eq!(written(value, scale), decimal::format(value, scale), "{value} {scale}");
+        }
+    }
+
+    #[test]
+    fn a_value_fits_the_digits_that_a_column_has() {
+        for (value, scale, precision, to_scale, wanted) in [
+            (1, 0, 100, 90, true),
+            (9_999_999_999, 0, 100, 90, true),
+            (10_000_000_000, 0, 100, 90, false),
+            (1, 38, 1000, 500, true),
+            (i128::MAX, 0, 1000, 0, true),
+            (0, 9, 3, -2, true),
+            (12_300, 0, 3, -2, true),
+            (12_345, 0, 3, -2, false),
+            (99_900, 0, 3, -2, true),
+            (100_000, 0, 3, -2, false),
+            (123, 2, 3, 2, true),
+            (-999, 2, 3, 2, true),
+            (-1_000, 2, 3, 2, false),
+            (1_230, 3, 3, 2, true),
+            (1_234, 3, 3, 2, false),
+            // 0.0005 in numeric(2,4): its digits begin after two zeros.
+            (5, 4, 2, 4, true),
+            (100, 4, 2, 4, false),
+            (1, 0, 2, 4, false),
+            (1, 76, 3, -100, false),
+        ] {
+            let to = Digits { precision, scale: to_scale };
+            assert_eq!(fits(i256::from_i128(value), scale, to), wanted, "{value} {scale} {to:?}");
         }
     }
 

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use arrow::array::new_empty_array;
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::column::Column;
@@ -12,10 +12,13 @@ use super::declare::{check_json, declare};
 use super::kind::{ColumnType, Kind};
 use super::refusal::{Reason, Refusal, Result};
 use crate::frame::ident::quote;
+use crate::frame::storage::value_type;
 use crate::frame::types;
 
 /// PostgreSQL cuts longer names, silently.
 const MAX_NAME_BYTES: usize = 63;
+/// Columns that every table has and that nobody may write.
+const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "xmin", "cmin", "xmax", "cmax", "tableoid"];
 /// The most columns of a table.
 const MAX_COLUMNS: usize = 1_600;
 /// The table in which rows stand for a moment when COPY may not write the real one.
@@ -83,9 +86,12 @@ pub struct Plan {
     pub copy: String,
     /// What comes after it.
     pub after: Vec<String>,
-    /// The types that the bytes are written for, in the order of the frame's columns.
+    /// The types that the bytes are written for.
     #[serde(skip)]
     pub types: Vec<ColumnType>,
+    /// The columns that are written, in the order of the types; those that are left out have only NULLs.
+    #[serde(skip)]
+    pub fields: Vec<usize>,
 }
 
 /// Plans a frame with a schema, constants included.
@@ -97,8 +103,7 @@ pub fn plan(schema: &Schema, target: &Target) -> Result<Plan> {
         check_name(name, "table")?;
     }
     for field in schema.fields() {
-        check_name(field.name(), "column").map_err(|refusal| refusal.in_column(field.name()))?;
-        check_json(field.data_type()).map_err(|refusal| refusal.in_column(field.name()))?;
+        check_column(field).map_err(|refusal| refusal.in_column(field.name()))?;
     }
     let table = qualified(target);
     let Some(description) = &target.description else {
@@ -107,35 +112,52 @@ pub fn plan(schema: &Schema, target: &Target) -> Result<Plan> {
     let find = |field: &Field| description.columns.iter().find(|c| c.name == *field.name());
     let missing: Vec<&Field> =
         schema.fields().iter().map(AsRef::as_ref).filter(|field| find(field).is_none()).collect();
-    if let Some(first) = missing.first() {
-        if target.policy == Policy::Strict {
-            return Err(mismatch("the table has no such column").in_column(first.name()));
-        }
-        if description.columns.len() + missing.len() > MAX_COLUMNS {
+    if let (Policy::Strict, Some(first)) = (target.policy, missing.first()) {
+        return Err(mismatch("the table has no such column").in_column(first.name()));
+    }
+    let added: Vec<&Field> = missing.into_iter().filter(|field| has_type(field)).collect();
+    if !added.is_empty() {
+        if description.columns.len() + added.len() > MAX_COLUMNS {
             return Err(mismatch(format!("more than {MAX_COLUMNS} columns")));
         }
         let mut statements = Vec::new();
-        for field in &missing {
+        for field in &added {
             let (name, sql) = (quote(field.name()), declare(field)?.sql);
             statements.push(format!("ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {name} {sql}"));
         }
-        statements.extend(comments(&missing, &table)?);
+        statements.extend(comments(&added, &table)?);
         return Ok(Plan::of_schema(statements));
     }
     let mut columns = Vec::new();
-    for field in schema.fields() {
+    let mut fields = Vec::new();
+    for (i, field) in schema.fields().iter().enumerate() {
         if let Some(column) = find(field) {
             check_fit(field, column)?;
             columns.push(column);
+            fields.push(i);
         }
     }
-    Ok(write(&table, &columns, description.row_security))
+    if columns.is_empty() && !schema.fields().is_empty() {
+        return Err(no_types());
+    }
+    Ok(Plan { fields, ..write(&table, &columns, description.row_security) })
+}
+
+/// Whether a field's values say what a column for them is. One of NULLs alone makes no column: a later
+/// frame that has values makes it, and nothing is lost until then.
+pub fn has_type(field: &Field) -> bool {
+    *value_type(field.data_type()) != DataType::Null
+}
+
+fn no_types() -> Refusal {
+    mismatch("no column of the frame has a type, and the table has none of them")
 }
 
 impl Plan {
     fn of_schema(schema: Vec<String>) -> Self {
         let (before, after) = (Vec::new(), Vec::new());
-        Plan { schema, before, copy: String::new(), after, types: Vec::new() }
+        let (types, fields) = (Vec::new(), Vec::new());
+        Plan { schema, before, copy: String::new(), after, types, fields }
     }
 }
 
@@ -146,7 +168,11 @@ fn create(schema: &Schema, target: &Target, table: &str) -> Result<Plan> {
     if schema.fields().len() > MAX_COLUMNS {
         return Err(mismatch(format!("more than {MAX_COLUMNS} columns")));
     }
-    let fields: Vec<&Field> = schema.fields().iter().map(AsRef::as_ref).collect();
+    let all = schema.fields().iter().map(AsRef::as_ref);
+    let fields: Vec<&Field> = all.filter(|field| has_type(field)).collect();
+    if fields.is_empty() && !schema.fields().is_empty() {
+        return Err(no_types());
+    }
     let columns = fields
         .iter()
         .map(|field| Ok(format!("{} {}", quote(field.name()), declare(field)?.sql)))
@@ -175,7 +201,7 @@ fn write(table: &str, columns: &[&DescribedColumn], row_security: bool) -> Plan 
     let types = columns.iter().map(|column| column.column_type.clone()).collect();
     if !row_security {
         let copy = format!("COPY {table} ({names}) {from}");
-        return Plan { schema: Vec::new(), before: Vec::new(), copy, after: Vec::new(), types };
+        return Plan { copy, types, ..Plan::of_schema(Vec::new()) };
     }
     let mut stage = format!("CREATE TEMPORARY TABLE {} (", &STAGE["pg_temp.".len()..]);
     for (i, column) in columns.iter().enumerate() {
@@ -185,11 +211,14 @@ fn write(table: &str, columns: &[&DescribedColumn], row_security: bool) -> Plan 
     }
     stage.push_str(") ON COMMIT DROP");
     Plan {
-        schema: Vec::new(),
         before: vec![stage],
         copy: format!("COPY {STAGE} ({names}) {from}"),
-        after: vec![format!("INSERT INTO {table} ({names}) SELECT {names} FROM {STAGE}")],
+        after: vec![format!(
+            // As COPY does: an identity column takes the value that it is given.
+            "INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM {STAGE}"
+        )],
         types,
+        ..Plan::of_schema(Vec::new())
     }
 }
 
@@ -215,6 +244,20 @@ fn qualified(target: &Target) -> String {
         Some(namespace) => format!("{}.{}", quote(namespace), quote(&target.table)),
         None => quote(&target.table),
     }
+}
+
+/// What is wrong with a column whatever the table is.
+fn check_column(field: &Field) -> Result<()> {
+    check_name(field.name(), "column")?;
+    if SYSTEM_COLUMNS.contains(&field.name().as_str()) {
+        let message = "a column name that PostgreSQL has for itself";
+        return Err(Refusal::new(Reason::InvalidName, message));
+    }
+    // A zone's name would stand in the column's comment.
+    if types::name(field.data_type()).contains('\0') {
+        return Err(Refusal::new(Reason::NulInText, "a type with U+0000 in its name"));
+    }
+    check_json(field.data_type())
 }
 
 fn check_name(name: &str, what: &str) -> Result<()> {

@@ -1,8 +1,9 @@
 //! One value of a binary COPY: a length, then the bytes.
 
-use super::kind::Kind;
+use arrow::datatypes::i256;
+
+use super::kind::{Digits, Kind};
 use super::{numeric, time};
-use crate::frame::decimal::{self, Shape};
 
 /// Why a value is not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,13 +20,13 @@ pub enum Fault {
 pub fn integer(
     value: Result<i64, u64>,
     kind: Kind,
-    narrower: Option<Shape>,
+    narrower: Option<Digits>,
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
     let range = Fault::OutOfRange;
     if kind == Kind::Numeric {
         let wide = value.map_or_else(i128::from, i128::from);
-        if narrower.is_some_and(|to| decimal::from_integer(wide, to).is_err()) {
+        if narrower.is_some_and(|to| !numeric::fits(i256::from_i128(wide), 0, to)) {
             return Err(range);
         }
         sized(out, |out| numeric::write_integer(wide, out));
@@ -138,7 +139,7 @@ mod tests {
             integer(Err(1 << 63), Kind::Int8, None, &mut Vec::new()),
             Err(Fault::OutOfRange)
         );
-        let digits = Some(Shape { precision: 4, scale: 2 });
+        let digits = Some(Digits { precision: 4, scale: 2 });
         assert_eq!(
             integer(Ok(100), Kind::Numeric, digits, &mut Vec::new()),
             Err(Fault::OutOfRange)

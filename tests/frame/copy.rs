@@ -258,6 +258,42 @@ fn a_plan_changes_only_what_its_policy_lets_it() {
 }
 
 #[test]
+fn a_column_of_nulls_alone_is_not_made_and_not_written_until_a_table_has_it() {
+    let fields = ["a", "b"].map(|name| {
+        let data_type = if name == "a" { DataType::Null } else { DataType::Int8 };
+        Field::new(name, data_type, true)
+    });
+    let arrays: Vec<ArrayRef> =
+        vec![Arc::new(NullArray::new(1)), Arc::new(Int8Array::from(vec![7]))];
+    let bytes = frame(fields.to_vec(), arrays).encode().expect("bytes");
+    let given = json!({ "org": "x", "none": null }).as_object().expect("an object").clone();
+    let mut job = Job::open(bytes, &given, LIMITS).expect("a job");
+    let mut plan = |policy, description| job.plan(&target(policy, description));
+    let made = plan(Policy::Create, None).expect("a plan").schema;
+    assert_eq!(made, ["CREATE TABLE IF NOT EXISTS \"t\" (\"b\" smallint, \"org\" text)"]);
+    let added = plan(Policy::AddColumns, Some(table(&[("b", "smallint")]))).expect("a plan").schema;
+    assert_eq!(added, ["ALTER TABLE \"t\" ADD COLUMN IF NOT EXISTS \"org\" text"]);
+    let narrow = [("b", "smallint"), ("org", "text")];
+    assert_eq!(reason(plan(Policy::Strict, Some(table(&narrow)))), Reason::SchemaMismatch);
+    let narrow = plan(Policy::Create, Some(table(&narrow))).expect("a plan");
+    assert!(narrow.copy.contains("(\"b\", \"org\")"), "{}", narrow.copy);
+    let rows = rows_of(&all(&mut job, 1 << 20).expect("bytes"));
+    assert_eq!(rows, [[Some(vec![0, 7]), Some(b"x".to_vec())]]);
+    // Where the table has it, a NULL is a NULL and not the column's default.
+    let wide = [("b", "smallint"), ("a", "integer"), ("none", "date"), ("org", "text")];
+    let wide = job.plan(&target(Policy::Create, Some(table(&wide)))).expect("a plan");
+    assert!(wide.copy.contains("(\"a\", \"b\", \"org\", \"none\")"), "{}", wide.copy);
+    let rows = rows_of(&all(&mut job, 1 << 20).expect("bytes"));
+    assert_eq!(rows, [[None, Some(vec![0, 7]), Some(b"x".to_vec()), None]]);
+    // Rows of nothing, for a table that has none of it.
+    let bytes = one(Arc::new(NullArray::new(2))).encode().expect("bytes");
+    for description in [None, Some(table(&[("n", "integer")]))] {
+        let plan = open(bytes.clone()).expect("a job").plan(&target(Policy::Create, description));
+        assert_eq!(reason(plan), Reason::SchemaMismatch);
+    }
+}
+
+#[test]
 fn a_table_with_policies_for_rows_is_staged() {
     let bytes = one(Arc::new(Int32Array::from(vec![1]))).encode().expect("bytes");
     let description = Description { row_security: true, ..table(&[("c", "numeric(5,0)")]) };
@@ -268,7 +304,8 @@ fn a_table_with_policies_for_rows_is_staged() {
         ["CREATE TEMPORARY TABLE framelock_stage (\"c\" numeric(5,0)) ON COMMIT DROP"]
     );
     assert!(plan.copy.contains("pg_temp.framelock_stage"), "{}", plan.copy);
-    assert_eq!(plan.after, ["INSERT INTO \"t\" (\"c\") SELECT \"c\" FROM pg_temp.framelock_stage"]);
+    let insert = "INSERT INTO \"t\" (\"c\") OVERRIDING SYSTEM VALUE";
+    assert_eq!(plan.after, [format!("{insert} SELECT \"c\" FROM pg_temp.framelock_stage")]);
 }
 
 #[test]
@@ -284,7 +321,20 @@ fn names_that_would_be_cut_are_refused() {
     assert_eq!(reason(plan(named(&long), "t")), Reason::InvalidName);
     assert_eq!(reason(plan(named("c"), &long)), Reason::InvalidName);
     assert_eq!(reason(plan(named(""), "t")), Reason::InvalidName);
+    for system in ["xmin", "xmax", "cmin", "cmax", "ctid", "tableoid"] {
+        assert_eq!(reason(plan(named(system), "t")), Reason::InvalidName, "{system}");
+    }
     assert!(plan(named(&long[..62]), &"x".repeat(63)).is_ok());
+}
+
+#[test]
+fn a_zone_with_a_nul_is_refused_whether_the_table_is_there_or_not() {
+    let at = TimestampMillisecondArray::from(vec![0]).with_timezone("UTC\0");
+    let bytes = one(Arc::new(at)).encode().expect("bytes");
+    for description in [None, Some(table(&[("c", "timestamptz")]))] {
+        let plan = open(bytes.clone()).expect("a job").plan(&target(Policy::Create, description));
+        assert_eq!(reason(plan), Reason::NulInText);
+    }
 }
 
 #[test]

@@ -39,7 +39,7 @@ describe('ClickHouse', { skip: why }, () => {
     createFrameHandler({
       engine: clickhouse({ url, database: 'sync', fetch }),
       authorize,
-      tables: { ticks: {}, strict: { schema: 'strict' }, typed: {} },
+      tables: { ticks: {}, strict: { schema: 'strict' }, typed: {}, zoned: {}, nulls: {} },
       schema: 'create',
       onError: () => undefined,
     });
@@ -179,5 +179,58 @@ describe('ClickHouse', { skip: why }, () => {
     const nothing = await put(stream, 2, 'strict', frameOf({ n: [new Int32(), [1, null]] }));
     assert.deepEqual([nothing.status, nothing.code], [422, 'REJECTED'], JSON.stringify(nothing));
     assert.equal(await query('SELECT count() FROM strict'), '0');
+  });
+
+  test('what ClickHouse would bend or never take is a rejection, or goes in as what it has', async () => {
+    const { Field, Int32, List, TimestampMillisecond, Utf8 } = arrow;
+    const list = (type) => new List(new Field('item', type, true));
+    const moment = (zone) => new TimestampMillisecond(zone);
+    const at = new Date('2026-01-02T03:04:05.678Z');
+    for (const [columns, reason, row] of [
+      // ClickHouse has no NULL for a list: it stores an empty one.
+      [{ l: [list(new Int32()), [[1], null]] }, 'VALUE_OUT_OF_RANGE', 1],
+      [{ m: [list(moment('UTC')), [[at], [new Date('1899-12-31T00:00:00Z')]]] }, 'VALUE_OUT_OF_RANGE', 1],
+      [{ _framelock: [new Utf8(), ['x']], n: [new Int32(), [1]] }, 'INVALID_NAME', undefined],
+      [{ 'a\0b': [new Int32(), [1]] }, 'INVALID_NAME', undefined],
+      [{ '': [new Int32(), [1]] }, 'INVALID_NAME', undefined],
+      [{ z: [moment('UTC\0'), [at]] }, 'NUL_IN_TEXT', undefined],
+    ]) {
+      const answer = await put(randomUUID(), 1, 'typed', frameOf(columns));
+      const wanted = [422, reason, Object.keys(columns)[0], row];
+      assert.deepEqual([answer.status, answer.reason, answer.column, answer.row], wanted, reason);
+    }
+    const zones = { offset: '+02:00', unknown: 'Mars/Base', quoted: "a'b\\c", known: 'Europe/Berlin' };
+    const zoned = Object.entries(zones).map(([name, zone]) => [name, [moment(zone), [at]]]);
+    const lists = { list: [list(moment('Mars/Base')), [[at]]] };
+    const frame = frameOf({ ...Object.fromEntries(zoned), ...lists });
+    const answer = await put(randomUUID(), 1, 'zoned', frame);
+    assert.equal(answer.status, 201, JSON.stringify(answer));
+    for (const [name, zone] of Object.entries(zones)) {
+      assert.equal(
+        await query(`SELECT toUnixTimestamp64Milli(${name}) FROM zoned`),
+        String(at.getTime()),
+        name,
+      );
+      const column = `FROM system.columns WHERE database = 'sync' AND table = 'zoned' AND name = '${name}'`;
+      assert.equal(await query(`SELECT type ${column} FORMAT TSVRaw`), "Nullable(DateTime64(3, 'UTC'))");
+      assert.equal(await query(`SELECT comment ${column} FORMAT TSVRaw`), `timestamp[ms, ${zone}]`);
+    }
+  });
+
+  test('a column of NULLs alone waits for a frame that has values', async () => {
+    const { Int32, Null } = arrow;
+    const stream = randomUUID();
+    const nothing = [new Null(), [null]];
+    for (const [i, columns] of [
+      { b: nothing },
+      { a: [new Int32(), [1]], b: nothing },
+      { a: [new Int32(), [2]], b: [new Int32(), [5]] },
+      { a: [new Int32(), [3]], b: nothing },
+    ].entries()) {
+      const answer = await put(stream, i + 1, 'nulls', frameOf(columns));
+      assert.equal(answer.status, 201, `${i} ${JSON.stringify(answer)}`);
+    }
+    const rows = await query('SELECT a, b FROM nulls ORDER BY a NULLS FIRST FORMAT TSV');
+    assert.equal(rows, '\\N\t\\N\n1\t\\N\n2\t5\n3\t\\N');
   });
 });

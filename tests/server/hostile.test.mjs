@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -114,24 +115,31 @@ test('a body of 1 GiB: not read, and the memory does not notice', async () => {
   await unharmed();
 });
 
-test('a slow body: given up in time, while others are served', async () => {
-  const slow = Array.from({ length: 8 }, async () => {
-    const { hostname, port, pathname } = new URL(base);
-    const socket = connect(Number(port), hostname);
-    socket.on('error', () => undefined);
-    let answer = '';
-    socket.on('data', (part) => (answer += part));
-    const head = `PUT ${pathname}/v1/streams/${randomUUID()}/frames/1?table=open HTTP/1.1\r\nHost: x\r\n`;
-    socket.write(
-      `${head}Authorization: Bearer mallory\r\nContent-Type: ${ARROW}\r\nContent-Length: 100000\r\n\r\n`,
-    );
-    const drip = setInterval(() => socket.write('x'), 100);
-    await new Promise((resolve) => socket.once('close', resolve));
-    clearInterval(drip);
-    return answer.split('\r\n')[0];
-  });
-  assert.equal((await put(randomUUID(), 1, 'open', ticks(1, 1, 10))).status, 201);
-  for (const line of await Promise.all(slow)) assert.match(line, /503/);
+/** A sender that sends a byte now and then; gives its answer's first line. */
+async function drip(token) {
+  const { hostname, port, pathname } = new URL(base);
+  const socket = connect(Number(port), hostname);
+  socket.on('error', () => undefined);
+  let answer = '';
+  socket.on('data', (part) => (answer += part));
+  const head = `PUT ${pathname}/v1/streams/${randomUUID()}/frames/1?table=open HTTP/1.1\r\nHost: x\r\n`;
+  socket.write(
+    `${head}Authorization: Bearer ${token}\r\nContent-Type: ${ARROW}\r\nContent-Length: 100000\r\n\r\n`,
+  );
+  const timer = setInterval(() => socket.write('x'), 100);
+  await new Promise((resolve) => socket.once('close', resolve));
+  clearInterval(timer);
+  return answer.split('\r\n')[0];
+}
+
+test('bodies that drip: given up in time, while others are served', async () => {
+  // As many as may be at the database at once.
+  const slow = Array.from({ length: 32 }, (_, i) => drip(`mallory ${i % 2}`));
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  for (let i = 0; i < 5; i++) {
+    assert.equal((await put(randomUUID(), 1, 'open', ticks(1, 1, 10))).status, 201);
+  }
+  for (const line of await Promise.all(slow)) assert.match(line, /408/);
   await unharmed();
 });
 
@@ -165,6 +173,22 @@ test('bombs: gzip of 1 GiB of zeros, a dictionary that repeats a long text a mil
   const { peak, rss } = await memory();
   assert.ok(peak - before.rss < 192 * MB, `${(peak - before.rss) / MB} MB more at most`);
   assert.ok(rss - before.rss < 128 * MB, `${(rss - before.rss) / MB} MB more afterwards`);
+  await unharmed();
+});
+
+/** 1,000,000 rows of 15 int64 columns, all zeros, zstd of level 19 inside Arrow, written by pyarrow: 120 MB in 6 KB. */
+const ZEROS = readFileSync(new URL('fixtures/zeros.zstd.arrows', import.meta.url));
+
+test('bombs inside Arrow: what is decoded at once is limited, however many come', async (t) => {
+  await pool.query('CREATE TABLE zeros (c0 text)');
+  const before = await memory();
+  const answers = await Promise.all(Array.from({ length: 12 }, () => put(randomUUID(), 1, 'zeros', ZEROS)));
+  const { peak, rss } = await memory();
+  // Two at once, and some that are thrown away and not yet collected.
+  assert.ok(peak - before.rss < 640 * MB, `${(peak - before.rss) / MB} MB more at most`);
+  assert.ok(rss - before.rss < 256 * MB, `${(rss - before.rss) / MB} MB more afterwards`);
+  assert.deepEqual([...new Set(answers.map(({ reason, code }) => reason ?? code))], ['SCHEMA_MISMATCH']);
+  t.diagnostic(`memory: ${Math.round((peak - before.rss) / MB)} MB more at most`);
   await unharmed();
 });
 

@@ -10,7 +10,7 @@ let errors = 0;
 const handler = createFrameHandler({
   engine: postgres(pool),
   authorize,
-  tables: { open: {}, victim: {} },
+  tables: { open: {}, victim: {}, zeros: { schema: 'strict' } },
   schema: 'create',
   limits: { requestsPerSecond: 1e6, bodyTimeoutMs: 4000, maxConcurrent: 32, maxConcurrentPerTenant: 32 },
   onError: () => (errors += 1),

@@ -8,7 +8,7 @@ import pg from 'pg';
 import { createFrameHandler, postgres } from '../../dist/server/index.js';
 import { arrow, frameOf, ticks } from './frames.mjs';
 import { Cluster } from './postgres.mjs';
-import { authorize, frameRequest, read } from './wire.mjs';
+import { authorize, frameRequest, read, stateRequest } from './wire.mjs';
 
 let cluster, admin;
 before(async () => {
@@ -216,6 +216,119 @@ test('names of more than 63 bytes: PostgreSQL cuts them and makes two columns on
   assert.deepEqual([table.status, table.reason], [422, 'INVALID_NAME']);
 });
 
+test('what the database refuses for good is a rejection, and is not tried for ever', async () => {
+  const [int, text] = [new arrow.Int32(), new arrow.Utf8()];
+  const noise = Array.from({ length: 9000 }, (_, i) => ((i * 7919) % 36).toString(36) + (i % 97)).join('');
+  const wide = Array.from({ length: 1600 }, (_, i) => [`c${i}`, [new arrow.Float64(), [i]]]);
+  await admin.query(`CREATE TABLE keys (id text PRIMARY KEY);
+    ALTER TABLE keys ALTER id SET STORAGE EXTERNAL;
+    CREATE TABLE deep (j jsonb);
+    CREATE TABLE parents (id int PRIMARY KEY);
+    CREATE TABLE children (id int REFERENCES parents DEFERRABLE INITIALLY DEFERRED);
+    CREATE TABLE raised (n int);
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = CASE new.n WHEN 1 THEN 'APP01' ELSE '40001' END; END $$;
+    CREATE TRIGGER refuse BEFORE INSERT ON raised FOR EACH ROW EXECUTE FUNCTION refuse();
+    CREATE TABLE late (n int);
+    CREATE CONSTRAINT TRIGGER late AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED
+      FOR EACH ROW EXECUTE FUNCTION refuse();
+    CREATE TABLE dropped (n int)`);
+  const many = (verb, i, type) => Array.from({ length: 530 }, (_, k) => `${verb} c${i}_${k} ${type}`).join();
+  for (const i of [1, 2, 3]) {
+    await admin.query(`ALTER TABLE dropped ${many('ADD', i, 'int')}`);
+    await admin.query(`ALTER TABLE dropped ${many('DROP', i, '')}`);
+  }
+  const more = Array.from({ length: 20 }, (_, i) => [`x${i}`, [int, [1]]]);
+  const zone = new arrow.TimestampMillisecond('UTC\0');
+  const struct = new arrow.Struct([new arrow.Field('a\0b', int, true)]);
+  const tables = ['keys', 'deep', 'wide', 'children', 'raised', 'late', 'dropped', 'system', 'zoned'];
+  const { put, errors } = serve(cluster.pool(), { tables, schema: 'create' });
+  for (const [table, columns, reason] of [
+    ['keys', { id: [text, [noise]] }, 'VALUE_OUT_OF_RANGE'],
+    ['deep', { j: [text, ['['.repeat(20_000) + ']'.repeat(20_000)]] }, 'VALUE_OUT_OF_RANGE'],
+    ['wide', Object.fromEntries(wide), 'VALUE_OUT_OF_RANGE'],
+    ['children', { id: [int, [7]] }, 'CONSTRAINT'],
+    ['raised', { n: [int, [1]] }, 'CONSTRAINT'],
+    ['late', { n: [int, [1]] }, 'CONSTRAINT'],
+    ['dropped', Object.fromEntries([['n', [int, [1]]], ...more]), 'SCHEMA_MISMATCH'],
+    ...['xmin', 'xmax', 'cmin', 'cmax', 'ctid', 'tableoid'].map((name) => [
+      'system',
+      { [name]: [int, [1]] },
+      'INVALID_NAME',
+    ]),
+    ['zoned', { at: [zone, [new Date()]] }, 'NUL_IN_TEXT'],
+    ['zoned', { s: [struct, [{ 'a\0b': 1 }]] }, 'NUL_IN_TEXT'],
+  ]) {
+    const answer = await put(randomUUID(), 1, table, frameOf(columns));
+    const said = `${table} ${JSON.stringify(answer)} ${errors.splice(0).map(String)}`;
+    assert.deepEqual([answer.status, answer.reason], [422, reason], said);
+  }
+  // Nothing was made for what was refused.
+  const made = "SELECT to_regclass('system') AS system, to_regclass('zoned') AS zoned";
+  assert.deepEqual((await admin.query(made)).rows, [{ system: null, zoned: null }]);
+  // A trigger that asks for another try.
+  for (const table of ['raised', 'late']) {
+    assert.equal((await put(randomUUID(), 1, table, frameOf({ n: [int, [2]] }))).status, 503, table);
+  }
+});
+
+test("a constant that does not fit is the operator's mistake, and the rows stay where they are", async () => {
+  await admin.query(`CREATE TABLE constants (n int, org int, name varchar(3) NOT NULL DEFAULT 'x');
+    CREATE TABLE lacking (n int)`);
+  const rejections = [];
+  const onReject = (rejection, about) => rejections.push([rejection, about]);
+  const frame = () => frameOf({ n: [new arrow.Int32(), [1]] });
+  const answer = async (table, constants, bytes = frame()) => {
+    const options = { tables: [table], authorize: () => ({ tenant: 'a', constants }), onReject };
+    const { put, errors } = serve(cluster.pool(), options);
+    const { status, code } = await put(randomUUID(), 1, table, bytes);
+    return [status, code, errors.map(({ message }) => message).join()];
+  };
+  for (const [table, constants, said] of [
+    ['constants', { org: '42' }, /the constant org does not fit: SCHEMA_MISMATCH/],
+    ['constants', { org: 2 ** 40 }, /the constant org does not fit: VALUE_OUT_OF_RANGE/],
+    ['constants', { name: 'long' }, /the constant name does not fit: VALUE_OUT_OF_RANGE/],
+    ['constants', { name: 'a\0' }, /the constant name does not fit: NUL_IN_TEXT/],
+    ['constants', { name: null }, /the constant name does not fit: CONSTRAINT/],
+    ['constants', { xmin: 1 }, /the constant xmin does not fit: INVALID_NAME/],
+    ['lacking', { org: 'acme' }, /the constant org does not fit: SCHEMA_MISMATCH/],
+  ]) {
+    const [status, code, errors] = await answer(table, constants);
+    assert.deepEqual([status, code], [500, 'INTERNAL'], errors);
+    assert.match(errors, said);
+  }
+  assert.deepEqual(rejections, []);
+  // What is the sender's stays a rejection, of which the operator hears too: a forged column, a value.
+  const forged = frameOf({ n: [new arrow.Int32(), [1]], org: [new arrow.Int32(), [7]] });
+  assert.deepEqual(await answer('constants', { org: 42 }, forged), [422, 'REJECTED', '']);
+  const large = frameOf({ n: [new arrow.Int64(), [2n ** 40n]] });
+  assert.deepEqual(await answer('constants', { org: 42 }, large), [422, 'REJECTED', '']);
+  await admin.query('ALTER TABLE constants ADD CHECK (n > 1)');
+  assert.deepEqual(await answer('constants', { org: 42 }), [422, 'REJECTED', '']);
+  const heard = rejections.map(([{ reason, column, row, cause }]) => [reason, column, row, cause?.code]);
+  assert.deepEqual(heard, [
+    ['SCHEMA_MISMATCH', 'org', undefined, undefined],
+    ['VALUE_OUT_OF_RANGE', 'n', 0, undefined],
+    ['CONSTRAINT', undefined, undefined, '23514'],
+  ]);
+  assert.equal(rejections[0][1].table, 'constants');
+  assert.equal(await rowsOf('constants'), 0);
+});
+
+test('an identity column takes its value by way of the stage too', async () => {
+  await admin.query(`CREATE ROLE identified LOGIN; GRANT CREATE ON SCHEMA public TO identified;
+    CREATE TABLE numbered (id bigint GENERATED ALWAYS AS IDENTITY, n int);
+    ALTER TABLE numbered ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY all_rows ON numbered USING (true) WITH CHECK (true);
+    GRANT INSERT ON numbered TO identified;
+    GRANT ALL ON framelock_streams, framelock_frames TO identified`);
+  const { put, errors } = serve(cluster.pool({ user: 'identified' }), { tables: ['numbered'] });
+  const frame = frameOf({ id: [new arrow.Int64(), [5n]], n: [new arrow.Int32(), [1]] });
+  const answer = await put(randomUUID(), 1, 'numbered', frame);
+  assert.equal(answer.status, 201, errors.map(String).join());
+  assert.deepEqual((await admin.query('SELECT id, n FROM numbered')).rows, [{ id: '5', n: 1 }]);
+});
+
 test('what another try may cure is 503 with Retry-After: locks, standbys, restarts, too many connections', async () => {
   await admin.query(
     'CREATE TABLE waits AS SELECT 0 AS writer, 0 AS item, 0 AS row, 0::float8 AS price, NULL AS note',
@@ -260,6 +373,46 @@ test('what another try may cure is 503 with Retry-After: locks, standbys, restar
   // A missing GRANT is the operator's to mend; the rows stay where they are.
   await admin.query('CREATE ROLE bare LOGIN; GRANT ALL ON framelock_streams, framelock_frames TO bare');
   await again(cluster.pool({ user: 'bare' }), '42501');
+});
+
+test('a server that may only be read is not asked how far a stream is: it may be a standby that lags', async () => {
+  const stream = randomUUID();
+  const { put } = serve(cluster.pool(), { tables: ['reads'], schema: 'create' });
+  assert.equal((await put(stream, 1, 'reads', ticks(1, 1, 1))).status, 201);
+  const errors = [];
+  const state = async (options) => {
+    const engine = postgres(cluster.pool(options));
+    const onError = (error) => errors.push(error.message);
+    const handler = createFrameHandler({ engine, authorize, tables: { reads: {} }, onError });
+    return read(await handler(stateRequest(stream)));
+  };
+  assert.equal((await state()).last_seq, 1);
+  const standby = await state({ options: '-c default_transaction_read_only=on' });
+  assert.deepEqual([standby.status, standby.code], [503, 'UNAVAILABLE']);
+  assert.deepEqual(errors, ['the database is read-only']);
+});
+
+test('an ALTER TABLE that waits for a reader lets everybody else go on soon', async () => {
+  await admin.query('CREATE TABLE busy (n int)');
+  const { put, errors } = serve(cluster.pool(), {
+    tables: ['busy'],
+    schema: 'addColumns',
+    limits: { applyTimeoutMs: 20_000 },
+  });
+  const holder = new pg.Client(cluster.config());
+  await holder.connect();
+  await holder.query('BEGIN; SELECT * FROM busy');
+  const start = performance.now();
+  const wider = frameOf({ n: [new arrow.Int32(), [1]], more: [new arrow.Int32(), [1]] });
+  const altering = put(randomUUID(), 1, 'busy', wider);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const other = await put(randomUUID(), 1, 'busy', frameOf({ n: [new arrow.Int32(), [1]] }));
+  assert.equal(other.status, 201);
+  assert.deepEqual([(await altering).status, errors[0].code], [503, '55P03']);
+  assert.ok(performance.now() - start < 6000, `${performance.now() - start} ms`);
+  await holder.query('ROLLBACK');
+  await holder.end();
+  assert.equal((await put(randomUUID(), 1, 'busy', wider)).status, 201);
 });
 
 test('a deadlock is 503, and one of the two is written', async () => {

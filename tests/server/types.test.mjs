@@ -24,6 +24,7 @@ const {
   Int64,
   Int8,
   List,
+  Null,
   Struct,
   TimeMicrosecond,
   TimestampMicrosecond,
@@ -102,6 +103,9 @@ let cluster;
 before(async () => (cluster = await Cluster.start({ fsync: 'off', timezone: 'UTC' })));
 after(() => cluster?.stop());
 
+/** A name that is a part of a COPY. */
+const ODD = 'x FROM STDIN (FORMAT binary)';
+
 const ENGINES = {
   PostgreSQL: () => {
     const pool = cluster.pool();
@@ -123,7 +127,7 @@ for (const [name, make] of Object.entries(ENGINES)) {
     let made, handler;
     before(async () => {
       made = await make();
-      const tables = { everything: {}, ticks: {} };
+      const tables = { everything: {}, ticks: {}, digits: {}, domains: {}, nulls: {}, [ODD]: {} };
       handler = createFrameHandler({ engine: made.engine, authorize, tables, schema: 'create' });
     });
     after(() => made?.close?.());
@@ -161,6 +165,61 @@ for (const [name, make] of Object.entries(ENGINES)) {
         WHERE attrelid = 'everything'::regclass AND attname = 'moment'`,
       );
       assert.equal(comment, 'timestamp[ms, America/New_York]');
+    });
+
+    test('numerics of more digits than a decimal has, domains over domains, a name like a piece of SQL', async () => {
+      await made.query('CREATE TABLE digits (a numeric(100,90), b numeric(1000,500), c numeric(3,1))');
+      const row = (a, b, c) => {
+        const cells = Object.entries({ a, b, c });
+        return frameOf(Object.fromEntries(cells.map(([name, n]) => [name, [new Int64(), [n]]])));
+      };
+      const taken = await put(randomUUID(), 1, 'digits', row(1n, 2n ** 62n, 99n));
+      assert.equal(taken.status, 201, JSON.stringify(taken));
+      const [shown] = await made.query('SELECT a = 1 AS a, b = 4611686018427387904 AS b, c FROM digits');
+      assert.deepEqual(shown, { a: true, b: true, c: '99.0' });
+      for (const [frame, column] of [
+        [row(10n ** 10n, 0n, 0n), 'a'],
+        [row(0n, 0n, 100n), 'c'],
+      ]) {
+        const answer = await put(randomUUID(), 1, 'digits', frame);
+        assert.deepEqual([answer.status, answer.reason, answer.column], [422, 'VALUE_OUT_OF_RANGE', column]);
+      }
+      await made.query('CREATE DOMAIN short AS varchar(3)');
+      await made.query("CREATE DOMAIN shorter AS short CHECK (value <> 'no')");
+      await made.query('CREATE DOMAIN shortest AS shorter');
+      await made.query('CREATE TABLE domains (one short, two shorter, three shortest)');
+      const words = (...list) =>
+        frameOf(
+          Object.fromEntries(['one', 'two', 'three'].map((name, i) => [name, [new Utf8(), [list[i]]]])),
+        );
+      assert.equal((await put(randomUUID(), 1, 'domains', words('abc', 'abc', 'abc'))).status, 201);
+      const long = await put(randomUUID(), 1, 'domains', words('abc', 'abc', 'abcd'));
+      assert.deepEqual([long.status, long.reason, long.column], [422, 'VALUE_OUT_OF_RANGE', 'three']);
+      const no = await put(randomUUID(), 1, 'domains', words('abc', 'abc', 'no'));
+      assert.deepEqual([no.status, no.reason], [422, 'CONSTRAINT']);
+      const odd = await put(randomUUID(), 1, ODD, frameOf({ [ODD]: [new Int32(), [7]] }));
+      assert.equal(odd.status, 201, JSON.stringify(odd));
+      assert.deepEqual(await made.query(`SELECT * FROM "${ODD}"`), [{ [ODD]: 7 }]);
+    });
+
+    test('a column of NULLs alone waits for a frame that has values', async () => {
+      const stream = randomUUID();
+      const nothing = [new Null(), [null]];
+      const one = [new Int32(), [1]];
+      const frames = [
+        { a: one, b: nothing },
+        { a: one, b: [new Int32(), [5]] },
+        { a: one, b: nothing },
+      ];
+      for (const [i, columns] of frames.entries()) {
+        const answer = await put(stream, i + 1, 'nulls', frameOf(columns));
+        assert.equal(answer.status, 201, JSON.stringify(answer));
+      }
+      assert.deepEqual(await made.query('SELECT b FROM nulls ORDER BY b'), [
+        { b: 5 },
+        { b: null },
+        { b: null },
+      ]);
     });
 
     test('a frame is written once; a column comes later; a bad frame leaves nothing', async () => {

@@ -1,13 +1,18 @@
 // The parts of the handler that need no database: addresses, decisions, digests, the gate, what a failure means.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2';
 import { test } from 'node:test';
-import { createFrameHandler } from '../../dist/server/index.js';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { createFrameHandler, toNodeListener } from '../../dist/server/index.js';
 import { Gate } from '../../dist/server/gate.js';
 import { parseRoute } from '../../dist/server/route.js';
 import { decide } from '../../dist/server/sequence.js';
 import { problemOf } from '../../dist/server/sqlstate.js';
+import { arrow, frameOf } from './frames.mjs';
 import { listen } from './listen.mjs';
-import { authorize, digestOf, frameRequest, read, stateRequest } from './wire.mjs';
+import { ARROW, authorize, digestOf, frameRequest, read, stateRequest } from './wire.mjs';
 
 const STREAM = '00000000-0000-4000-8000-000000000001';
 const at = (path) => new URL(`http://x/any/base${path}`);
@@ -43,6 +48,9 @@ test('addresses: below any base, and nothing that is nearly one', () => {
   assert.equal(refused(`${frames}/1`), 'BAD_REQUEST');
   assert.equal(refused(`${frames}/1?table=a&table=b`), 'BAD_REQUEST');
   assert.equal(refused(`${frames}/1-2?table=a&skip=1`), 'BAD_REQUEST');
+  // However long: the allow-list does not have it, for a frame and for its skip.
+  const long = 'x'.repeat(5000);
+  for (const skip of ['', '&skip=1']) assert.equal(refused(`${frames}/1?table=${long}${skip}`), 'taken');
   for (const digest of ['', 'x', 'sha-256=::']) {
     assert.equal(refused(`${frames}/2?table=a&after=${digest}`), 'BAD_REQUEST', digest);
   }
@@ -76,75 +84,119 @@ test('decisions', () => {
   assert.equal(on(5, 5, 'e', { after: 'x' }), 'duplicate');
 });
 
+/** SQLSTATEs (and the server's routine, after a blank), and what each means in `books`, `schema`, `rows`, `commit`. */
+const MEANINGS = [
+  // Another try may do it, whatever is going on.
+  ...['08006', '08P01', '40001', '40P01', '53100', '53300', '57014', '57P01', '57P03', '55P03', '25006'].map(
+    (state) => [state, 'UNAVAILABLE', 'UNAVAILABLE', 'UNAVAILABLE', 'UNAVAILABLE'],
+  ),
+  // The operator's to mend, or nobody's.
+  ...['42501', '42P01', '42703', '0A000', '22P03', '22P04', 'XX000', '58030', 'ECONNREFUSED', undefined].map(
+    (state) => [state, 'UNAVAILABLE', 'UNAVAILABLE', 'UNAVAILABLE', 'UNAVAILABLE'],
+  ),
+  // The rows. In `schema` two CREATE TABLEs have collided in the catalogue.
+  ...['22003', '22001', '22P02', '22007'].map((state) => [
+    state,
+    'UNAVAILABLE',
+    'UNAVAILABLE',
+    'VALUE_OUT_OF_RANGE',
+    'VALUE_OUT_OF_RANGE',
+  ]),
+  ...['23505', '23502', '23514', '23503', '44000', 'P0001'].map((state) => [
+    state,
+    'UNAVAILABLE',
+    'UNAVAILABLE',
+    'CONSTRAINT',
+    'CONSTRAINT',
+  ]),
+  ['42501 ExecWithCheckOptions', 'UNAVAILABLE', 'UNAVAILABLE', 'CONSTRAINT', 'CONSTRAINT'],
+  // Too large for a page, an index, the stack.
+  ['54000', 'UNAVAILABLE', 'UNAVAILABLE', 'VALUE_OUT_OF_RANGE', 'UNAVAILABLE'],
+  ['54001', 'UNAVAILABLE', 'UNAVAILABLE', 'VALUE_OUT_OF_RANGE', 'UNAVAILABLE'],
+  ['54011', 'UNAVAILABLE', 'SCHEMA_MISMATCH', 'VALUE_OUT_OF_RANGE', 'UNAVAILABLE'],
+  // RAISE with a code of the application's own; one that asks for another try gets it.
+  ['APP01 exec_stmt_raise', 'UNAVAILABLE', 'UNAVAILABLE', 'CONSTRAINT', 'CONSTRAINT'],
+  ['42501 exec_stmt_raise', 'UNAVAILABLE', 'UNAVAILABLE', 'CONSTRAINT', 'CONSTRAINT'],
+  ['23514 exec_stmt_raise', 'UNAVAILABLE', 'UNAVAILABLE', 'CONSTRAINT', 'CONSTRAINT'],
+  ...['08000', '40001', '53400', '55P03', '57014'].map((state) => [
+    `${state} exec_stmt_raise`,
+    ...Array(4).fill('UNAVAILABLE'),
+  ]),
+];
+
 test('what a failure means: only what is wrong with the rows is a rejection', () => {
-  const meaning = (code, phase = 'rows', routine = undefined) => {
-    const {
-      code: said,
-      details,
-      retryAfter,
-    } = problemOf(Object.assign(new Error('x'), { code, routine }), phase);
-    return said === 'REJECTED' ? details.reason : retryAfter > 0 && said;
+  const meaning = (state, phase) => {
+    const [code, routine] = state?.split(' ') ?? [];
+    const problem = problemOf(Object.assign(new Error('x'), { code, routine }), phase);
+    return problem.code === 'REJECTED' ? problem.details.reason : problem.retryAfter > 0 && problem.code;
   };
-  for (const code of [
-    '08006',
-    '08P01',
-    '40001',
-    '40P01',
-    '53100',
-    '53300',
-    '57014',
-    '57P01',
-    '57P03',
-    '55P03',
-    '25006',
-  ]) {
-    assert.equal(meaning(code), 'UNAVAILABLE', code);
+  for (const [state, ...wanted] of MEANINGS) {
+    const found = ['books', 'schema', 'rows', 'commit'].map((phase) => meaning(state, phase));
+    assert.deepEqual(found, wanted, state);
   }
-  for (const code of [
-    '42501',
-    '42P01',
-    '42703',
-    '0A000',
-    '22P03',
-    'XX000',
-    '58030',
-    'ECONNREFUSED',
-    undefined,
-  ]) {
-    assert.equal(meaning(code), 'UNAVAILABLE', code);
-  }
-  for (const code of ['22003', '22001', '22P02', '22007'])
-    assert.equal(meaning(code), 'VALUE_OUT_OF_RANGE', code);
-  for (const code of ['23505', '23502', '23514', '23503', '44000', 'P0001'])
-    assert.equal(meaning(code), 'CONSTRAINT', code);
-  assert.equal(meaning('42501', 'rows', 'ExecWithCheckOptions'), 'CONSTRAINT');
-  // Two CREATE TABLEs that collide in the catalogue.
-  assert.equal(meaning('23505', 'schema'), 'UNAVAILABLE');
 });
 
-test('the gate counts what is inside, and what comes in a second', () => {
+test('the gate counts bodies on their way, requests at the database, and what comes in a second', async () => {
   let now = 0;
-  const limits = { maxConcurrent: 3, maxConcurrentPerTenant: 2, requestsPerSecond: 4 };
+  const limits = { maxConcurrent: 1, maxConcurrentPerTenant: 2, requestsPerSecond: 4, maxDecodedBytes: 100 };
   const gate = new Gate(limits, () => now);
   const refused = (tenant) => {
     try {
-      gate.enter(tenant)();
+      gate.enter(tenant).leave();
       return null;
     } catch ({ code, retryAfter }) {
       return [code, retryAfter > 0];
     }
   };
-  const leave = [gate.enter('a'), gate.enter('a')];
+  const visits = [gate.enter('a'), gate.enter('a')];
   assert.deepEqual(refused('a'), ['RATE_LIMITED', true]);
-  leave.push(gate.enter('b'));
+  visits.push(gate.enter('b'), gate.enter('b'));
+  // Four bodies for each that may be at the database.
   assert.deepEqual(refused('c'), ['UNAVAILABLE', true]);
-  leave.forEach((out) => (out(), out()));
+  visits.forEach((visit) => (visit.leave(), visit.leave()));
   assert.equal(refused('a'), null);
   assert.equal(refused('a'), null);
   assert.deepEqual(refused('a'), ['RATE_LIMITED', true]);
   now += 250;
   assert.equal(refused('a'), null);
   assert.deepEqual(refused('a'), ['RATE_LIMITED', true]);
+});
+
+test('whose body is there waits for a turn at the database, and for memory', async () => {
+  const limits = { maxConcurrent: 3, maxConcurrentPerTenant: 2, requestsPerSecond: 99, maxDecodedBytes: 100 };
+  const gate = new Gate(limits);
+  const order = [];
+  const apply = async (name, tenant, bytes) => {
+    const visit = gate.enter(tenant);
+    await visit.apply(bytes);
+    order.push(name);
+    return visit;
+  };
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+  const first = await apply('a1', 'a', 0);
+  const second = await apply('a2', 'a', 0);
+  const third = apply('a3', 'a', 0);
+  await apply('b1', 'b', 0);
+  const other = apply('c1', 'c', 0);
+  await settled();
+  assert.deepEqual(order, ['a1', 'a2', 'b1']);
+  // Bodies that drip hold nobody up: they are counted apart.
+  gate.enter('d');
+  first.leave();
+  (await third).leave();
+  second.leave();
+  (await other).leave();
+  assert.deepEqual(order, ['a1', 'a2', 'b1', 'a3', 'c1']);
+  const large = await apply('large', 'a', 60);
+  const waiting = apply('waiting', 'a', 60);
+  await settled();
+  assert.equal(order.at(-1), 'large');
+  // It has come to less than was feared.
+  large.hold(10);
+  (await waiting).leave();
+  large.leave();
+  // More than there is for all: alone.
+  (await apply('larger than all', 'a', 1000)).leave();
 });
 
 const engine = {
@@ -190,6 +242,45 @@ test('an authorize that fails is not a refusal, and one that names no tenant is 
   assert.equal(errors[0], 'the directory is down');
 });
 
+test('constants are a plain object of text, finite numbers, booleans and null; anything else is our mistake', async () => {
+  class Row {
+    org = 'acme';
+  }
+  const answer = async (constants) => {
+    const errors = [];
+    const options = { tables: { t: {} }, onError: (error) => errors.push(error) };
+    const handler = createFrameHandler({ engine, authorize: () => ({ tenant: 'a', constants }), ...options });
+    const frame = frameOf({ n: [new arrow.Int32(), [1]], org: [new arrow.Utf8(), ['forged']] });
+    const { status, code } = await read(await handler(frameRequest(STREAM, 1, 't', frame)));
+    // The operator hears of it; nobody is told that it is the frame.
+    assert.deepEqual([status, code, errors.length], [500, 'INTERNAL', 1], String(errors));
+    return errors[0].message;
+  };
+  for (const value of [undefined, NaN, Infinity, 5n, new Date(0), [], {}, Symbol('x'), () => 1, '\ud800']) {
+    assert.match(await answer({ org: value }), /org/);
+  }
+  for (const constants of [
+    null,
+    [],
+    ['a'],
+    'text',
+    7,
+    new Map(),
+    new Row(),
+    Object.create({ org: 'acme' }),
+  ]) {
+    assert.match(await answer(constants), /plain object/);
+  }
+  for (const constants of [undefined, {}, Object.create(null), { a: 'x', b: 1.5, c: false, d: null }]) {
+    const handler = createFrameHandler({
+      engine,
+      authorize: () => ({ tenant: 'a', constants }),
+      tables: { t: {} },
+    });
+    assert.equal((await handler(stateRequest(STREAM))).status, 200);
+  }
+});
+
 test('CORS: any origin unless some are named', async () => {
   const ask = async (origins, origin) => {
     const handler = createFrameHandler({ engine, authorize, tables: { t: {} }, ...(origins && { origins }) });
@@ -224,4 +315,168 @@ test("node's listener: any path, any header, and a connection that is used again
   } finally {
     await web.close();
   }
+});
+
+test("node's HTTP/2: names that are no headers are left out; what fails before the handler is told", async () => {
+  const handler = createFrameHandler({ engine, authorize, tables: { t: {} } });
+  const errors = [];
+  const server = createHttp2Server(toNodeListener(handler, (error) => errors.push(error)));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const session = connectHttp2(`http://127.0.0.1:${server.address().port}`);
+  const ask = async (headers, body) => {
+    const stream = session.request({ authorization: 'Bearer alice', ...headers });
+    let status;
+    stream.on('response', (found) => (status = found[':status']));
+    stream.on('error', () => undefined);
+    stream.resume();
+    stream.end(body);
+    await once(stream, 'close');
+    return status;
+  };
+  const path = `/v1/streams/${STREAM}`;
+  assert.equal(await ask({ ':path': path }), 200);
+  const put = { ':method': 'PUT', ':path': `${path}/frames/1?table=t`, 'content-type': ARROW };
+  assert.equal(await ask({ ...put, 'content-digest': digestOf('x') }, 'x'), 422);
+  assert.deepEqual(errors, []);
+  // A method that no Request may have.
+  assert.equal(await ask({ ':method': 'TRACE', ':path': path }), 500);
+  assert.match(errors.map(String).join(), /TRACE/);
+  session.close();
+  server.close();
+});
+
+/** A web server with a middleware in front, as Express has it; what the handler is asked to write is in `writes`. */
+async function behind(middleware) {
+  const [writes, errors] = [[], []];
+  const taking = { ...engine, apply: async (write) => (writes.push(write), APPLIED) };
+  const onError = (error) => errors.push(error.message);
+  const listener = toNodeListener(
+    createFrameHandler({ engine: taking, authorize, tables: { t: {} }, onError }),
+  );
+  const server = createServer((request, response) =>
+    middleware(request).then(() => listener(request, response)),
+  );
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const base = `http://127.0.0.1:${server.address().port}/sync`;
+  return { base, port: server.address().port, writes, errors, server };
+}
+const APPLIED = { kind: 'applied', state: { lastSeq: 1, lastDigest: null }, rows: 0 };
+
+test('behind a body parser: its bytes are taken, and without them it is 500 that says what to do', async () => {
+  const bytesOf = async (request) => Buffer.concat(await request.toArray());
+  const parsers = {
+    none: [async () => undefined, 201],
+    'express.raw()': [async (request) => (request.body = await bytesOf(request)), 201],
+    'express.raw() with gzip': [
+      async (request) => (request.body = gunzipSync(await bytesOf(request))),
+      201,
+      true,
+    ],
+    'a rawBody beside': [
+      async (request) => ((request.rawBody = await bytesOf(request)), (request.body = { some: 'object' })),
+      201,
+    ],
+    'a rawBody as it came': [async (request) => (request.rawBody = await bytesOf(request)), 201, true],
+    'express.json()': [async (request) => (request.body = String(await bytesOf(request))), 500],
+  };
+  const frame = frameOf({ n: [new arrow.Int32(), [1]] });
+  for (const [name, [middleware, status, gzip = false]] of Object.entries(parsers)) {
+    const { base, writes, errors, server } = await behind(middleware);
+    const answer = await read(await fetch(frameRequest(STREAM, 1, 't', frame, { base, gzip })));
+    assert.deepEqual(
+      [answer.status, writes.length],
+      [status, status === 201 ? 1 : 0],
+      `${name} ${answer.detail}`,
+    );
+    if (status === 500) assert.match(errors.join(), /before body parsers/, name);
+    else assert.deepEqual(errors, [], name);
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+test('a request that something else has read', async () => {
+  const errors = [];
+  const onError = (error) => errors.push(error.message);
+  const handler = createFrameHandler({ engine, authorize, tables: { t: {} }, onError });
+  const request = frameRequest(STREAM, 1, 't', Buffer.from('x'));
+  await request.text();
+  assert.equal((await handler(request)).status, 500);
+  assert.match(errors.join(), /before body parsers/);
+});
+
+test("a body that breaks off is worth another try, gzip or not, and is not the operator's business", async () => {
+  for (const coding of ['identity', 'gzip']) {
+    const errors = [];
+    const onError = (error) => errors.push(error);
+    const handler = createFrameHandler({ engine, authorize, tables: { t: {} }, onError });
+    const whole = coding === 'gzip' ? gzipSync(Buffer.alloc(1000, 'x')) : Buffer.alloc(1000, 'x');
+    const body = new ReadableStream({
+      start: (controller) => controller.enqueue(whole.subarray(0, -5)),
+      pull: (controller) => controller.error(new Error('the line was cut')),
+    });
+    const { url, headers } = frameRequest(STREAM, 1, 't', Buffer.from('x'));
+    headers.set('Content-Encoding', coding);
+    const request = new Request(url, { method: 'PUT', headers, body, duplex: 'half' });
+    const response = await handler(request);
+    const { status, code } = await read(response);
+    assert.deepEqual([status, code, response.headers.get('Retry-After')], [503, 'UNAVAILABLE', '1'], coding);
+    assert.deepEqual(errors, [], coding);
+  }
+});
+
+test('a body has the time that its bytes take at 16 KiB a second, and some more; a slower one is 408', async () => {
+  const handler = createFrameHandler({
+    engine,
+    authorize,
+    tables: { t: {} },
+    limits: { bodyTimeoutMs: 200 },
+    onError: (error) => assert.fail(error),
+  });
+  const send = async (pieceBytes, pieces) => {
+    let sent = 0;
+    const body = new ReadableStream({
+      async pull(controller) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        if (sent++ === pieces) controller.close();
+        else controller.enqueue(new Uint8Array(pieceBytes));
+      },
+    });
+    const { url, headers } = frameRequest(STREAM, 1, 't', Buffer.from('x'));
+    const start = performance.now();
+    const answer = await read(
+      await handler(new Request(url, { method: 'PUT', headers, body, duplex: 'half' })),
+    );
+    return [answer.status, answer.code, Math.round(performance.now() - start)];
+  };
+  // 80 KiB a second, for longer than the limit alone.
+  const [status, code, ms] = await send(4096, 12);
+  assert.deepEqual([status, code, ms > 500], [400, 'DIGEST_MISMATCH', true], `${ms} ms`);
+  const [slow, why, after] = await send(10, 1000);
+  assert.deepEqual([slow, why, after < 1000], [408, 'BODY_TIMEOUT', true], `${after} ms`);
+});
+
+test('gzip that goes on for ever and inflates to nothing ends at the limit', async () => {
+  const options = { engine, authorize, tables: { t: {} }, limits: { maxBodyBytes: 1 << 20 } };
+  const handler = createFrameHandler(options);
+  // A header, then empty stored blocks.
+  const head = gzipSync('').subarray(0, 10);
+  const blocks = Buffer.alloc(65_535, Buffer.from([0, 0, 0, 0xff, 0xff]));
+  let sent = 0;
+  const body = new ReadableStream({
+    start: (controller) => controller.enqueue(head),
+    pull(controller) {
+      sent += blocks.length;
+      if (sent > 64 << 20) controller.close();
+      else controller.enqueue(blocks);
+    },
+  });
+  const { url, headers } = frameRequest(STREAM, 1, 't', Buffer.from('x'));
+  headers.set('Content-Encoding', 'gzip');
+  const answer = await read(
+    await handler(new Request(url, { method: 'PUT', headers, body, duplex: 'half' })),
+  );
+  assert.deepEqual([answer.code, sent < 8 << 20], ['TOO_LARGE', true], `${sent} bytes were taken`);
 });

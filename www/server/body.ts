@@ -1,11 +1,15 @@
 // A request's body, read to its end within limits. It is never held compressed and inflated at once, and what is
 // beyond the limit is not read.
-import { Problem, unavailable } from './problem.js';
+import { Problem } from './problem.js';
 
 export interface BodyLimits {
   maxBytes: number;
+  /** How long it may take beyond what its bytes take at the slowest rate. */
   timeoutMs: number;
 }
+
+/** 16 KiB a second: a poor mobile line's uplink. A body that comes faster has all the time that it needs. */
+const MIN_BYTES_PER_MS = 16.384;
 
 /** Reads a body, gunzipped when its `Content-Encoding` says so. */
 export async function readBody(
@@ -18,16 +22,23 @@ export async function readBody(
   }
   // What is said is not trusted, but saves reading what is refused anyway.
   if (Number(request.headers.get('Content-Length') ?? 0) > maxBytes) throw tooLarge(maxBytes);
+  if (request.bodyUsed || request.body?.locked) throw alreadyRead();
   if (!request.body) return new Uint8Array();
+  const arriving = new Arriving(request.body, maxBytes);
   const plain: ReadableStream<Uint8Array> =
-    coding === 'gzip' ? request.body.pipeThrough(new DecompressionStream('gzip') as Inflater) : request.body;
+    coding === 'gzip'
+      ? arriving.stream.pipeThrough(new DecompressionStream('gzip') as Inflater)
+      : arriving.stream;
   const reader = plain.getReader();
+  const start = performance.now();
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(unavailable(new Error(`a body took more than ${timeoutMs} ms`))),
-      timeoutMs,
-    );
+    const look = (): void => {
+      const left = start + timeoutMs + arriving.bytes / MIN_BYTES_PER_MS - performance.now();
+      if (left > 0) timer = setTimeout(look, left);
+      else reject(new Problem('BODY_TIMEOUT', {}, 1));
+    };
+    look();
   });
   try {
     return await Promise.race([readAll(reader, maxBytes), late]);
@@ -35,13 +46,58 @@ export async function readBody(
     // Nobody waits for this: the sender may never send another byte.
     reader.cancel().catch(() => undefined);
     if (error instanceof Problem) throw error;
-    // Broken off, or not gzip: what arrived is not what was sent.
-    throw new Problem('DIGEST_MISMATCH', { detail: 'the body did not arrive whole' }, undefined, {
-      cause: error,
-    });
+    if (arriving.failure) throw arriving.failure;
+    // It came whole and is not gzip: what arrived is not what was sent.
+    throw new Problem('DIGEST_MISMATCH', { detail: 'the body is not gzip' }, undefined, { cause: error });
   } finally {
     clearTimeout(timer);
   }
+}
+
+/**
+ * A body on its way, which tells how far it is, and why it ends before its end: what inflates it would make an error of
+ * its own of that.
+ */
+class Arriving {
+  readonly stream: ReadableStream<Uint8Array>;
+  failure: Problem | undefined;
+  /** What has come so far, as it came. */
+  bytes = 0;
+
+  constructor(body: ReadableStream<Uint8Array>, maxBytes: number) {
+    const reader = body.getReader();
+    this.stream = new ReadableStream<Uint8Array>(
+      {
+        pull: async (controller) => {
+          try {
+            const { done, value } = await reader.read();
+            if (done) return controller.close();
+            this.bytes += value.byteLength;
+            // Gzip may go on for ever and inflate to nothing.
+            if (this.bytes > maxBytes) throw tooLarge(maxBytes);
+            controller.enqueue(value);
+          } catch (error) {
+            this.failure = error instanceof Problem ? error : brokenOff();
+            controller.error(this.failure);
+          }
+        },
+        cancel: (reason) => reader.cancel(reason),
+      },
+      { highWaterMark: 0 },
+    );
+  }
+}
+
+/** The line was cut, by the sender or on the way. No `cause`: the operator can do nothing about it. */
+const brokenOff = () => new Problem('UNAVAILABLE', { detail: 'the body did not arrive whole' }, 1);
+
+/** Something in front of the handler has read the body, and its bytes are gone. */
+export function alreadyRead(): Problem {
+  const cause = new Error(
+    "something has read the request's body already: mount framelock's handler before body parsers " +
+      '(express.json() and the like), or let them keep the bytes as a Buffer in request.rawBody',
+  );
+  return new Problem('INTERNAL', {}, 60, { cause });
 }
 
 type Inflater = ReadableWritablePair<Uint8Array, Uint8Array>;

@@ -3,11 +3,12 @@
 import { readBody } from './body.js';
 import { allowed, preflight } from './cors.js';
 import { checkDigest, digestOf, isDigest } from './digest.js';
-import { Gate } from './gate.js';
+import { Gate, type Visit } from './gate.js';
 import { Problem, unavailable } from './problem.js';
 import { parseRoute, type Route } from './route.js';
 import type {
   Authorized,
+  Constant,
   FrameHandler,
   FrameHandlerOptions,
   Limits,
@@ -24,6 +25,7 @@ const DEFAULT_LIMITS: Limits = {
   maxBodyBytes: 8 << 20,
   maxRows: 1_000_000,
   maxWrittenBytes: 128 << 20,
+  maxDecodedBytes: 256 << 20,
   bodyTimeoutMs: 30_000,
   applyTimeoutMs: 30_000,
   maxConcurrent: 16,
@@ -89,6 +91,9 @@ class Handler {
     } catch (error) {
       const problem = error instanceof Problem ? error : new Problem('INTERNAL', {}, 5, { cause: error });
       if (problem.cause !== undefined && problem.status >= 500) this.#tell(problem.cause, about);
+      if (problem.code === 'REJECTED') {
+        this.options.onReject?.({ ...problem.details, cause: problem.cause }, about);
+      }
       response = problem.response();
     }
     return allowed(response, request, this.options.origins);
@@ -102,22 +107,23 @@ class Handler {
   async #route(request: Request, route: Route): Promise<Response> {
     const { stream, frames } = route;
     const authorized = await this.#authorize(request, stream, frames?.table ?? null);
-    const leave = this.#gate.enter(authorized.tenant);
+    const visit = this.#gate.enter(authorized.tenant);
     try {
       if (!frames) {
+        await visit.apply(0);
         const key = { stream, tenant: authorized.tenant };
         const state = await this.#run((run) => this.options.engine.state(key, run));
         return json(200, stateOf(state));
       }
       const table = this.#tables.get(frames.table);
       if (!table) throw new Problem('FORBIDDEN', { detail: 'this table is not written from outside' });
-      return answer(await this.#write(request, stream, frames, table, authorized));
+      return answer(await this.#write(request, stream, frames, table, authorized, visit));
     } finally {
-      leave();
+      visit.leave();
     }
   }
 
-  async #authorize(request: Request, stream: string, table: string | null): Promise<Authorized> {
+  async #authorize(request: Request, stream: string, table: string | null): Promise<Required<Authorized>> {
     let found: unknown;
     try {
       found = await this.options.authorize(request, { stream, table });
@@ -126,12 +132,10 @@ class Handler {
     }
     if (found === 'FORBIDDEN') throw new Problem('FORBIDDEN');
     if (typeof found !== 'object' || found === null) throw new Problem('UNAUTHENTICATED');
-    const { tenant } = found as Authorized;
+    const { tenant, constants = {} } = found as Authorized;
     // An `undefined` tenant would be one that all such callers share.
-    if (typeof tenant !== 'string' || tenant === '') {
-      throw new Problem('INTERNAL', {}, 60, { cause: new TypeError('authorize gave no tenant') });
-    }
-    return found as Authorized;
+    if (typeof tenant !== 'string' || tenant === '') throw misconfigured('authorize gave no tenant');
+    return { tenant, constants: checkedConstants(constants) };
   }
 
   async #write(
@@ -139,7 +143,8 @@ class Handler {
     stream: string,
     frames: NonNullable<Route['frames']>,
     table: Table,
-    { tenant, constants = {} }: Authorized,
+    { tenant, constants }: Required<Authorized>,
+    visit: Visit,
   ): Promise<Outcome> {
     const { maxBodyBytes, maxRows, maxWrittenBytes, bodyTimeoutMs } = this.#limits;
     const { from, to, skip, after } = frames;
@@ -151,13 +156,19 @@ class Handler {
     const key = { stream, tenant, from, to, after, table };
     if (skip) {
       const { digest, code } = skipOf(body);
+      await visit.apply(0);
       return this.#apply({ ...key, digest, content: { skipped: code } });
     }
     const digest = itemDigest(request, from === to, found);
     const limits = { maxRows, maxBytes: maxWrittenBytes };
+    // What it decompresses to is known when it is open.
+    await visit.apply(maxWrittenBytes);
     const frame: OpenFrame = await this.#encoders.open(body, { constants, limits });
     try {
+      visit.hold(frame.bytes);
       return await this.#apply({ ...key, digest, content: { frame } });
+    } catch (error) {
+      throw blamed(error, constants);
     } finally {
       frame.close();
     }
@@ -180,6 +191,46 @@ class Handler {
     }
   }
 }
+
+/** A mistake of whoever mounts the handler; the sender keeps its rows and asks again in a minute. */
+const misconfigured = (what: string) => new Problem('INTERNAL', {}, 60, { cause: new TypeError(what) });
+
+/**
+ * What is said of a column that the server itself gives its value is the server's mistake, and no reason to put the
+ * browser's rows aside. (A frame that has such a column was refused when it was opened.)
+ */
+function blamed(error: unknown, constants: Readonly<Record<string, Constant>>): unknown {
+  if (!(error instanceof Problem) || error.code !== 'REJECTED') return error;
+  const { reason, column, detail = 'the database refuses it' } = error.details;
+  if (column === undefined || !Object.hasOwn(constants, column)) return error;
+  const cause = new Error(`the constant ${column} does not fit: ${reason}, ${detail}`, { cause: error });
+  return new Problem('INTERNAL', {}, 60, { cause });
+}
+
+/**
+ * The columns that `authorize` gives every row. What is no constant is refused here and not left to JSON, in which an
+ * `undefined` is gone, and with it what keeps the browser from saying that column itself.
+ */
+function checkedConstants(constants: unknown): Readonly<Record<string, Constant>> {
+  const isObject = typeof constants === 'object' && constants !== null;
+  const prototype: unknown = isObject ? Object.getPrototypeOf(constants) : undefined;
+  if (!isObject || (prototype !== null && prototype !== Object.prototype)) {
+    throw misconfigured('authorize gave constants that are no plain object');
+  }
+  // A copy: what was checked is what is used.
+  const entries = Object.entries(constants);
+  for (const [name, value] of entries) {
+    if (!isConstant(value)) throw misconfigured(`authorize gave a constant that is none: ${name}`);
+  }
+  return Object.fromEntries(entries) as Record<string, Constant>;
+}
+
+const isConstant = (value: unknown): value is Constant =>
+  value === null ||
+  typeof value === 'boolean' ||
+  Number.isFinite(value) ||
+  // Half of a surrogate pair is no text to the encoder.
+  (typeof value === 'string' && !/\p{Surrogate}/u.test(value));
 
 /** The digest under which the last item is recorded. */
 function itemDigest(request: Request, single: boolean, body: string): string {

@@ -15,6 +15,7 @@ export type {
   FrameHandlerOptions,
   Limits,
   Refusal,
+  Rejection,
   SchemaPolicy,
   TableSettings,
   Target,

@@ -1,4 +1,5 @@
-// toNodeListener(handler): the handler for node:http, Express and everything else that calls `(req, res)`.
+// toNodeListener(handler): the handler for node:http, node:http2, Express and everything else that calls `(req, res)`.
+import { alreadyRead } from './body.js';
 import type { FrameHandler } from './types.js';
 
 /** What is used of node's `IncomingMessage`. */
@@ -7,6 +8,11 @@ export interface NodeRequest {
   url?: string | undefined;
   rawHeaders: string[];
   complete: boolean;
+  /** Whether something has taken bytes of the body already. */
+  readableDidRead?: boolean | undefined;
+  /** What a body parser in front has made of the body: bytes are taken in place of what it has read. */
+  body?: unknown;
+  rawBody?: unknown;
   // `any`, as node's own types have it: a listener's arguments depend on the event.
   on(event: string, listener: (...args: any[]) => void): unknown;
   off(event: string, listener: (...args: any[]) => void): unknown;
@@ -17,6 +23,7 @@ export interface NodeRequest {
 
 /** What is used of node's `ServerResponse`. */
 export interface NodeResponse {
+  headersSent: boolean;
   writeHead(status: number, headers: Record<string, string>): unknown;
   end(body?: Uint8Array, done?: () => void): unknown;
 }
@@ -29,19 +36,30 @@ const LINGER_MS = 1_000;
 const LINGER_BYTES = 16 << 20;
 
 /**
- * The handler for `node:http`, Express and everything else that calls `(request, response)`. An address that something
- * before it has shortened (Express's routers) is no matter.
+ * The handler for `node:http`, `node:http2`, Express and everything else that calls `(request, response)`. An address
+ * that something before it has shortened (Express's routers) is no matter. `onError` is told of a request that never
+ * reached the handler, or of an answer that could not be given; default `console.error`.
  *
  * @example
  * createServer(toNodeListener(handler)).listen(8787);
  */
 export function toNodeListener(
   handler: FrameHandler,
+  onError: (error: unknown) => void = (error) => console.error('framelock/server:', error),
 ): (request: NodeRequest, response: NodeResponse) => void {
   return (request, response) => {
     // A socket that breaks is told by the body's stream; without a listener it would end the process.
     request.on('error', () => undefined);
-    respond(handler, request, response).catch(() => request.destroy());
+    respond(handler, request, response).catch((error: unknown) => {
+      onError(error);
+      if (response.headersSent) {
+        request.destroy();
+      } else {
+        // HTTP/2 does not end a request that is destroyed.
+        response.writeHead(500, { 'content-length': '0' });
+        response.end();
+      }
+    });
   };
 }
 
@@ -72,13 +90,25 @@ function requestOf(request: NodeRequest): Request {
   const method = request.method ?? 'GET';
   const headers = new Headers();
   for (let i = 0; i + 1 < request.rawHeaders.length; i += 2) {
-    headers.append(request.rawHeaders[i]!, request.rawHeaders[i + 1]!);
+    const name = request.rawHeaders[i]!;
+    // HTTP/2 has the method and the path among them, as `:method` and `:path`.
+    if (!name.startsWith(':')) headers.append(name, request.rawHeaders[i + 1]!);
   }
   // The host is the sender's word and is used for nothing.
   const url = new URL(`http://localhost${(request.url ?? '/').replace(/^[^/]*/, '')}`);
   const hasBody = method !== 'GET' && method !== 'HEAD';
-  const init = { method, headers, ...(hasBody && { body: bodyOf(request), duplex: 'half' }) };
+  const body = hasBody && (request.readableDidRead ? parsedBody(request, headers) : bodyOf(request));
+  const init = { method, headers, ...(body && { body, duplex: 'half' }) };
   return new Request(url, init as RequestInit);
+}
+
+/** The body that a parser in front has read, if it has kept its bytes. */
+function parsedBody(request: NodeRequest, headers: Headers): Uint8Array | ReadableStream<Uint8Array> {
+  const bytes = [request.rawBody, request.body].find((kept) => kept instanceof Uint8Array);
+  if (!bytes) return new ReadableStream({ start: (controller) => controller.error(alreadyRead()) });
+  // Parsers undo gzip, and leave the header; neither Arrow nor JSON begins as gzip does.
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) headers.delete('Content-Encoding');
+  return bytes;
 }
 
 /** The body as a web stream that holds no more than what is asked for. */

@@ -1,6 +1,7 @@
 // pglite(db): the engine on PGlite, PostgreSQL in this very process: for tests and small servers. It has one
 // connection, so requests take turns.
 import { unavailable } from './problem.js';
+import { problemOf } from './sqlstate.js';
 import { sqlEngine, type BooksOptions, type Row } from './transaction.js';
 import type { Engine, Run } from './types.js';
 import type { Session } from './transaction.js';
@@ -31,11 +32,15 @@ async function transaction<T>(
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
   let done: { result: T } | undefined;
-  await db.transaction(async (tx) => {
-    // Its turn may have come too late. Once it has begun nothing can interrupt it.
-    if (signal.aborted) throw unavailable(signal.reason);
-    done = { result: await work(sessionOf(tx)) };
-  });
+  try {
+    await db.transaction(async (tx) => {
+      // Its turn may have come too late. Once it has begun nothing can interrupt it.
+      if (signal.aborted) throw unavailable(signal.reason);
+      done = { result: await work(sessionOf(tx)) };
+    });
+  } catch (error) {
+    throw done ? problemOf(error, 'commit') : error;
+  }
   if (!done) throw unavailable(new Error('the transaction was rolled back'));
   return done.result;
 }
@@ -48,6 +53,9 @@ const sessionOf = (tx: PGliteTransaction): Session => ({
     const pieces: Uint8Array<ArrayBuffer>[] = [];
     for (let piece = next(); piece; piece = next()) pieces.push(piece);
     // It reads what a driver would send from a device of this name.
-    await tx.query(text.replace(/FROM STDIN/, "FROM '/dev/blob'"), [], { blob: new Blob(pieces) });
+    // The last of these words is not a name's.
+    const at = text.lastIndexOf('FROM STDIN');
+    const copy = `${text.slice(0, at)}FROM '/dev/blob'${text.slice(at + 'FROM STDIN'.length)}`;
+    await tx.query(copy, [], { blob: new Blob(pieces) });
   },
 });

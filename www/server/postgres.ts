@@ -1,6 +1,7 @@
 // postgres(pool): the engine on a pool of `pg` (node-postgres). The pool is the caller's, who also closes it.
 import { CopyIn } from './copy-in.js';
 import { unavailable } from './problem.js';
+import { problemOf } from './sqlstate.js';
 import { sqlEngine, type BooksOptions, type Row, type Session } from './transaction.js';
 import type { Engine, Run } from './types.js';
 
@@ -63,7 +64,9 @@ async function transaction<T>(
     );
     const result = await work(session);
     // Without the limit: a COMMIT that is cancelled while it waits for a standby is answered as if it had not been.
-    const results: unknown = await client.query('SET LOCAL statement_timeout = 0; COMMIT');
+    const results: unknown = await client
+      .query('SET LOCAL statement_timeout = 0; COMMIT')
+      .catch((error: unknown) => Promise.reject(problemOf(error, 'commit')));
     const command = (results as { command: string }[]).at(-1)?.command;
     // COMMIT of a transaction that has failed is answered, and is a rollback.
     if (command !== 'COMMIT') throw new Error(`COMMIT was answered with ${command}`);

@@ -7,6 +7,7 @@ const TITLES = {
   FORBIDDEN: [403, 'This stream or table is not yours'],
   NOT_FOUND: [404, 'There is nothing here'],
   METHOD_NOT_ALLOWED: [405, 'This is not done here'],
+  BODY_TIMEOUT: [408, 'The body came too slowly'],
   SEQ_GAP: [409, 'Another frame is expected'],
   STREAM_FORKED: [409, 'This frame was recorded with other content'],
   TOO_LARGE: [413, 'More than is taken at once'],

@@ -54,6 +54,17 @@ CREATE TABLE IF NOT EXISTS ${frames} (
 /** A number for the advisory lock under which tables are made and changed. */
 export const SCHEMA_LOCK = 0x6672616d; // "fram"
 
+/** What the domain `t` is over, which may be a domain: nobody else pays for the look. */
+const UNDER = (what: 'oid' | 'modifier'): string => `(
+        WITH RECURSIVE under (level, oid, modifier) AS (
+          SELECT 1, t.typbasetype, t.typtypmod
+          UNION ALL
+          SELECT level + 1, n.typbasetype, n.typtypmod
+          FROM under JOIN pg_catalog.pg_type n ON n.oid = under.oid WHERE n.typtype = 'd'
+        )
+        SELECT ${what} FROM under ORDER BY level DESC LIMIT 1
+      )`;
+
 /**
  * A table as src/copy/plan.rs reads it, as JSON text; null when there is none. `parameter` is the number of the
  * parameter with the quoted name.
@@ -66,14 +77,14 @@ export const describe = (parameter: number): string => `(
         'name', a.attname,
         'type', CASE WHEN i.typtype = 'e' THEN 'enum' ELSE i.typname END,
         'oid', i.oid::bigint,
-        'modifier', CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END,
+        'modifier', CASE WHEN t.typtype = 'd' THEN ${UNDER('modifier')} ELSE a.atttypmod END,
         'array', i.oid <> b.oid,
         'sql', format_type(a.atttypid, a.atttypmod),
         'generated', a.attgenerated <> ''
       ) ORDER BY a.attnum), '[]')
       FROM pg_catalog.pg_attribute a
       JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-      JOIN pg_catalog.pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+      JOIN pg_catalog.pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN ${UNDER('oid')} ELSE t.oid END
       JOIN pg_catalog.pg_type i ON i.oid = CASE WHEN b.typcategory = 'A' AND b.typelem <> 0 THEN b.typelem ELSE b.oid END
       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     )

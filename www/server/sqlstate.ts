@@ -4,15 +4,44 @@
 import { Problem, unavailable } from './problem.js';
 
 /** Where in a transaction a statement stands. */
-export type Phase = 'schema' | 'rows' | 'books';
+export type Phase = 'books' | 'schema' | 'rows' | 'commit';
 
-interface DatabaseError {
-  code: string;
-  column?: string;
+type Meaning = 'VALUE_OUT_OF_RANGE' | 'CONSTRAINT' | 'SCHEMA_MISMATCH' | 'RETRY';
+
+/** What an SQLSTATE means in some phases; `routine` is the function of the server's source that reports it. */
+interface Rule {
+  state: RegExp;
+  phases: readonly Phase[];
   routine?: string;
+  means: Meaning;
 }
 
-/** Classes of SQLSTATE that say: the same again may work. So does everything that is not listed below. */
+/** Deferred constraints and triggers speak when the transaction commits. */
+const ROWS: readonly Phase[] = ['rows', 'commit'];
+
+/**
+ * The first rule that fits counts, and `RETRY` when none does. In the other phases nothing is the rows' fault: two that
+ * make one table at once collide in the catalogue with a class of errors that rows have.
+ */
+const RULES: readonly Rule[] = [
+  // Connection, conflict, resources, locks, time: whoever says so, a trigger too.
+  { state: /^(08|40|53|55|57)/, phases: ROWS, means: 'RETRY' },
+  // The bytes and the columns do not go together: the table has changed meanwhile.
+  { state: /^22P0[34]/, phases: ROWS, means: 'RETRY' },
+  { state: /^22/, phases: ROWS, means: 'VALUE_OUT_OF_RANGE' },
+  { state: /^(23|44)/, phases: ROWS, means: 'CONSTRAINT' },
+  // A row that no page holds, a key that no index does, JSON that is nested too deep.
+  { state: /^54/, phases: ['rows'], means: 'VALUE_OUT_OF_RANGE' },
+  // Too many columns; those that were dropped count too.
+  { state: /^54011/, phases: ['schema'], means: 'SCHEMA_MISMATCH' },
+  // A trigger says no, with a code of its own or without.
+  { state: /^P0001/, phases: ROWS, means: 'CONSTRAINT' },
+  { state: /^/, routine: 'exec_stmt_raise', phases: ROWS, means: 'CONSTRAINT' },
+  // A policy for rows says no. Every other 42501 is a missing GRANT.
+  { state: /^42501/, routine: 'ExecWithCheckOptions', phases: ROWS, means: 'CONSTRAINT' },
+];
+
+/** Seconds after which another try is worth it, by class. */
 const RETRY_AFTER: Record<string, number> = {
   '08': 1, // connection
   '25': 5, // 25006: a standby that is not yet promoted
@@ -22,6 +51,12 @@ const RETRY_AFTER: Record<string, number> = {
   '57': 1, // the administrator, a restart, a time limit
 };
 
+interface DatabaseError {
+  code: string;
+  column?: string;
+  routine?: string;
+}
+
 /** The problem that a failure in a phase is. */
 export function problemOf(error: unknown, phase: Phase): Problem {
   if (error instanceof Problem) return error;
@@ -29,27 +64,11 @@ export function problemOf(error: unknown, phase: Phase): Problem {
     typeof error === 'object' && error ? error : {}
   ) as Partial<DatabaseError>;
   if (typeof code !== 'string') return unavailable(error);
-  // Two that make one table at once collide in the catalogue with a class of errors that rows have.
-  const reason = phase === 'rows' ? rejection(code, routine) : null;
-  if (reason === null) return unavailable(error, RETRY_AFTER[code.slice(0, 2)] ?? 5);
+  const rule = RULES.find(
+    ({ state, phases, routine: by = routine }) =>
+      state.test(code) && phases.includes(phase) && by === routine,
+  );
+  const reason = rule?.means ?? 'RETRY';
+  if (reason === 'RETRY') return unavailable(error, RETRY_AFTER[code.slice(0, 2)] ?? 5);
   return new Problem('REJECTED', { reason, ...(column && { column }) }, undefined, { cause: error });
-}
-
-function rejection(code: string, routine: string | undefined): string | null {
-  switch (code.slice(0, 2)) {
-    case '22':
-      // 22P03, 22P04: the bytes and the columns do not go together; the table has changed meanwhile.
-      return code === '22P03' || code === '22P04' ? null : 'VALUE_OUT_OF_RANGE';
-    case '23':
-    case '44':
-      return 'CONSTRAINT';
-    case 'P0':
-      // A trigger raised it.
-      return code === 'P0001' ? 'CONSTRAINT' : null;
-    case '42':
-      // A policy for rows says no. Every other 42501 is a missing GRANT.
-      return code === '42501' && routine === 'ExecWithCheckOptions' ? 'CONSTRAINT' : null;
-    default:
-      return null;
-  }
 }

@@ -48,6 +48,11 @@ export interface BooksOptions {
 const PIECE_BYTES = 1 << 20;
 /** Making a table and then widening it are two rounds; a third has met somebody else's change. */
 const MAX_ROUNDS = 4;
+/**
+ * While an ALTER TABLE waits for whoever uses the table, everybody else waits behind it: so not for long. It holds to
+ * the end of the transaction, which has the table for itself from then on and must not wait for anything else either.
+ */
+const SHORT_LOCK_WAIT = "SET LOCAL lock_timeout = '1s'";
 
 /** An engine on a database. */
 export function sqlEngine(database: SqlDatabase, { namespace }: BooksOptions): Engine {
@@ -96,8 +101,13 @@ async function makeBooks(database: SqlDatabase, run: Run, books: Books, namespac
   });
 }
 
-/** How far a stream is, without a lock. */
+/**
+ * How far a stream is, without a lock. Only as a server says that may be written: a standby, which may lag, would have
+ * a browser send again what was acknowledged, or believe that the server has lost it.
+ */
 async function stateOf(session: Session, books: Books, key: StreamKey): Promise<StreamState> {
+  const [server] = await session.query("SELECT current_setting('transaction_read_only') AS read_only");
+  if (server?.['read_only'] !== 'off') throw unavailable(new Error('the database is read-only'), 5);
   return (await readStream(session, books, key, '')) ?? NEW_STREAM;
 }
 
@@ -213,8 +223,10 @@ async function writeRows(session: Session, frame: Frame, table: Table): Promise<
       return description;
     }
     // Two that make a table at once fail, IF NOT EXISTS or not. Whoever waited for the lock looks again.
-    if (locked) for (const statement of plan.schema) await attempt('schema', () => session.query(statement));
-    else await attempt('schema', () => session.query('SELECT pg_advisory_xact_lock($1)', [SCHEMA_LOCK]));
+    const statements = locked
+      ? [SHORT_LOCK_WAIT, ...plan.schema]
+      : [`SELECT pg_advisory_xact_lock(${SCHEMA_LOCK})`];
+    for (const statement of statements) await attempt('schema', () => session.query(statement));
     locked = true;
   }
   throw unavailable(new Error('the table keeps changing'));

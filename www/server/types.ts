@@ -50,13 +50,15 @@ export interface Limits {
   maxRows: number;
   /** The most bytes that a frame may decompress to, and be written as. Default 128 MiB. */
   maxWrittenBytes: number;
-  /** How long a body may take to arrive. Default 30,000. */
+  /** The most bytes of all frames that are decoded at once; more wait for their turn. Default 256 MiB. */
+  maxDecodedBytes: number;
+  /** How long a body may take to arrive, beyond a second for every 16 KiB that have come. Default 30,000. */
   bodyTimeoutMs: number;
   /** How long the database may take. Default 30,000. */
   applyTimeoutMs: number;
-  /** Requests at once, of all tenants. Default 16. */
+  /** Requests at the database at once, of all tenants; four times as many bodies may be on their way. Default 16. */
   maxConcurrent: number;
-  /** Requests at once of one tenant. Default 8. */
+  /** Requests of one tenant at the database at once, and bodies on their way. Default 8. */
   maxConcurrentPerTenant: number;
   /** Requests a second of one tenant, of which a second's worth may come at once. Default 200. */
   requestsPerSecond: number;
@@ -74,10 +76,24 @@ export interface FrameHandlerOptions {
   limits?: Partial<Limits> | undefined;
   /** The origins whose pages may call. Default `*`: a bearer token is needed anyway, and cookies are not used. */
   origins?: '*' | readonly string[] | undefined;
+  /** Told of every rejection (422): the browser puts such a frame aside for good. */
+  onReject?: ((rejection: Rejection, about: Target) => void) | undefined;
   /** Told of every failure that is not the sender's. Default: `console.error`. */
   onError?: ((error: unknown, about: Target) => void) | undefined;
   /** The encoder's wasm, where it cannot be read from beside the script (some edge runtimes). */
   wasm?: WasmSource | undefined;
+}
+
+/** Why a frame was rejected: what the browser is told, and the database's own error, which it is not. */
+export interface Rejection {
+  /** A stable reason, such as `CONSTRAINT`. */
+  reason?: string | undefined;
+  /** A sentence for people. */
+  detail?: string | undefined;
+  column?: string | undefined;
+  /** The row of the frame, counted from 0. */
+  row?: number | undefined;
+  cause: unknown;
 }
 
 /** Takes every request below its base; never rejects. */

@@ -27,6 +27,8 @@ const MAX_IDLE_BYTES = 32 << 20;
 const MAX_IDLE = 4;
 
 export interface OpenFrame extends Frame {
+  /** The memory that it takes. */
+  readonly bytes: number;
   /** Gives the instance back; the frame is of no use then. */
   close(): void;
 }
@@ -54,6 +56,7 @@ export class Encoders {
       });
       return {
         rows,
+        bytes: instance.memory.buffer.byteLength,
         plan: (target) => session.json<Plan>(() => instance.framelock_plan(...session.put(encode(target)))),
         planInsert: (target) =>
           session.json<InsertPlan>(() => instance.framelock_plan_insert(...session.put(encode(target)))),
