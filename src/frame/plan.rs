@@ -12,6 +12,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use super::convert::fit;
 use super::ident::{check_columns, check_table_name, fold, quote};
+use super::nested::relaxed;
 use super::options::{AppendOptions, ExtraColumns, Match, MissingColumns, Mode};
 use super::storage::{Affinity, Encoding, Storage, read_back_type};
 pub use super::table::{TableColumn, TableKind, TableState};
@@ -240,11 +241,13 @@ impl Planner<'_> {
         if known.is_none() && adopts || known.is_some() && untyped && wanted != DataType::Null {
             let field = typed(field, &storage).with_name(&column.name);
             plan.catalogue.push((column.name.clone(), field));
-        } else if let Some(known) = known
-            && field.is_nullable()
-            && !known.is_nullable()
-        {
-            plan.catalogue.push((column.name.clone(), known.clone().with_nullable(true)));
+        } else if let Some(known) = known {
+            let data_type = relaxed(known.data_type(), field.data_type());
+            let nullable = known.is_nullable() || field.is_nullable();
+            let relaxed = known.clone().with_data_type(data_type).with_nullable(nullable);
+            if relaxed != *known {
+                plan.catalogue.push((column.name.clone(), relaxed));
+            }
         }
         Ok(PlannedColumn {
             frame_index,

@@ -114,6 +114,34 @@ fn a_dictionary_inside_grows_its_keys_and_its_parents_follow() {
 }
 
 #[test]
+fn nulls_inside_that_come_later_make_the_inside_nullable() {
+    let values = |value: Option<i64>| -> ArrayRef { Arc::new(Int64Array::from(vec![value])) };
+    for inner in NESTS {
+        for outer in NESTS {
+            let whole = |nullable| {
+                let inner = inner(Arc::new(Field::new("v", DataType::Int64, nullable)));
+                (outer(Arc::new(Field::new("i", inner.clone(), nullable))), inner)
+            };
+            let frame = |nullable, value| {
+                let (outer, inner) = whole(nullable);
+                one(nest(&outer, nest(&inner, values(value))))
+            };
+            let strict = frame(false, Some(1));
+            let alone = together(std::slice::from_ref(&strict));
+            assert_eq!(alone.schema().field(0).data_type(), &whole(false).0);
+            for later in [frame(true, None), frame(true, Some(1))] {
+                let read = together(&[strict.clone(), later.clone(), strict.clone()]);
+                assert_eq!(read.schema().field(0).data_type(), &whole(true).0);
+                assert_eq!(
+                    read.column(0).slice(1, 1).as_ref(),
+                    later.batches[0].column(0).as_ref()
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn a_null_inside_that_plain_sql_wrote_is_read() {
     let item = |nullable| DataType::List(Arc::new(Field::new("v", DataType::Int64, nullable)));
     let db = Db::new();
