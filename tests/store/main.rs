@@ -6,6 +6,7 @@ mod redo;
 mod rows;
 mod stream;
 mod transfer;
+mod types;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use framelock::error::Code;

@@ -1,0 +1,123 @@
+//! The types with which a query's columns come back, as Arrow and as JavaScript's values.
+
+use crate::{append, request, store};
+use arrow::array::*;
+use arrow::datatypes::*;
+use arrow::ipc::reader::StreamReader;
+use framelock::error::{Code, Error};
+use framelock::frame::Frame;
+use framelock::frame::options::AppendOptions;
+use framelock::store::{AppendRequest, PackOptions, PackedColumn, PackedRows, Params, Store};
+use std::sync::Arc;
+
+/// A table by this name with these columns.
+fn table(store: &mut Store, name: &str, columns: Vec<(&str, ArrayRef)>, options: &str) {
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let options: AppendOptions = serde_json::from_str(options).unwrap();
+    let frame = Frame::new(batch.schema(), vec![batch]);
+    append(store, &AppendRequest { table: name.into(), options, ..request(name, frame) }).unwrap();
+}
+
+/// The types of a query's columns.
+fn types(store: &mut Store, sql: &str) -> Vec<DataType> {
+    let stream = store.query_arrow(sql, &Params::None).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    let reader = StreamReader::try_new(&stream[..], None).unwrap();
+    reader.schema().fields().iter().map(|field| field.data_type().clone()).collect()
+}
+
+fn rows(store: &mut Store, sql: &str, options: PackOptions) -> Result<Vec<PackedColumn>, Error> {
+    let mut rows = PackedRows::new(options);
+    store.query(sql, &Params::None, &mut rows)?;
+    Ok(rows.columns)
+}
+
+const SECONDS: DataType = DataType::Timestamp(TimeUnit::Second, None);
+
+/// Tables `a` and `b`, whose `ts` count seconds and milliseconds, and views of them.
+fn two_units() -> Store {
+    let mut store = store();
+    let ids = || -> (&str, ArrayRef) { ("id", Arc::new(Int32Array::from(vec![1]))) };
+    table(
+        &mut store,
+        "a",
+        vec![ids(), ("ts", Arc::new(TimestampSecondArray::from(vec![7])))],
+        "{}",
+    );
+    let millis = Arc::new(TimestampMillisecondArray::from(vec![7_500]));
+    table(&mut store, "b", vec![ids(), ("ts", millis)], "{}");
+    let views = "CREATE VIEW plain AS SELECT ts, 'union' AS \"union\" FROM a;
+        CREATE VIEW \"Mi x\" AS SELECT ts FROM b UNION ALL SELECT ts FROM a;
+        CREATE VIEW over_mix AS SELECT * FROM [mi X];
+        CREATE TEMP VIEW passing AS SELECT ts FROM b EXCEPT SELECT ts FROM main.a";
+    store.exec(views, &Params::None).unwrap();
+    store
+}
+
+#[test]
+fn a_column_of_a_compound_has_the_type_of_its_values() {
+    let mut store = two_units();
+    for sql in [
+        "SELECT ts FROM a UNION SELECT ts FROM b",
+        "SELECT ts FROM a UNION ALL SELECT ts FROM b",
+        "SELECT ts FROM a INTERSECT SELECT 7",
+        "select ts from a except select 8",
+        "SELECT ts FROM a/**/UNION--\nSELECT ts FROM a UNION SELECT ts FROM b UNION SELECT ts FROM a",
+        "SELECT ts FROM (SELECT 5 AS ts UNION ALL SELECT ts FROM a)",
+        "SELECT * FROM (SELECT * FROM (SELECT 5 AS ts UNION ALL SELECT ts FROM a)) AS x",
+        "SELECT (SELECT ts FROM a UNION SELECT ts FROM b)",
+        "WITH c AS (SELECT 5 AS ts UNION ALL SELECT ts FROM a) SELECT ts FROM c",
+        "WITH c(ts) AS (SELECT 5 UNION ALL SELECT ts FROM a) SELECT ts FROM c",
+        "WITH c(ts) AS NOT MATERIALIZED (SELECT 5 UNION ALL SELECT ts FROM a) SELECT c.ts FROM c JOIN a USING (ts)
+         UNION SELECT 4",
+        "WITH c(ts) AS (SELECT 5 UNION SELECT ts FROM a), d AS (SELECT * FROM c) SELECT ts FROM d",
+        "SELECT column1 FROM (VALUES (5), ((SELECT ts FROM a)))",
+        "VALUES ((SELECT ts FROM a)), (5)",
+        "SELECT ts FROM \"mi X\"",
+        "SELECT ts FROM `Mi x`",
+        "SELECT x.ts FROM 'MI X' AS x, plain",
+        "SELECT ts FROM over_mix",
+        "SELECT ts FROM passing",
+        "SELECT ts FROM (SELECT * FROM over_mix WHERE ts IN (SELECT ts FROM b))",
+        "SELECT ?1UNION SELECT ts FROM a",
+        "SELECT ts FROM a WHERE $a(') OR 1 UNION SELECT ts FROM b -- ')",
+        "\u{feff}SELECT ts FROM a \u{feff}UNION SELECT ts FROM b",
+    ] {
+        let mut args = Params::None;
+        if sql.contains('$') || sql.contains('?') {
+            args = Params::Positional(vec![framelock::store::Value::Integer(1)]);
+        }
+        let stream = store.query_arrow(sql, &args).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let reader = StreamReader::try_new(&stream[..], None).unwrap();
+        let data_type = reader.schema().field(0).data_type().clone();
+        assert!([DataType::Int64, DataType::Null].contains(&data_type), "{sql}: {data_type}");
+    }
+    let returned =
+        "INSERT INTO a VALUES (2, 8) RETURNING ts, (SELECT ts FROM a UNION SELECT ts FROM b)";
+    assert_eq!(types(&mut store, returned), [DataType::Int64, DataType::Int64]);
+    let with = "WITH c AS (SELECT 5 AS ts UNION ALL SELECT ts FROM a)
+        UPDATE a SET id = 1 RETURNING (SELECT ts FROM c)";
+    assert_eq!(types(&mut store, with), [DataType::Int64]);
+}
+
+#[test]
+fn a_plain_reference_beside_a_compound_keeps_its_type() {
+    let mut store = two_units();
+    for sql in [
+        "SELECT ts FROM a",
+        "SELECT x.ts AS \"union\" FROM (SELECT * FROM a) AS x JOIN b USING (id) -- UNION",
+        "SELECT ts FROM plain /* EXCEPT */ WHERE \"union\" <> 'x UNION ALL y' AND [union] <> 'it''s'",
+        "SELECT ts FROM a WHERE id IN (SELECT 1 UNION SELECT id FROM b)",
+        "SELECT ts FROM a WHERE EXISTS (SELECT ts FROM over_mix) AND (id, 1) IN (VALUES (1, 1), (2, 2))",
+        "WITH RECURSIVE n(i, j) AS (SELECT 1, 2 UNION ALL SELECT i + 1, j FROM n WHERE i < 3)
+         SELECT a.ts, i FROM n JOIN a ON a.id = n.i",
+        "WITH n(i) AS MATERIALIZED (SELECT id FROM b UNION SELECT 1), m AS (SELECT ts FROM a)
+         SELECT m.* FROM m, n WHERE i IN (1)",
+        "WITH c AS (SELECT ts FROM a) SELECT ts FROM c",
+        "SELECT (SELECT ts FROM a)",
+        "SELECT ts FROM a JOIN (VALUES (1)) ON column1 = id",
+        "INSERT INTO a VALUES (1, 7), (1, 8) RETURNING ts",
+        "INSERT INTO a SELECT 1, 7 UNION ALL SELECT 1, 8 RETURNING (ts) AS ts",
+    ] {
+        assert_eq!(types(&mut store, sql)[0], SECONDS, "{sql}");
+    }
+}
