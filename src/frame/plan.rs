@@ -14,7 +14,7 @@ use super::convert::fit;
 use super::ident::{check_columns, check_table_name, fold, quote};
 use super::nested::relaxed;
 use super::options::{AppendOptions, ExtraColumns, Match, MissingColumns, Mode};
-use super::storage::{Affinity, Encoding, Storage, read_back_type};
+use super::storage::{Affinity, Encoding, Storage, read_back_type, value_type};
 pub use super::table::{TableColumn, TableKind, TableState};
 use super::types::{self, ColumnType};
 use super::{catalogue, early, keys, target};
@@ -297,7 +297,10 @@ impl Planner<'_> {
         if self.options.missing_columns == MissingColumns::Error {
             return Err(mismatch("the frame does not have this column"));
         }
-        if column.has_default || self.state.is_row_id(column) {
+        if self.state.is_row_id(column) {
+            return check_numbered(column);
+        }
+        if column.has_default {
             return Ok(());
         }
         if column.not_null {
@@ -334,6 +337,19 @@ impl Planner<'_> {
                 }
             }
         }
+    }
+}
+
+/// SQLite numbers the rows that come without the row id. Those numbers are ids where the column is of
+/// integers that have room for them; as a time, a decimal or a bool they would be made up.
+fn check_numbered(column: &TableColumn) -> Result<()> {
+    match column.field.as_ref().map(|field| value_type(field.data_type())) {
+        None | Some(DataType::Null | DataType::Int64 | DataType::UInt64) => Ok(()),
+        Some(other) => Err(mismatch(format!(
+            "the frame does not have this column, which is the table's row id: SQLite would number \
+             the rows, and a number of its own is no {}",
+            types::name(other)
+        ))),
     }
 }
 
