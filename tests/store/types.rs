@@ -121,3 +121,72 @@ fn a_plain_reference_beside_a_compound_keeps_its_type() {
         assert_eq!(types(&mut store, sql)[0], SECONDS, "{sql}");
     }
 }
+
+const DATES: PackOptions = PackOptions { int64_as_number: false, dates: true };
+const DATE: Option<u8> = Some(7);
+
+#[test]
+fn dates_that_are_stored_as_text_are_dates_too() {
+    let mut store = store();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("s", Arc::new(TimestampSecondArray::from(vec![7]))),
+        ("us", Arc::new(TimestampMicrosecondArray::from(vec![-1]).with_timezone("UTC"))),
+        ("ns", Arc::new(TimestampNanosecondArray::from(vec![1_700_000_000_000_999_999]))),
+        ("day", Arc::new(Date32Array::from(vec![-1]))),
+        ("ms", Arc::new(Date64Array::from(vec![86_400_000]))),
+        ("time", Arc::new(Time32SecondArray::from(vec![60]))),
+    ];
+    let names: Vec<_> = columns.iter().map(|(name, _)| format!("\"{name}\":\"iso8601\"")).collect();
+    let iso8601 = format!("{{\"types\":{{{}}}}}", names.join(","));
+    table(&mut store, "counted", columns.clone(), "{}");
+    table(&mut store, "spelled", columns, &iso8601);
+    for name in ["counted", "spelled"] {
+        let read = rows(&mut store, &format!("SELECT * FROM {name}"), DATES).unwrap();
+        let dates: Vec<_> = read[..5].iter().map(|c| (c.uniform_tag(), c.numbers[0])).collect();
+        let expected = [7_000.0, -1.0, 1_700_000_000_000.0, -86_400_000.0, 86_400_000.0];
+        assert_eq!(dates, expected.map(|ms| (DATE, ms)), "{name}");
+    }
+    let read = rows(&mut store, "SELECT time FROM spelled", DATES).unwrap();
+    assert_eq!(read[0].text, b"00:01:00");
+    // What plain SQL wrote there, and is no date, is given as it is.
+    store.exec("UPDATE spelled SET s = 'soon'", &Params::None).unwrap();
+    let read = rows(&mut store, "SELECT s FROM spelled", DATES).unwrap();
+    assert_eq!((read[0].uniform_tag(), &read[0].text[..]), (Some(3), &b"soon"[..]));
+    let read = rows(&mut store, "SELECT us FROM spelled", PackOptions::default()).unwrap();
+    assert_eq!(read[0].text, b"1969-12-31T23:59:59.999999Z");
+}
+
+#[test]
+fn a_date_beyond_javascripts_is_refused_by_row_and_column() {
+    const LAST: i64 = 8_640_000_000_000_000;
+    let mut store = store();
+    let day = LAST / 86_400_000;
+    let columns = |over: i64| -> Vec<(&str, ArrayRef)> {
+        let days = vec![day as i32, -day as i32, (day + over) as i32];
+        vec![
+            ("ms", Arc::new(TimestampMillisecondArray::from(vec![LAST, -LAST, LAST + over]))),
+            ("s", Arc::new(TimestampSecondArray::from(vec![0, 0, -(LAST / 1000 + over)]))),
+            ("day", Arc::new(Date32Array::from(days))),
+        ]
+    };
+    table(&mut store, "good", columns(0), "{}");
+    table(&mut store, "bad", columns(1), "{}");
+    table(
+        &mut store,
+        "text",
+        columns(1),
+        r#"{"types":{"ms":"iso8601","s":"iso8601","day":"iso8601"}}"#,
+    );
+    for column in ["ms", "s", "day"] {
+        let read = rows(&mut store, &format!("SELECT {column} FROM good"), DATES).unwrap();
+        assert_eq!(read[0].uniform_tag(), DATE);
+        for table in ["bad", "text"] {
+            let error =
+                rows(&mut store, &format!("SELECT {column} FROM {table}"), DATES).unwrap_err();
+            let said = (error.code, error.column.as_deref(), error.row);
+            assert_eq!(said, (Code::LossyValue, Some(column), Some(2)), "{table}");
+            let sql = format!("SELECT {column} FROM {table}");
+            assert!(rows(&mut store, &sql, PackOptions::default()).is_ok());
+        }
+    }
+}
