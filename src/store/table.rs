@@ -12,12 +12,16 @@ impl Store {
     pub(super) fn table_state(&self, table: &str, with_unique: bool) -> Result<TableState> {
         let found = self.read(|conn| {
             conn.prepare_cached(
-                "SELECT type, wr, strict FROM pragma_table_list(?) WHERE schema = 'main'",
+                "SELECT type, wr, strict,
+                   EXISTS(SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')
+                 FROM pragma_table_list(?1) WHERE schema = 'main'",
             )?
-            .query_row([table], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))
+            .query_row([table], |row| {
+                Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })
             .optional()
         })?;
-        let Some((kind, without_rowid, strict)) = found else {
+        let Some((kind, without_rowid, strict, indexed_key)) = found else {
             return Ok(TableState::default());
         };
         let kind = match kind.as_str() {
@@ -32,7 +36,17 @@ impl Store {
             })?;
         let unique = if with_unique { self.unique_keys(table)? } else { Vec::new() };
         let columns = self.table_columns(table)?;
-        Ok(TableState { exists: true, kind, strict, without_rowid, has_rows, columns, unique })
+        let exists = true;
+        Ok(TableState {
+            exists,
+            kind,
+            strict,
+            without_rowid,
+            indexed_key,
+            has_rows,
+            columns,
+            unique,
+        })
     }
 
     /// Its columns, generated ones too.

@@ -190,3 +190,28 @@ fn a_date_beyond_javascripts_is_refused_by_row_and_column() {
         }
     }
 }
+
+#[test]
+fn a_descending_primary_key_is_no_row_id() {
+    let mut store = store();
+    let ddl = "CREATE TABLE down(k INTEGER PRIMARY KEY DESC, n INTEGER);
+        CREATE TABLE up(k INTEGER, n INTEGER, PRIMARY KEY(k DESC))";
+    store.exec(ddl, &Params::None).unwrap();
+    let key = |key: Option<i64>| -> Vec<(&str, ArrayRef)> {
+        vec![("k", Arc::new(TimestampSecondArray::from(vec![key])))]
+    };
+    // NULL stays NULL in the one, and the other is the row id for all that `DESC` says.
+    table(&mut store, "down", key(None), "{}");
+    let batch = RecordBatch::try_from_iter(key(None)).unwrap();
+    let frame = Frame::new(batch.schema(), vec![batch]);
+    let sent = AppendRequest { table: "up".into(), ..request("up", frame) };
+    assert_eq!(append(&mut store, &sent).unwrap_err().code, Code::LossyValue);
+    let batch =
+        RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]);
+    let batch = batch.unwrap();
+    let frame = Frame::new(batch.schema(), vec![batch]);
+    append(&mut store, &AppendRequest { table: "down".into(), ..request("n", frame) }).unwrap();
+    assert_eq!(types(&mut store, "SELECT k FROM down"), [SECONDS]);
+    let nulls = "SELECT count(*) FROM down WHERE k IS NULL";
+    assert_eq!(crate::one(&mut store, nulls), framelock::store::Value::Integer(2));
+}
