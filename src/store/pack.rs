@@ -108,7 +108,8 @@ impl PackedRows {
 
     fn reading(&self, data_type: Option<&DataType>, iso8601: bool) -> Reading {
         let Some(data_type) = data_type else {
-            return Reading::ByValue;
+            // An expression's integers are numbers by themselves; those that are asked for must be exact.
+            return if self.options.int64_as_number { Reading::Int64 } else { Reading::ByValue };
         };
         let text = iso::Kind::of(data_type).filter(|_| iso8601);
         reading_of(data_type, |factor, divisor| match self.options.dates {

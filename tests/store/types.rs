@@ -123,6 +123,7 @@ fn a_plain_reference_beside_a_compound_keeps_its_type() {
 }
 
 const DATES: PackOptions = PackOptions { int64_as_number: false, dates: true };
+const NUMBERS: PackOptions = PackOptions { int64_as_number: true, dates: false };
 const DATE: Option<u8> = Some(7);
 
 #[test]
@@ -189,6 +190,19 @@ fn a_date_beyond_javascripts_is_refused_by_row_and_column() {
             assert!(rows(&mut store, &sql, PackOptions::default()).is_ok());
         }
     }
+}
+
+#[test]
+fn an_unsafe_integer_is_no_number_in_an_expression_either() {
+    let mut store = store();
+    let sql = "SELECT 1 AS one, 9007199254740991 + i AS n FROM (SELECT 0 AS i UNION ALL SELECT 1)";
+    let read = rows(&mut store, sql, PackOptions::default()).unwrap();
+    assert_eq!((read[0].uniform_tag(), &read[1].tags[..]), (Some(1), &[1, 2][..]));
+    let error = rows(&mut store, sql, NUMBERS).unwrap_err();
+    let said = (error.code, error.column.as_deref(), error.row);
+    assert_eq!(said, (Code::LossyValue, Some("n"), Some(1)));
+    let read = rows(&mut store, &format!("{sql} LIMIT 1"), NUMBERS).unwrap();
+    assert_eq!((read[0].uniform_tag(), read[1].uniform_tag()), (Some(1), Some(1)));
 }
 
 #[test]
