@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayData, ArrayRef, make_array};
+use arrow::array::{Array, ArrayData, ArrayRef, make_array};
 use arrow::buffer::{Buffer, NullBuffer};
 use arrow::datatypes::DataType;
 
 use super::build::{Builder, Values};
+use super::nested::with_children;
 use crate::error::{Code, Error, Result};
 
 impl Builder {
@@ -28,6 +29,8 @@ impl Builder {
                 .map(make_array)
                 .map_err(|error| Error::new(Code::InvalidFrame, error.to_string()))
         };
+        let absent = |row: usize| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+        let data_of = |arrays: &[ArrayRef]| arrays.iter().map(|array| array.to_data()).collect();
         let buffers = match self.values {
             Values::Null => vec![],
             Values::Bool(mut values) => vec![values.finish().into_inner()],
@@ -53,16 +56,22 @@ impl Builder {
             Values::TextView(mut values) => return Ok(Arc::new(values.finish())),
             Values::BlobView(mut values) => return Ok(Arc::new(values.finish())),
             Values::List(ends, items) => {
-                let buffers = list_buffers(&data_type, &ends);
-                return whole(data_type, buffers, vec![items.finish()?.to_data()]);
+                let items = [items.finish()?];
+                let nested = over(&data_type, &items, |_| false);
+                return whole(nested, list_buffers(&data_type, &ends), data_of(&items));
             }
-            Values::FixedList(items, _) => {
-                return whole(data_type, vec![], vec![items.finish()?.to_data()]);
+            Values::FixedList(items, size) => {
+                let items = [items.finish()?];
+                return whole(
+                    over(&data_type, &items, |row| absent(row / size)),
+                    vec![],
+                    data_of(&items),
+                );
             }
             Values::Struct(children) => {
-                let children = children.into_iter().map(|child| Ok(child.finish()?.to_data()));
-                let children = children.collect::<Result<_>>()?;
-                return whole(data_type, vec![], children);
+                let children = children.into_iter().map(Builder::finish);
+                let children = children.collect::<Result<Vec<_>>>()?;
+                return whole(over(&data_type, &children, absent), vec![], data_of(&children));
             }
             Values::Dictionary(keys, dictionary) => {
                 let (key_type, keys) = key_buffer(&data_type, &keys, dictionary.values.rows)?;
@@ -74,6 +83,25 @@ impl Builder {
         };
         whole(data_type, buffers, vec![])
     }
+}
+
+/// A nested type over its children as they came out: a dictionary's keys may have become wider, and
+/// plain SQL may have written nulls where the catalogue has none. `hidden` says of a child's row
+/// that it is of no meaning because its parent is null.
+fn over(data_type: &DataType, children: &[ArrayRef], hidden: impl Fn(usize) -> bool) -> DataType {
+    with_children(data_type, |at, field| {
+        let Some(child) = children.get(at) else {
+            return Arc::clone(field);
+        };
+        let is_null = |row| child.is_null(row) && !hidden(row);
+        let nullable =
+            field.is_nullable() || child.null_count() > 0 && (0..child.len()).any(is_null);
+        if nullable == field.is_nullable() && field.data_type() == child.data_type() {
+            return Arc::clone(field);
+        }
+        let field = field.as_ref().clone().with_data_type(child.data_type().clone());
+        Arc::new(field.with_nullable(nullable))
+    })
 }
 
 /// Offsets from ends: 0 first, in the width of the type.

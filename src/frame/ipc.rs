@@ -36,6 +36,8 @@ use crate::error::{Code, Error, Result};
 
 const CONTINUATION: [u8; 4] = [0xff; 4];
 const MAGIC: &[u8; 6] = b"ARROW1";
+/// The most zeros after the end of a stream: a buffer may be filled up to a multiple of 64 bytes.
+const MAX_PADDING: usize = 63;
 
 /// Reads a stream or a file; see [`Frame::decode`].
 pub fn decode(bytes: Buffer, ledger: Ledger) -> Result<Frame> {
@@ -175,7 +177,22 @@ fn decode_stream(bytes: &Buffer, ledger: Ledger) -> Result<Frame> {
             (None, ..) => return Err(malformed("the first message is not a schema")),
         }
     }
-    reader.map(Reader::finish).ok_or_else(|| malformed("no schema"))
+    let reader = reader.ok_or_else(|| malformed("no schema"))?;
+    check_end(&bytes[at.min(bytes.len())..])?;
+    Ok(reader.finish())
+}
+
+/// Checks what is left after a stream's last message: its mark, which need not be there, and some
+/// padding. More is another stream or part of one, whose rows would be lost without a word.
+fn check_end(rest: &[u8]) -> Result<()> {
+    let rest = rest.strip_prefix(&CONTINUATION).unwrap_or(rest);
+    let rest = rest.strip_prefix(&[0; 4]).unwrap_or(rest);
+    if rest.len() <= MAX_PADDING && rest.iter().all(|byte| *byte == 0) {
+        return Ok(());
+    }
+    let bytes = if rest.len() == 1 { "byte follows" } else { "bytes follow" };
+    let length = rest.len();
+    Err(malformed(format!("{length} {bytes} the end of the stream; one call takes one stream")))
 }
 
 fn decode_file(bytes: &Buffer, ledger: Ledger) -> Result<Frame> {
@@ -301,6 +318,30 @@ mod tests {
         }
         let file = writer.into_inner().unwrap();
         assert_eq!(Frame::decode(file.into()).unwrap(), frame);
+    }
+
+    #[test]
+    fn bytes_after_the_end_of_a_stream_are_refused() {
+        let batch = batch();
+        let frame = Frame::new(batch.schema(), vec![batch]);
+        let stream = frame.encode().unwrap();
+        let followed_by = |more: &[u8]| Frame::decode([&stream, more].concat().into());
+        for padding in [0, 1, 8, 63] {
+            assert_eq!(followed_by(&vec![0; padding]).unwrap(), frame);
+        }
+        for more in [&stream[..], &[0; 64], &[0, 0, 1], b"\n"] {
+            let error = followed_by(more).unwrap_err();
+            assert_eq!(error.code, Code::InvalidFrame);
+            let bytes = format!(" {} byte", more.len());
+            assert!(error.message.contains(&bytes), "{}", error.message);
+            assert!(error.message.contains("one stream"), "{}", error.message);
+        }
+        // A stream need not have a mark at its end, and an old one has but four bytes.
+        let unmarked = &stream[..stream.len() - 8];
+        assert_eq!(Frame::decode(unmarked.to_vec().into()).unwrap(), frame);
+        assert_eq!(Frame::decode([unmarked, &[0; 4]].concat().into()).unwrap(), frame);
+        let error = Frame::decode([unmarked, &[0; 4], &stream].concat().into()).unwrap_err();
+        assert!(error.message.contains(&format!(" {} bytes", stream.len())), "{}", error.message);
     }
 
     #[test]

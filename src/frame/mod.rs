@@ -23,6 +23,7 @@ pub(crate) mod join;
 pub mod json;
 mod json_read;
 mod keys;
+mod nested;
 pub mod options;
 pub mod packed;
 pub mod pieces;

@@ -12,8 +12,9 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use super::convert::fit;
 use super::ident::{check_columns, check_table_name, fold, qualified, quote};
+use super::nested::relaxed;
 use super::options::{AppendOptions, ExtraColumns, Match, MissingColumns, Mode};
-use super::storage::{Affinity, Encoding, Storage, read_back_type};
+use super::storage::{Affinity, Encoding, Storage, read_back_type, value_type};
 pub use super::table::{TableColumn, TableKind, TableState};
 use super::types::{self, ColumnType};
 use super::{catalogue, early, keys, target};
@@ -251,11 +252,13 @@ impl Planner<'_> {
         if known.is_none() && adopts || known.is_some() && untyped && wanted != DataType::Null {
             let field = typed(field, &storage).with_name(&column.name);
             plan.catalogue.push((column.name.clone(), field));
-        } else if let Some(known) = known
-            && field.is_nullable()
-            && !known.is_nullable()
-        {
-            plan.catalogue.push((column.name.clone(), known.clone().with_nullable(true)));
+        } else if let Some(known) = known {
+            let data_type = relaxed(known.data_type(), field.data_type());
+            let nullable = known.is_nullable() || field.is_nullable();
+            let relaxed = known.clone().with_data_type(data_type).with_nullable(nullable);
+            if relaxed != *known {
+                plan.catalogue.push((column.name.clone(), relaxed));
+            }
         }
         Ok(PlannedColumn {
             frame_index,
@@ -307,7 +310,10 @@ impl Planner<'_> {
         if self.options.missing_columns == MissingColumns::Error {
             return Err(mismatch("the frame does not have this column"));
         }
-        if column.has_default || self.state.is_row_id(column) {
+        if self.state.is_row_id(column) {
+            return check_numbered(column);
+        }
+        if column.has_default {
             return Ok(());
         }
         if column.not_null {
@@ -344,6 +350,19 @@ impl Planner<'_> {
                 }
             }
         }
+    }
+}
+
+/// SQLite numbers the rows that come without the row id. Those numbers are ids where the column is of
+/// integers that have room for them; as a time, a decimal or a bool they would be made up.
+fn check_numbered(column: &TableColumn) -> Result<()> {
+    match column.field.as_ref().map(|field| value_type(field.data_type())) {
+        None | Some(DataType::Null | DataType::Int64 | DataType::UInt64) => Ok(()),
+        Some(other) => Err(mismatch(format!(
+            "the frame does not have this column, which is the table's row id: SQLite would number \
+             the rows, and a number of its own is no {}",
+            types::name(other)
+        ))),
     }
 }
 

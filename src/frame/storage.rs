@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::DataType;
 
+use super::nested::with_children;
 use super::types;
 use crate::error::{Code, Error, Result};
 
@@ -205,21 +206,13 @@ pub fn value_type(data_type: &DataType) -> &DataType {
 /// The type as it is read back: run-ends are not restored, their values are, at any depth.
 pub fn read_back_type(data_type: &DataType) -> DataType {
     use DataType::*;
-    let item = |field: &FieldRef| {
-        let data_type = read_back_type(field.data_type());
-        Arc::new(field.as_ref().clone().with_data_type(data_type))
-    };
     match data_type {
         RunEndEncoded(_, values) => read_back_type(values.data_type()),
         Dictionary(keys, values) => Dictionary(keys.clone(), Box::new(read_back_type(values))),
-        List(field) => List(item(field)),
-        LargeList(field) => LargeList(item(field)),
-        ListView(field) => ListView(item(field)),
-        LargeListView(field) => LargeListView(item(field)),
-        FixedSizeList(field, size) => FixedSizeList(item(field), *size),
-        Map(field, sorted) => Map(item(field), *sorted),
-        Struct(fields) => Struct(fields.iter().map(item).collect()),
-        other => other.clone(),
+        other => with_children(other, |_, field| {
+            let data_type = read_back_type(field.data_type());
+            Arc::new(field.as_ref().clone().with_data_type(data_type))
+        }),
     }
 }
 

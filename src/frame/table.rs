@@ -28,6 +28,8 @@ pub struct TableState {
     pub strict: bool,
     /// Whether it was made with `WITHOUT ROWID`.
     pub without_rowid: bool,
+    /// Whether its primary key has an index of its own, and so is not the row id.
+    pub indexed_key: bool,
     /// Whether it has at least one row.
     pub has_rows: bool,
     /// Its columns, in order; hidden ones are left out, generated ones are not.
@@ -58,12 +60,14 @@ pub struct TableColumn {
 }
 
 impl TableState {
-    /// Whether a column is the row id itself: the one `INTEGER PRIMARY KEY` of a rowid table.
+    /// Whether a column is the row id itself: the one `INTEGER PRIMARY KEY` of a rowid table, unless
+    /// that says `DESC` (<https://www.sqlite.org/lang_createtable.html#rowid>).
     pub fn is_row_id(&self, column: &TableColumn) -> bool {
         let keys = self.columns.iter().filter(|column| column.primary_key > 0);
         column.primary_key > 0
             && keys.count() == 1
             && !self.without_rowid
+            && !self.indexed_key
             && column.declared.eq_ignore_ascii_case("INTEGER")
     }
 

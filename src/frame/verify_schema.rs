@@ -36,7 +36,10 @@ pub fn check_flatbuffer(schema: Schema<'_>) -> Result<()> {
         )));
     }
     let mut count = 0;
-    fields.iter().try_for_each(|field| check_flatbuffer_field(field, 0, &mut count))
+    fields.iter().try_for_each(|field| {
+        let checked = check_flatbuffer_field(field, 0, &mut count);
+        checked.map_err(|error| error.in_column(field.name().unwrap_or_default()))
+    })
 }
 
 fn check_flatbuffer_field(field: IpcField<'_>, depth: usize, count: &mut usize) -> Result<()> {
@@ -45,8 +48,7 @@ fn check_flatbuffer_field(field: IpcField<'_>, depth: usize, count: &mut usize) 
         return Err(malformed("types that are nested too deeply, or too many"));
     }
     if field.type_type() == Type::Union {
-        let name = field.name().unwrap_or_default();
-        return Err(unsupported("unions are not stored").in_column(name));
+        return Err(unsupported("unions are not stored"));
     }
     let children = field.children();
     children.iter().flatten().try_for_each(|child| check_flatbuffer_field(child, depth + 1, count))

@@ -6,6 +6,7 @@
 //! It never waits, never retries and knows no other tab.
 
 mod append;
+mod compound;
 mod connection;
 mod error;
 mod import;

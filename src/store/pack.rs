@@ -6,7 +6,9 @@
 
 use super::query::RowSink;
 use crate::error::{Code, Error, Result};
+use crate::frame::catalogue;
 use crate::frame::cell::Cell;
+use crate::frame::iso;
 use crate::frame::read::ReadColumn;
 use arrow::datatypes::{DataType, TimeUnit};
 
@@ -24,6 +26,9 @@ pub mod tag {
 
 /// The largest integer that a JavaScript number holds exactly, with all below it.
 const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
+
+/// The farthest that a JavaScript `Date` is from 1970, either way.
+const FARTHEST_MS: i128 = 8_640_000_000_000_000;
 
 /// How integers and times are handed over.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,6 +62,20 @@ impl PackedColumn {
         let first = *self.tags.first()?;
         self.tags.iter().all(|tag| *tag == first).then_some(first)
     }
+
+    /// Adds a `Date`, cut off to milliseconds.
+    fn date(&mut self, value: i64, factor: i64, divisor: i64) -> Result<()> {
+        let ms = (i128::from(value) * i128::from(factor)).div_euclid(divisor.into());
+        if ms.abs() > FARTHEST_MS {
+            return Err(Error::new(
+                Code::LossyValue,
+                format!("{ms} milliseconds since 1970 are more than a Date holds (dates: true)"),
+            ));
+        }
+        self.tags.push(tag::DATE);
+        self.numbers.push(ms as f64);
+        Ok(())
+    }
 }
 
 /// A sink for [`crate::store::Store::query`].
@@ -72,10 +91,12 @@ enum Reading {
     ByValue,
     Int64,
     Bool,
-    /// Milliseconds are `value * factor / divisor`.
+    /// Milliseconds are `value * factor / divisor`; `text` is how values are spelled, where the
+    /// column has ISO 8601 text.
     Date {
-        factor: f64,
-        divisor: f64,
+        factor: i64,
+        divisor: i64,
+        text: Option<iso::Kind>,
     },
 }
 
@@ -85,11 +106,16 @@ impl PackedRows {
         PackedRows { options, columns: Vec::new(), reading: Vec::new() }
     }
 
-    fn reading(&self, data_type: Option<&DataType>) -> Reading {
-        let date = |factor: f64, divisor: f64| {
-            if self.options.dates { Reading::Date { factor, divisor } } else { Reading::ByValue }
+    fn reading(&self, data_type: Option<&DataType>, iso8601: bool) -> Reading {
+        let Some(data_type) = data_type else {
+            // An expression's integers are numbers by themselves; those that are asked for must be exact.
+            return if self.options.int64_as_number { Reading::Int64 } else { Reading::ByValue };
         };
-        data_type.map_or(Reading::ByValue, |data_type| reading_of(data_type, date))
+        let text = iso::Kind::of(data_type).filter(|_| iso8601);
+        reading_of(data_type, |factor, divisor| match self.options.dates {
+            true => Reading::Date { factor, divisor, text },
+            false => Reading::ByValue,
+        })
     }
 
     /// The typed array whose elements are what [`PackedRows::cell`] makes of the type's values.
@@ -121,8 +147,10 @@ impl RowSink for PackedRows {
                 DataType::Dictionary(_, values) => values,
                 data_type => data_type,
             });
-            self.reading.push(self.reading(data_type));
-            let array = data_type.and_then(|data_type| self.array(data_type));
+            let iso8601 = column.field.as_ref().is_some_and(catalogue::is_iso8601);
+            self.reading.push(self.reading(data_type, iso8601));
+            let counted = data_type.filter(|_| !iso8601);
+            let array = counted.and_then(|data_type| self.array(data_type));
             let name = column.name.clone();
             self.columns.push(PackedColumn { name, array, ..Default::default() });
         }
@@ -144,10 +172,7 @@ impl RowSink for PackedRows {
                     Reading::Bool if value == 0 || value == 1 => {
                         out.tags.push(if value == 1 { tag::TRUE } else { tag::FALSE });
                     }
-                    Reading::Date { factor, divisor } => {
-                        out.tags.push(tag::DATE);
-                        out.numbers.push((value as f64 * factor / divisor).floor());
-                    }
+                    Reading::Date { factor, divisor, .. } => out.date(value, factor, divisor)?,
                     Reading::Int64 if self.options.int64_as_number => {
                         if !safe {
                             return Err(Error::new(
@@ -169,6 +194,11 @@ impl RowSink for PackedRows {
                 }
             }
             Cell::Text(text) => {
+                if let Reading::Date { factor, divisor, text: Some(kind) } = reading
+                    && let Some(value) = iso::parse(kind, &text)
+                {
+                    return out.date(value, factor, divisor);
+                }
                 out.tags.push(tag::TEXT);
                 let units: usize =
                     if text.is_ascii() { text.len() } else { text.encode_utf16().count() };
@@ -190,15 +220,15 @@ fn pool_end(end: usize) -> Result<u32> {
     u32::try_from(end).map_err(|_| Error::new(Code::Sql, "the result is larger than 4 GiB"))
 }
 
-fn reading_of(data_type: &DataType, date: impl Fn(f64, f64) -> Reading) -> Reading {
+fn reading_of(data_type: &DataType, date: impl Fn(i64, i64) -> Reading) -> Reading {
     match data_type {
         DataType::Int64 | DataType::UInt64 => Reading::Int64,
         DataType::Boolean => Reading::Bool,
-        DataType::Timestamp(TimeUnit::Second, _) => date(1000.0, 1.0),
-        DataType::Timestamp(TimeUnit::Millisecond, _) | DataType::Date64 => date(1.0, 1.0),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => date(1.0, 1000.0),
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => date(1.0, 1_000_000.0),
-        DataType::Date32 => date(86_400_000.0, 1.0),
+        DataType::Timestamp(TimeUnit::Second, _) => date(1_000, 1),
+        DataType::Timestamp(TimeUnit::Millisecond, _) | DataType::Date64 => date(1, 1),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => date(1, 1_000),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => date(1, 1_000_000),
+        DataType::Date32 => date(86_400_000, 1),
         _ => Reading::ByValue,
     }
 }

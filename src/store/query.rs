@@ -45,14 +45,15 @@ impl Store {
         bind(&mut statement, params)?;
         if !written.is_empty() && statement.column_count() > 0 {
             self.savepoint()?;
-            let outcome = self.give_rows(statement, sink);
+            let outcome = self.give_rows(sql, statement, sink);
             return self.end_savepoint(outcome);
         }
-        self.altering(|| self.give_rows(statement, sink))
+        self.altering(|| self.give_rows(sql, statement, sink))
     }
 
     fn give_rows(
         &self,
+        sql: &str,
         mut statement: rusqlite::Statement<'_>,
         sink: &mut dyn RowSink,
     ) -> Result<u64> {
@@ -60,7 +61,7 @@ impl Store {
         if schema.is_some() || statement.column_count() == 0 {
             self.plans.borrow_mut().clear();
         }
-        let columns = self.read_columns(&statement)?;
+        let columns = self.read_columns(sql, &statement)?;
         sink.columns(&columns)?;
         let mut rows = statement.raw_query();
         let mut count = 0;
@@ -164,8 +165,37 @@ impl Store {
         reader.take()
     }
 
-    /// Result columns, with the catalogue's field where one is a plain reference to a column.
-    fn read_columns(&self, statement: &rusqlite::Statement<'_>) -> Result<Vec<ReadColumn>> {
+    /// Result columns, with the catalogue's field where one is a plain reference to a column, and
+    /// certainly does not come out of a compound.
+    fn read_columns(
+        &self,
+        sql: &str,
+        statement: &rusqlite::Statement<'_>,
+    ) -> Result<Vec<ReadColumn>> {
+        let mut columns = self.origins(statement)?;
+        if columns.iter().all(|column| column.field.is_none()) {
+            return Ok(columns);
+        }
+        let mut kept = Vec::new();
+        match self.without_compounds(sql, statement.readonly())? {
+            Some(Cow::Borrowed(_)) => return Ok(columns),
+            Some(Cow::Owned(cut)) => {
+                if let Ok(statement) = self.conn()?.prepare(&cut) {
+                    kept = self.origins(&statement)?;
+                }
+            }
+            None => {}
+        }
+        for (nth, column) in columns.iter_mut().enumerate() {
+            if kept.get(nth).is_none_or(|kept| kept.field != column.field) {
+                column.field = None;
+            }
+        }
+        Ok(columns)
+    }
+
+    /// Result columns, with the catalogue's field where SQLite says of which column one is.
+    fn origins(&self, statement: &rusqlite::Statement<'_>) -> Result<Vec<ReadColumn>> {
         let mut tables: SortedMap<String, SortedMap<String, Field>> = SortedMap::new();
         let mut columns = Vec::new();
         for column in statement.columns_with_metadata() {

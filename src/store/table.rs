@@ -12,14 +12,16 @@ impl Store {
     pub(super) fn table_state(&self, table: &str, with_unique: bool) -> Result<TableState> {
         let found = self.read(|conn| {
             conn.prepare_cached(
-                "SELECT name, type, wr, strict FROM pragma_table_list(?) WHERE schema = 'main'",
+                "SELECT name, type, wr, strict,
+                   EXISTS(SELECT 1 FROM pragma_index_list(?1, 'main') WHERE origin = 'pk')
+                 FROM pragma_table_list(?1) WHERE schema = 'main'",
             )?
             .query_row([table], |row| {
-                Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?))
+                Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
             })
             .optional()
         })?;
-        let Some((name, kind, without_rowid, strict)) = found else {
+        let Some((name, kind, without_rowid, strict, indexed_key)) = found else {
             return Ok(TableState::default());
         };
         let kind = match kind.as_str() {
@@ -43,6 +45,7 @@ impl Store {
             kind,
             strict,
             without_rowid,
+            indexed_key,
             has_rows,
             columns,
             unique,

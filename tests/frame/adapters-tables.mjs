@@ -190,6 +190,9 @@ function apacheTables() {
     batches_sliced: batches.slice(3, 15),
     record_batch: batches.batches[2],
     no_rows: new Table(schema, []),
+    no_children: new Table(
+      Object.fromEntries(schema.fields.map(({ name, type }) => [name, vectorFromArray([], type)])),
+    ),
     large_list: new Table({ l: apacheLargeList(9) }),
     large_list_sliced: new Table({ l: apacheLargeList(9) }).slice(2, 6),
     views,

@@ -82,6 +82,28 @@ test('of a slice only the slice is moved', () => {
   assert.ok(buffers[0].length < 500, `${buffers[0].length} bytes for 10 rows`);
 });
 
+test('no rows are no rows, with or without children', () => {
+  const apache = [...all].filter(([name]) => name.startsWith('apache ')).map(([, table]) => table);
+  const columns = apache.flatMap((table) => table.schema.fields.map((field, i) => ({ table, field, i })));
+  const nested = columns.filter(({ field }) => field.type.children?.length > 0);
+  assert.ok(nested.length > 6);
+  const deep = new arrow.Field('deep', new arrow.List(nested[0].field), true);
+  const words = new arrow.Dictionary(new arrow.Utf8(), new arrow.Int32());
+  const coded = new arrow.Field('coded', new arrow.List(new arrow.Field('item', words, true)), true);
+  const column = (vector) => packFrame(new arrow.Table({ c: vector }));
+  for (const { field, table, i } of [...nested, { field: deep }, { field: coded }]) {
+    const { name, type } = field;
+    const made = arrow.makeVector(arrow.makeData({ type, length: 0 }));
+    for (const vector of [made, arrow.vectorFromArray([], type)]) {
+      const { rows, descriptor } = column(vector);
+      assert.equal(rows, 0, name);
+      const [[node]] = JSON.parse(descriptor).columns;
+      assert.equal(node.c.length, type.children.length, name);
+    }
+    if (table) assert.equal(column(table.getChildAt(i).slice(1, 1)).rows, 0, name);
+  }
+});
+
 test('a dictionary is sent once, however many batches and columns share it', () => {
   const words = Array.from({ length: 1000 }, (_, i) => `a rather long word, number ${i}`);
   const type = new arrow.Dictionary(new arrow.Utf8(), new arrow.Int32());

@@ -282,3 +282,24 @@ fn unions_and_twins_are_refused_by_name() {
     let error = Frame::decode(Buffer::from(bytes)).unwrap_err();
     assert_eq!(error.code, Code::InvalidFrame);
 }
+
+#[test]
+fn a_type_that_is_refused_inside_another_is_named_by_its_column() {
+    let inner = |data_type: DataType| Arc::new(Field::new("inner", data_type, true));
+    let fields = UnionFields::from_fields([Field::new("a", DataType::Int8, true)]);
+    let union = DataType::Union(fields, UnionMode::Sparse);
+    let deep = (0..40).fold(DataType::Int8, |item, _| DataType::List(inner(item)));
+    let decimal = DataType::Decimal128(99, 0);
+    for (data_type, code) in [
+        (DataType::List(inner(union.clone())), Code::UnsupportedType),
+        (DataType::Struct(vec![inner(DataType::List(inner(union)))].into()), Code::UnsupportedType),
+        (deep, Code::InvalidFrame),
+        (DataType::List(inner(decimal)), Code::InvalidFrame),
+    ] {
+        let fields =
+            vec![Field::new("n", DataType::Int8, true), Field::new("outer", data_type, true)];
+        let stream = StreamWriter::try_new(Vec::new(), &Schema::new(fields)).unwrap();
+        let error = Frame::decode(stream.into_inner().unwrap().into()).unwrap_err();
+        assert_eq!((error.code, error.column.as_deref()), (code, Some("outer")), "{error}");
+    }
+}

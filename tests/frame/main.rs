@@ -8,6 +8,7 @@ mod harness;
 mod hostile;
 mod modes;
 mod mutations;
+mod nested;
 mod pairs;
 mod paths;
 mod random;

@@ -357,3 +357,49 @@ fn types_may_name_only_what_is_there() {
     assert_eq!(refused(&db, "t", &frame, r#"{"types":{"a":"utf8"}}"#), Code::SchemaMismatch);
     assert_eq!(refused(&db, "t", &frame, r#"{"types":{"a":"iso8601"}}"#), Code::InvalidArgument);
 }
+
+#[test]
+fn sqlite_numbers_no_row_id_that_counts_something_else() {
+    let row = |key: Option<ArrayRef>| {
+        let mut fields = vec![Field::new("n", DataType::Int64, true)];
+        let mut arrays: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![1]))];
+        if let Some(key) = key {
+            fields.push(Field::new("k", key.data_type().clone(), true));
+            arrays.push(key);
+        }
+        frame(fields, arrays)
+    };
+    let decimal = Decimal64Array::from(vec![7]).with_precision_and_scale(9, 0).unwrap();
+    let others: [ArrayRef; 6] = [
+        Arc::new(TimestampSecondArray::from(vec![7])),
+        Arc::new(Date32Array::from(vec![7])),
+        Arc::new(decimal),
+        Arc::new(BooleanArray::from(vec![true])),
+        Arc::new(UInt8Array::from(vec![7])),
+        Arc::new(DurationSecondArray::from(vec![7])),
+    ];
+    let integers: [ArrayRef; 2] =
+        [Arc::new(Int64Array::from(vec![7])), Arc::new(UInt64Array::from(vec![7]))];
+    for (keys, numbered) in [(&others[..], false), (&integers[..], true)] {
+        for key in keys {
+            let db = Db::new();
+            db.exec("CREATE TABLE t(k INTEGER PRIMARY KEY, n INTEGER)");
+            db.append("t", &row(Some(key.clone())), &options("{}")).unwrap();
+            let outcome = db.append("t", &row(None), &options("{}"));
+            match numbered {
+                true => assert!(outcome.is_ok()),
+                false => {
+                    let error = outcome.expect_err(&key.data_type().to_string());
+                    let said = (error.code, error.column.as_deref(), error.table.as_deref());
+                    assert_eq!(said, (Code::SchemaMismatch, Some("k"), Some("t")));
+                }
+            }
+            let keys = "SELECT group_concat(k) = '7,8' FROM t";
+            assert_eq!(rows(&db, keys), [[Some(i64::from(numbered))]]);
+        }
+    }
+    let db = Db::new();
+    db.exec("CREATE TABLE t(k INTEGER PRIMARY KEY, n INTEGER)");
+    db.append("t", &row(None), &options("{}")).unwrap();
+    assert_eq!(rows(&db, "SELECT k, n FROM t"), [[Some(1), Some(1)]]);
+}

@@ -7,6 +7,7 @@ mod rows;
 mod sql;
 mod stream;
 mod transfer;
+mod types;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use framelock::error::Code;

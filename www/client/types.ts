@@ -343,9 +343,9 @@ export interface StatementOptions {
 
 /** Options of reads. */
 export interface QueryOptions extends StatementOptions {
-  /** How int64 and uint64 columns come back. Default `bigint`; `number` throws on a value beyond 2^53 − 1. */
+  /** How int64 and uint64 columns come back. Default `bigint`; `number` throws on a value beyond 2^53 − 1, of expressions too. */
   int64?: 'bigint' | 'number' | undefined;
-  /** True: timestamp and date columns come back as `Date`. Default false: the stored integer. */
+  /** True: timestamp and date columns come back as `Date`; one that no `Date` can be throws. Default false: as stored. */
   dates?: boolean | undefined;
 }
 

@@ -87,8 +87,13 @@ pub fn float64(value: Value<'_>) -> Fit<f64> {
             if same { Ok(number) } else { Err(Misfit::Lossy(Some(number))) }
         }
         Value::Digits(digits) => {
-            let nearest = digits.parse::<f64>().ok();
-            Err(Misfit::Lossy(nearest.map(|number| number.clamp(f64::MIN, f64::MAX))))
+            let Ok(number) = digits.parse::<f64>() else {
+                return Err(Misfit::Lossy(None));
+            };
+            // A whole double is printed with all its digits.
+            let same = number.is_finite() && format!("{number:.0}") == digits;
+            let nearest = number.clamp(f64::MIN, f64::MAX);
+            if same { Ok(number) } else { Err(Misfit::Lossy(Some(nearest))) }
         }
         _ => Err(Misfit::Kind),
     }
@@ -201,4 +206,32 @@ fn binary_digits(number: f64, scale: i8) -> Option<String> {
     let exponent = biased.max(1) - 1075 + mantissa.trailing_zeros() as i32;
     let digits = if mantissa == 0 { 0 } else { (-exponent).max(0) };
     (digits <= i32::from(scale.max(0))).then(|| format!("{number:.0$}", digits as usize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_float_takes_the_digits_that_it_holds_exactly() {
+        let digits = |text: &str| text.to_owned();
+        let two_to_64 = digits("18446744073709551616");
+        let two_to_64_and_more = digits("18446744073709551617");
+        let ten_to_22 = digits("10000000000000000000000");
+        let ten_to_23 = digits("100000000000000000000000");
+        let largest = format!("{:.0}", f64::MAX);
+        for (text, number) in
+            [(&two_to_64, 2f64.powi(64)), (&ten_to_22, 1e22), (&largest, f64::MAX)]
+        {
+            assert_eq!(float64(Value::Digits(text)), Ok(number));
+            assert_eq!(float64(Value::Digits(&format!("-{text}"))), Ok(-number));
+        }
+        for (text, nearest) in [(&two_to_64_and_more, 2f64.powi(64)), (&ten_to_23, 1e23)] {
+            assert_eq!(float64(Value::Digits(text)), Err(Misfit::Lossy(Some(nearest))));
+        }
+        let beyond = format!("{largest}0");
+        assert_eq!(float64(Value::Digits(&beyond)), Err(Misfit::Lossy(Some(f64::MAX))));
+        assert_eq!(float32(Value::Digits(&two_to_64)), Ok(2f32.powi(64)));
+        assert_eq!(float32(Value::Digits(&ten_to_22)), Err(Misfit::Lossy(Some(1e22f32))));
+    }
 }

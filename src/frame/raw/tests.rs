@@ -51,7 +51,7 @@ fn filled(frame: &Frame) -> impl Iterator<Item = &RecordBatch> {
 #[test]
 fn a_table_object_and_its_ipc_bytes_are_the_same_frame() {
     let fixtures = fixtures();
-    assert_eq!(fixtures.len(), 19);
+    assert_eq!(fixtures.len(), 20);
     for Fixture { name, ipc, descriptor, buffers } in fixtures {
         let raw = from_raw(&descriptor, buffers).unwrap_or_else(|e| panic!("{name}: {e}"));
         let ipc = Frame::decode(ipc.into()).unwrap_or_else(|e| panic!("{name}: IPC: {e}"));

@@ -23,6 +23,25 @@ Nothing is changed silently; what SQL sees is an ordinary value; what `queryArro
 The exact Arrow field, with its nullability and metadata (extension types too), is kept in the table `_framelock_columns` and checked before the first row of an append.
 ";
 
+const READING: &str = "\n\
+## What a query gives
+
+A column of the result that is a plain reference to a table's column, through joins, subqueries and views too, has the type that the catalogue has. Anything
+else has the type of its values, and so has what may come out of a compound: its branches may count in other units. If `UNION`, `INTERSECT`, `EXCEPT` or
+`VALUES` with several rows is in the statement or in a view that it names, no column of it has a catalogue type, but for two cases: a compound behind `IN` or
+`EXISTS` changes nothing, and one in a common table expression that lists its columns (`WITH RECURSIVE n(i) AS (…)`) takes the type only of what comes out of it.
+
+With `dates: true`, timestamps, `date32` and `date64` are `Date`s, cut off to milliseconds, whether they are stored as integers or as ISO 8601; one that is more
+than 8.64e15 milliseconds from 1970 is `LOSSY_VALUE`, naming row and column. So is, with `int64: 'number'`, an integer beyond 2^53 − 1, in a column of `int64` or
+`uint64` and in an expression. By default the former are bigints, and an expression's integer is a number where that is exact and a bigint where not.
+
+## The row id
+
+In a table of other people's, the one `INTEGER PRIMARY KEY` (without `DESC`) is the table's row id, and SQLite makes up a number for a row that comes without.
+NULL in it is `LOSSY_VALUE`. A frame without the column is taken where the column has no type, or is `int64` or `uint64`; where it counts something else, or has
+less room, the frame is `SCHEMA_MISMATCH`.
+";
+
 #[test]
 fn docs_types_md_says_what_the_code_does() {
     let mut page = INTRODUCTION.to_owned();
@@ -33,6 +52,7 @@ fn docs_types_md_says_what_the_code_does() {
     plain::inference(&mut page);
     plain::kinds(&mut page);
     plain::nearest(&mut page);
+    page.push_str(READING);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/types.md");
     if std::env::var_os("FRAMELOCK_WRITE_DOCS").is_some() {
         std::fs::write(path, &page).expect("docs/types.md");

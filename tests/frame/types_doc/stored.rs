@@ -257,6 +257,9 @@ pub fn every_type(page: &mut String) {
     page.push_str(
         "\nUnsigned integers above 2^63 − 1 are kept by `types: { c: 'decimal128(20, 0)' }`. NaN and −0.0 inside lists, structs and maps are kept. \
          An extension type is stored by its storage type, and its name and metadata come back. Dictionaries come back as dictionaries over the values that \
-         occur, with wider keys where there are more of them than the keys can count. Big-endian data is refused with `UNSUPPORTED_TYPE`.\n",
+         occur, with wider keys where there are more of them than the keys can count, inside lists, structs and maps too. A column, and what is inside it, \
+         becomes nullable with the first frame whose field is. Types nest at most 32 deep. Big-endian data is refused with `UNSUPPORTED_TYPE`, and bytes \
+         after the end of an Arrow IPC stream with `INVALID_FRAME`: one call takes one stream. Of table objects, those of apache-arrow 7 or later and of \
+         @uwdata/flechette are read.\n",
     );
 }

@@ -158,6 +158,10 @@ class Copier {
   #child(type: ArrowType, parent: Chunk, i: number, start = 0, n?: number): Node {
     const field = type.children?.[i];
     const sources = parent.children;
+    // apache-arrow makes no children for a parent without rows, such as an empty slice.
+    if (field && (n ?? parent.length) === 0 && !(Array.isArray(sources) && i in sources)) {
+      return this.#node(field.type, NO_ROWS, 0, 0);
+    }
     if (!field || !Array.isArray(sources)) throw this.#unreadable(`a ${type.kind} has no children`);
     const chunk = this.#chunk(field.type, sources[i]);
     return this.#node(field.type, chunk, start, n ?? chunk.length);
@@ -216,6 +220,7 @@ class Copier {
 }
 
 const EMPTY = new Uint8Array(0);
+const NO_ROWS = { length: 0, bit: 0 } as Chunk;
 const PARAMETERS = ['kind', 'bits', 'signed', 'precision', 'scale', 'unit', 'timezone', 'size'] as const;
 
 function isCount(value: number): boolean {
