@@ -356,8 +356,9 @@ impl Planner<'_> {
 /// SQLite numbers the rows that come without the row id. Those numbers are ids where the column is of
 /// integers that have room for them; as a time, a decimal or a bool they would be made up.
 fn check_numbered(column: &TableColumn) -> Result<()> {
+    use DataType::{Int32, Int64, Null, UInt32, UInt64};
     match column.field.as_ref().map(|field| value_type(field.data_type())) {
-        None | Some(DataType::Null | DataType::Int64 | DataType::UInt64) => Ok(()),
+        None | Some(Null | Int32 | Int64 | UInt32 | UInt64) => Ok(()),
         Some(other) => Err(mismatch(format!(
             "the frame does not have this column, which is the table's row id: SQLite would number \
              the rows, and a number of its own is no {}",

@@ -242,6 +242,20 @@ test('an authorize that fails is not a refusal, and one that names no tenant is 
   assert.equal(errors[0], 'the directory is down');
 });
 
+test('an operator who cannot be told is no reason not to answer', async (t) => {
+  const said = t.mock.method(console, 'error', () => {});
+  const fails = () => {
+    throw new Error('no');
+  };
+  const tables = { t: {} };
+  const handler = createFrameHandler({ engine, authorize, tables, onError: fails, onReject: fails });
+  const rejected = await read(await handler(frameRequest(STREAM, 1, 't', Buffer.from('x'))));
+  assert.equal(rejected.reason ?? rejected.code, 'INVALID_FRAME');
+  const failing = createFrameHandler({ engine, authorize: fails, tables, onError: fails });
+  assert.equal((await read(await failing(stateRequest(STREAM)))).code, 'UNAVAILABLE');
+  assert.equal(said.mock.callCount(), 2);
+});
+
 test('constants are a plain object of text, finite numbers, booleans and null; anything else is our mistake', async () => {
   class Row {
     org = 'acme';

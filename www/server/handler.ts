@@ -37,6 +37,15 @@ const ARROW = 'application/vnd.apache.arrow.stream';
 /** A skip says a digest and a code. */
 const MAX_SKIP_BYTES = 4096;
 
+/** Calls an operator's function: what it throws is no reason not to answer. */
+function safely(call: () => void): void {
+  try {
+    call();
+  } catch (error) {
+    console.error('framelock/server: onError or onReject threw:', error);
+  }
+}
+
 /**
  * Makes the handler that takes forwarded frames: a web-standard request in, a response out.
  *
@@ -92,7 +101,7 @@ class Handler {
       const problem = error instanceof Problem ? error : new Problem('INTERNAL', {}, 5, { cause: error });
       if (problem.cause !== undefined && problem.status >= 500) this.#tell(problem.cause, about);
       if (problem.code === 'REJECTED') {
-        this.options.onReject?.({ ...problem.details, cause: problem.cause }, about);
+        safely(() => this.options.onReject?.({ ...problem.details, cause: problem.cause }, about));
       }
       response = problem.response();
     }
@@ -100,7 +109,8 @@ class Handler {
   }
 
   #tell(error: unknown, about: Target): void {
-    if (this.options.onError) this.options.onError(error, about);
+    const { onError } = this.options;
+    if (onError) safely(() => onError(error, about));
     else console.error(`framelock/server: stream ${about.stream}:`, error);
   }
 
