@@ -6,7 +6,7 @@
 use crate::calls::{parse_call, uuid};
 use crate::error::{Code, Error, Result};
 use crate::message::{lock_name, presence_name};
-use crate::node::{Call, Config, Event, PIECE};
+use crate::node::{Call, Config, Event, OFFER_BYTES, PIECE};
 use crate::web::both::both;
 use crate::web::convert::{Post, error_object, get, number};
 use crate::web::driver::{Driver, Storage, random_bytes, sleep_ms};
@@ -127,6 +127,7 @@ async fn open(
         durable,
         queue_waits: false,
         forward: settings,
+        offer_bytes: OFFER_BYTES,
         piece: PIECE,
         log: crate::store::LogLimits::default(),
         transfer_rows: crate::store::TRANSFER_ROWS,

@@ -16,7 +16,7 @@ use crate::store::AppendRequest;
 use std::collections::BTreeSet;
 
 /// Larger frames go to the holder by way of the queue: a message is copied for every tab.
-pub(super) const MAX_OFFER_BYTES: u64 = 4 << 20;
+pub const OFFER_BYTES: u64 = 4 << 20;
 
 impl Node {
     /// Settles or moves down what has waited long enough, and works out when to look again.
@@ -158,14 +158,12 @@ impl Node {
 
     fn offer(&mut self, at: usize) {
         let after = self.previous(at);
-        let (from, call) = (self.me(), self.ops[at].call);
+        let (from, call, most_bytes) = (self.me(), self.ops[at].call, self.config.offer_bytes);
         let Some(append) = self.ops[at].append_mut() else {
             return;
         };
         match append.request.content.bytes_estimate() {
-            bytes if bytes > MAX_OFFER_BYTES => {
-                append.ladder.force_queue();
-            }
+            bytes if bytes > most_bytes => append.ladder.force_queue(),
             _ => match envelope::encode(&append.request) {
                 Ok(payload) => {
                     append.offered = true;

@@ -87,7 +87,9 @@ impl Node {
         let held = self.lease.held().is_some();
         let ops = self.ops.iter().filter(|op| {
             let awaits = |append: &Append| append.awaits_answer(self.now_ms);
-            held || !op.append().is_some_and(awaits)
+            // Nor does what is in the queue, and waits for whoever drains it.
+            let is_filed = op.append().is_some_and(|append| append.filed);
+            !is_filed && (held || !op.append().is_some_and(awaits))
         });
         let ops = ops.map(|op| self.needed_mode(&op.work));
         ops.chain(drain).chain(self.forward_needs()).max()

@@ -39,6 +39,7 @@ mod types;
 mod unit;
 mod wishes;
 
+pub use fall::OFFER_BYTES;
 pub use long::PIECE;
 pub use types::*;
 
@@ -74,6 +75,8 @@ pub struct Config {
     pub queue_waits: bool,
     /// How to forward, for a handle that may be the one who does.
     pub forward: Option<Settings>,
+    /// How large a frame is offered to the holder as a message.
+    pub offer_bytes: u64,
     /// How much of a frame is written at one go.
     pub piece: Piece,
     /// How much goes into the redo log.

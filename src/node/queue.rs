@@ -6,7 +6,7 @@
 
 use super::Node;
 use super::handoff::committed_receipt;
-use super::op::{Op, Work, name_of};
+use super::op::{Append, Op, Work, name_of};
 use super::types::{CallId, Effect, Notice, QueueCounts, QueuePage, Rejected, Reply};
 use crate::envelope;
 use crate::error::{Code, Error};
@@ -168,11 +168,11 @@ impl Node {
                 self.send(&message, &[]);
                 self.tell_queue(counts);
                 let Some(at) = at else { return };
-                let now_ms = self.now_ms;
+                let (now_ms, most_bytes) = (self.now_ms, self.config.offer_bytes);
                 let Op { until_ms, work: Work::Append(append), .. } = &mut self.ops[at] else {
                     return;
                 };
-                if append.request.content.bytes_estimate() > super::fall::MAX_OFFER_BYTES
+                if append.request.content.bytes_estimate() > most_bytes
                     && append.ladder.wants_holder(now_ms)
                 {
                     append.filed = true;
@@ -391,6 +391,17 @@ impl Node {
     /// A queued frame was refused: whoever waits for it hears of it.
     pub(super) fn frame_rejected(&mut self, frame: &FrameName, error: Error) {
         self.queue.forget_frame(frame);
+        // What waits for the holder waits in vain: it was queued, and is on the list.
+        let filed = self.ops.iter().position(|op| {
+            let is_it = |append: &Append| {
+                let id = append.request.frame_id == frame.frame_id;
+                append.filed && id && append.request.digest == frame.digest
+            };
+            op.append().is_some_and(is_it)
+        });
+        if let Some(at) = filed {
+            self.settle_queued(at);
+        }
         let mut calls = Vec::new();
         self.queue.waiters.retain(|(call, frame_id)| {
             let waits = *frame_id == frame.frame_id;

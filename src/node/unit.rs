@@ -14,6 +14,11 @@ const GROUP_ROWS: u64 = 100_000;
 /// Who waits is told by a message; who waits and whose message was lost is found by looking, at
 /// most so often while nothing else waits here.
 const LOOK_MS: f64 = 10.0;
+/// Offers that are at hand are served before another tab has its turn, but new ones keep coming: so long
+/// after the turn they are left to whoever is next.
+const OFFERS_MS: f64 = 50.0;
+/// A call of this tab's own goes before offers once it has waited for so long.
+const OWN_PATIENCE_MS: f64 = 250.0;
 
 impl Node {
     /// Runs the next unit, if there is one that may. Gives whether to try for another.
@@ -25,7 +30,8 @@ impl Node {
             return false;
         }
         let may_write = held == Mode::Exclusive;
-        if self.inbox.is_empty() && self.queue.may_stop() && self.is_others_turn() {
+        let offers_wait = !self.inbox.is_empty() && self.now_ms < self.turn_until_ms + OFFERS_MS;
+        if !offers_wait && self.queue.may_stop() && self.is_others_turn() {
             return false;
         }
         if may_write && (self.wants_drain() || self.writes_next()) && self.run_drain() {
@@ -36,7 +42,7 @@ impl Node {
         if may_write && frames && self.gathers() {
             return false;
         }
-        if may_write && !self.inbox.is_empty() && self.run_frames() {
+        if may_write && !self.inbox.is_empty() && !self.own_call_is_due() && self.run_frames() {
             return self.unit_done();
         }
         if self.is_others_turn() {
@@ -167,6 +173,15 @@ impl Node {
         self.look_at_ms = None;
         self.looking = true;
         self.effects.push(Effect::QueryLock { count_queue: false });
+    }
+
+    /// Whether the first call, which could run now, has waited for long enough behind offers.
+    fn own_call_is_due(&self) -> bool {
+        let due = |op: &Op| {
+            let runs = !op.append().is_some_and(|append| append.enqueued);
+            runs && self.now_ms - op.since_ms >= OWN_PATIENCE_MS
+        };
+        self.ops.front().is_some_and(due) && !self.is_others_turn()
     }
 
     /// Whether the queue has to be empty before what comes next.

@@ -73,7 +73,11 @@ impl World {
             (Purpose::Append { key, number, fallback }, outcome) => {
                 let told = match &outcome {
                     Ok(Reply::Receipt(receipt)) => {
-                        self.count(&format!("path {:?}", receipt.path));
+                        let spec = &self.oracle.frames[key].spec;
+                        let is_large = receipt.path == Path::Handoff
+                            && spec.request().content.bytes_estimate() > self.offer_bytes();
+                        let how = if is_large { ", by the queue" } else { "" };
+                        self.count(&format!("path {:?}{how}", receipt.path));
                         match (receipt.path, receipt.committed) {
                             (Path::Queued, false) => Told::Queued,
                             (Path::Queued | Path::Joined, _) | (_, false) => {

@@ -144,6 +144,9 @@ knobs! {
 
     /// Tabs whose callers append again as soon as they are answered, and would rather hand over.
     loops = |rng| sometimes(rng, 0.04, |rng| count(rng, 2, 3));
+
+    /// Frames of more bytes go to the holder by way of the queue; 0: as shipped, where none is so large.
+    offer_bytes = |rng| sometimes(rng, 0.25, |rng| *rng.pick(&[1.0, 500.0, 2048.0, 2048.0]));
 }
 
 /// Knobs that shrinking leaves alone: a world needs them, or they are no trouble.

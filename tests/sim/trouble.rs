@@ -5,7 +5,7 @@ use crate::file::{TabId, Trouble};
 use crate::locks::THIEF;
 use crate::oracle::failure;
 use crate::world::{Happening, World};
-use framelock::node::{Call, Event};
+use framelock::node::{Call, Event, OFFER_BYTES};
 use framelock::store::{LogLimits, Piece};
 
 /// Something that goes wrong.
@@ -162,6 +162,14 @@ impl World {
         self.dispatch(id, Event::Suspend);
         if self.lock.holders().any(|tab| tab == id) {
             self.fail(failure("I7", format!("t{id} is suspended and keeps the lock")));
+        }
+    }
+
+    /// How large a frame is offered to the holder as a message.
+    pub fn offer_bytes(&self) -> u64 {
+        match self.plan.offer_bytes as u64 {
+            0 => OFFER_BYTES,
+            bytes => bytes,
         }
     }
 

@@ -291,6 +291,7 @@ impl World {
             shared_reads: self.plan.shared_reads > 0.0,
             durable: self.plan.relaxed == 0.0,
             queue_waits: waiting > 0,
+            offer_bytes: self.offer_bytes(),
             piece: self.piece(),
             log: self.log_limits(),
             transfer_rows: self.plan.transfer_rows as u64,

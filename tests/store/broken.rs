@@ -12,13 +12,16 @@ struct Shared {
     file: Rc<RefCell<MemoryFile>>,
     /// Nothing can be written any more, to either file of the database.
     broken: Rc<Cell<bool>>,
-    /// The next write breaks them.
-    breaks: Rc<Cell<bool>>,
+    /// So many more calls that change this file, and the next one breaks both.
+    calls_left: Rc<Cell<Option<u32>>>,
 }
 
 impl Shared {
     fn passes(&self) -> FileResult<()> {
-        self.broken.set(self.broken.get() || self.breaks.get());
+        match self.calls_left.get() {
+            Some(0) => self.broken.set(true),
+            left => self.calls_left.set(left.map(|left| left - 1)),
+        }
         if self.broken.get() { Err(FileError::Io("broken".into())) } else { Ok(()) }
     }
 }
@@ -43,26 +46,33 @@ impl File for Shared {
     }
 }
 
-#[test]
-fn a_commit_that_cannot_be_undone_does_not_spoil_the_reads_of_later_leases() {
+/// The files of a database, and what gives its handles to a store.
+fn database() -> (Shared, impl Fn(&mut Store, Mode) -> Attached) {
     let database = Shared::default();
     let journal = Shared { broken: database.broken.clone(), ..Shared::default() };
-    let attach = |store: &mut Store, mode| {
+    let file = database.clone();
+    let attach = move |store: &mut Store, mode| {
         let handles =
-            Handles { database: Box::new(database.clone()), journal: Box::new(journal.clone()) };
+            Handles { database: Box::new(file.clone()), journal: Box::new(journal.clone()) };
         store.attach(handles, mode, true).unwrap()
     };
+    (database, attach)
+}
+
+#[test]
+fn a_commit_that_cannot_be_undone_does_not_spoil_the_reads_of_later_leases() {
+    let (database, attach) = database();
     let count = "SELECT count(*) FROM t WHERE price IS NULL OR price <> 9";
     let [mut ours, mut theirs] = [(); 2].map(|()| Store::new(Box::new(NoOs)));
     attach(&mut ours, Mode::Exclusive);
     // More than goes into the redo log.
     ours.append_group(&[&request("a", crate::frame(0, 20_000))]).unwrap().remove(0).unwrap();
     // The journal is in its file when the database cannot be written.
-    database.breaks.set(true);
+    database.calls_left.set(Some(0));
     assert!(ours.exec("UPDATE t SET price = 9", &Params::None).is_err());
     assert!(database.broken.get() && ours.has_hot_journal());
     let _what_was_pending = ours.detach();
-    database.breaks.set(false);
+    database.calls_left.set(None);
     database.broken.set(false);
     assert_eq!(attach(&mut ours, Mode::Shared), Attached::NeedsRecovery);
     ours.detach().unwrap();
@@ -72,6 +82,46 @@ fn a_commit_that_cannot_be_undone_does_not_spoil_the_reads_of_later_leases() {
     theirs.detach().unwrap();
     assert_eq!(attach(&mut ours, Mode::Shared), Attached::Ready);
     assert_eq!(one(&mut ours, count), Value::Integer(20_000));
+}
+
+#[test]
+fn an_export_is_without_what_a_hot_journal_undoes() {
+    let nines = "SELECT count(*) FROM t WHERE price = 9";
+    let mut half_written = 0;
+    for calls in 0.. {
+        let (database, attach) = database();
+        let [mut ours, mut theirs] = [(); 2].map(|()| Store::new(Box::new(NoOs)));
+        attach(&mut ours, Mode::Exclusive);
+        ours.append_group(&[&request("a", crate::frame(0, 20_000))]).unwrap().remove(0).unwrap();
+        ours.detach().unwrap();
+        let before = database.file.borrow().clone();
+        attach(&mut theirs, Mode::Exclusive);
+        database.calls_left.set(Some(calls));
+        let dies = theirs.exec("UPDATE t SET price = 9", &Params::None).is_err();
+        drop(theirs);
+        database.calls_left.set(None);
+        database.broken.set(false);
+        if !dies {
+            break;
+        }
+        half_written += u32::from(bytes(&database.file.borrow()) != bytes(&before));
+        // The first thing that is done in the next lease.
+        assert_eq!(attach(&mut ours, Mode::Exclusive), Attached::Ready);
+        let exported = crate::file(ours.export_file().unwrap());
+        let mut copy = Store::new(Box::new(NoOs));
+        let journal = Box::new(MemoryFile::default());
+        copy.attach(Handles { database: exported, journal }, Mode::Exclusive, true).unwrap();
+        assert_eq!(one(&mut copy, nines), Value::Integer(0), "after {calls} calls");
+        assert_eq!(one(&mut copy, "PRAGMA integrity_check"), Value::Text("ok".into()));
+    }
+    assert!(half_written > 0, "nothing was there to undo");
+}
+
+fn bytes(file: &MemoryFile) -> Vec<u8> {
+    let mut file = file.clone();
+    let mut bytes = vec![0; file.size().unwrap() as usize];
+    file.read(&mut bytes, 0).unwrap();
+    bytes
 }
 
 /// A file of which one call fails although it was done.

@@ -1,0 +1,18 @@
+//! One tab's node, driven by hand: events go in, effects come out, and time passes as told. What a
+//! world of the simulator meets once in thousands is made here on purpose.
+//!
+//! | file | what |
+//! |---|---|
+//! | `world` | the tab, its lock, its disk and its queue |
+//! | `large` | frames that go to the holder by way of the queue |
+//! | `queue` | what is drained, and when |
+//! | `transaction` | frames that join the caller's own transaction |
+//! | `turns` | who waits while others offer frames |
+//! | `export` | the file, after somebody died |
+
+mod export;
+mod large;
+mod queue;
+mod transaction;
+mod turns;
+mod world;

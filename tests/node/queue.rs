@@ -1,0 +1,104 @@
+//! The durable queue: what is drained, when, and what is said of it.
+
+use crate::world::{World, row};
+use framelock::message::{FrameName, Message};
+use framelock::node::{Call, Event, Reply};
+use std::collections::BTreeMap;
+
+const COLUMNS: &str = "id INTEGER, name TEXT";
+const COUNT: &str = "SELECT count(*) FROM t";
+
+/// What `drain()` said: applied, rejected, remaining.
+fn drained(world: &World, call: u32) -> (u64, u64, u64) {
+    match world.outcome(call) {
+        Ok(Reply::Drained { applied, rejected, remaining }) => (*applied, *rejected, *remaining),
+        _ => panic!("no counts"),
+    }
+}
+
+#[test]
+fn a_queue_that_grows_while_it_is_read_is_read_again() {
+    let mut world = World::new(COLUMNS);
+    world.reads_slowly = true;
+    world.exec(1, "SELECT 1", None);
+    // The names were read. Now another tab puts a frame there, says so, and dies.
+    world.other_queues(&row("late", 1));
+    world.other_says_queued();
+    assert!(world.finish_reading());
+    world.run_until(60_000.0);
+    assert_eq!((world.queued(), world.disk.number(COUNT)), (0, 1));
+}
+
+#[test]
+fn a_drain_gives_up_its_turn_when_another_tab_waits() {
+    let mut world = World::new(COLUMNS);
+    for id in 0..200 {
+        world.other_queues(&row(&format!("q{id}"), id));
+    }
+    // Whoever waits is a tab that does not drain; it asks again as soon as it has had its turn.
+    world.waiting = 1;
+    world.event_ms = 2.0;
+    world.other_says_queued();
+    world.run_until(60_000.0);
+    assert_eq!((world.queued(), world.disk.number(COUNT)), (0, 200));
+    let longest_ms = world.leases_ms.iter().fold(0.0, |a: f64, b| a.max(*b));
+    assert!(longest_ms < 100.0, "{longest_ms} ms");
+}
+
+#[test]
+fn a_drain_keeps_its_turn_when_nobody_waits() {
+    let mut world = World::new(COLUMNS);
+    for id in 0..50 {
+        world.other_queues(&row(&format!("q{id}"), id));
+    }
+    world.event_ms = 2.0;
+    world.other_says_queued();
+    world.run_until(60_000.0);
+    assert_eq!((world.queued(), world.leases_ms.len()), (0, 1));
+}
+
+#[test]
+fn drain_counts_what_came_out_since_the_call() {
+    let mut world = World::new(COLUMNS);
+    world.lock_is_free = false;
+    // Whoever queued them is dead.
+    for id in 0..3 {
+        world.other_queues(&row(&format!("q{id}"), id));
+    }
+    world.tell(Event::Call(1, Call::Drain { timeout_ms: 5000.0 }));
+    assert!(!world.is_settled(1));
+    world.free_the_lock();
+    assert_eq!(drained(&world, 1), (3, 0, 0));
+    assert_eq!(world.disk.number(COUNT), 3);
+    // What was counted is not counted again.
+    world.tell(Event::Call(2, Call::Drain { timeout_ms: 5000.0 }));
+    assert_eq!(drained(&world, 2), (0, 0, 0));
+}
+
+#[test]
+fn drain_counts_what_another_tab_took_out_of_the_queue() {
+    let mut world = World::new(COLUMNS);
+    world.lock_is_free = false;
+    let request = row("ours", 1);
+    let name = FrameName {
+        frame_id: request.frame_id.clone(),
+        table: request.table.clone(),
+        rows: 1,
+        digest: request.digest,
+        coerced: BTreeMap::new(),
+    };
+    world.enqueue(1, request);
+    world.tell(Event::Call(2, Call::Drain { timeout_ms: 5000.0 }));
+    // The holder drains, together with a frame of its own.
+    let other = FrameName { frame_id: "theirs".into(), ..name.clone() };
+    world.other_drains();
+    let (from, tables) = ("other".into(), vec!["t".into()]);
+    world.other_says(&Message::Committed {
+        from,
+        tables,
+        frames: vec![name, other],
+        forwarded: false,
+    });
+    world.free_the_lock();
+    assert_eq!(drained(&world, 2), (1, 0, 0));
+}

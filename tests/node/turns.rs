@@ -1,0 +1,37 @@
+//! Whose turn it is while others offer frames without end: somebody else's, or that of the holder's own
+//! calls, all the same.
+
+use crate::world::World;
+
+/// So many offers take some 8 s: as long as that, somebody would wait.
+const OFFERS: u32 = 2000;
+
+/// The lease is held, and whenever its holder looks who waits, another frame has been offered.
+fn holder_with_guests(waiting: usize) -> World {
+    let mut world = World::new("id INTEGER, name TEXT");
+    world.event_ms = 1.0;
+    world.waiting = waiting;
+    world.offers_left = OFFERS;
+    world
+}
+
+#[test]
+fn offers_do_not_keep_the_lease_from_another_tab() {
+    let mut world = holder_with_guests(1);
+    world.exec(1, "SELECT 1", None);
+    world.run_until(60_000.0);
+    let longest_ms = world.leases_ms.iter().fold(0.0, |a: f64, b| a.max(*b));
+    assert!(longest_ms < 100.0, "{longest_ms} ms");
+}
+
+#[test]
+fn offers_do_not_keep_the_holders_own_calls_waiting() {
+    let mut world = holder_with_guests(0);
+    world.exec(1, "SELECT 1", None);
+    world.run_until(60_000.0);
+    assert!(world.outcome(1).is_ok());
+    let waited_ms = world.settled_ms(1) - 5000.0;
+    assert!(waited_ms < 300.0, "{waited_ms} ms");
+    // And the guests were served.
+    assert_eq!(world.disk.number("SELECT count(*) FROM t"), i64::from(OFFERS));
+}
