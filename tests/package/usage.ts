@@ -76,8 +76,6 @@ await db.query('SELECT ?', [{ n: 1 }]);
 db.on('change', () => {});
 // @ts-expect-error frames are not text
 await db.appendFrame('t', 'n');
-// @ts-expect-error a promise of a frame is none
-await db.appendFrame('t', Promise.resolve([{ n: 1 }]));
 // @ts-expect-error columns hold what `Column` says
 await db.queryColumns<{ n: string }>('SELECT n FROM t');
 // @ts-expect-error a name is needed

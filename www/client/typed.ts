@@ -44,13 +44,12 @@ export type GivenRow<Row> = { readonly [Key in RequiredKeys<Row>]: Given<Row[Key
   readonly [Key in OptionalKeys<Row>]?: Given<Row[Key]>;
 };
 
-/** Columns as they may be given to `appendFrame<Row>`; a promise of them is none. */
-export type GivenColumns<Row> = object &
-  ('then' extends keyof Row ? unknown : { then?: never }) & {
-    readonly [Key in RequiredKeys<Row>]: GivenColumn<Row[Key]>;
-  } & {
-    readonly [Key in OptionalKeys<Row>]?: GivenColumn<Row[Key]>;
-  };
+/** Columns as they may be given to `appendFrame<Row>`. */
+export type GivenColumns<Row> = object & {
+  readonly [Key in RequiredKeys<Row>]: GivenColumn<Row[Key]>;
+} & {
+  readonly [Key in OptionalKeys<Row>]?: GivenColumn<Row[Key]>;
+};
 
 /** A table of an Arrow library: what it holds is checked when it is written. */
 export interface ArrowTable {

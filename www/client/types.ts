@@ -202,7 +202,7 @@ export type ArrowTypeName = string;
  * `{ column: TypedArray | Array }`, or an array of row objects. All are copied at the call: changing them afterwards changes
  * nothing. A promise of one is none: await it.
  */
-export type FrameInput = Uint8Array | ArrayBuffer | (object & { then?: never });
+export type FrameInput = Uint8Array | ArrayBuffer | object;
 
 /** How an append meets a lock that another tab holds. Every field is optional. */
 export interface RetryPolicy {
