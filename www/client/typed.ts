@@ -45,9 +45,7 @@ export type GivenRow<Row> = { readonly [Key in RequiredKeys<Row>]: Given<Row[Key
 };
 
 /** Columns as they may be given to `appendFrame<Row>`. */
-export type GivenColumns<Row> = object & {
-  readonly [Key in RequiredKeys<Row>]: GivenColumn<Row[Key]>;
-} & {
+export type GivenColumns<Row> = object & { readonly [Key in RequiredKeys<Row>]: GivenColumn<Row[Key]> } & {
   readonly [Key in OptionalKeys<Row>]?: GivenColumn<Row[Key]>;
 };
 
