@@ -19,6 +19,7 @@
 //! | `invite` | a holder that is writing takes the others' small frames along |
 //! | `gather` | a commit for several tabs |
 //! | `queue` | the durable queue: drained, counted, waited for |
+//! | `rejected` | queued frames that were refused, until they are settled |
 //! | `forward` | what is forwarded to a server, by one handle of all |
 //! | `unit` | what runs under the lease |
 //! | `long` | what takes long, piece by piece |
@@ -34,6 +35,7 @@ mod lock;
 mod long;
 mod op;
 mod queue;
+mod rejected;
 mod transaction;
 mod types;
 mod unit;

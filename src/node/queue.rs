@@ -6,8 +6,9 @@
 
 use super::Node;
 use super::handoff::committed_receipt;
-use super::op::{Append, Op, Work, name_of};
-use super::types::{CallId, Effect, Notice, QueueCounts, QueuePage, Rejected, Reply};
+use super::op::{Op, Work, name_of};
+use super::rejected::RejectedCall;
+use super::types::{CallId, Effect, Notice, QueueCounts, QueuePage, Reply};
 use crate::envelope;
 use crate::error::{Code, Error};
 use crate::ladder::{Path, Rung};
@@ -29,7 +30,7 @@ const LOOK_AGAIN_MS: f64 = 1000.0;
 /// What a node knows of the queue.
 pub(super) struct Queue {
     /// It may hold something: look before the next write.
-    dirty: bool,
+    pub dirty: bool,
     /// The answer to `LoadQueue` is awaited.
     pub loading: bool,
     loaded_at_ms: f64,
@@ -41,29 +42,12 @@ pub(super) struct Queue {
     /// When to drain it even without work of our own.
     pub drain_at_ms: Option<f64>,
     pub waiters: Vec<(CallId, String)>,
-    rejected_calls: Vec<RejectedCall>,
+    pub rejected_calls: Vec<RejectedCall>,
     told: Option<QueueCounts>,
 }
 
 /// A frame's id and digest.
 type OwnFrame = (String, [u8; 16]);
-
-enum RejectedCall {
-    List(CallId),
-    Find(CallId, String),
-    /// What was done to the list before is to be answered when it is done.
-    Settled(CallId),
-}
-
-impl RejectedCall {
-    fn call(&self) -> CallId {
-        match self {
-            RejectedCall::List(call)
-            | RejectedCall::Find(call, _)
-            | RejectedCall::Settled(call) => *call,
-        }
-    }
-}
 
 impl Queue {
     pub fn new(waits: bool) -> Queue {
@@ -374,47 +358,6 @@ impl Node {
         self.count_drained(count);
     }
 
-    fn reject(&mut self, name: String, frame: FrameName, error: &Error) {
-        let report = Rejected {
-            frame_id: frame.frame_id.clone(),
-            table: frame.table.clone(),
-            rows: frame.rows,
-            error: error.into(),
-        };
-        self.effects.push(Effect::Reject { name, report });
-        let message =
-            Message::Rejected { from: self.me(), frame: frame.clone(), error: error.into() };
-        self.send(&message, &[]);
-        self.frame_rejected(&frame, error.clone());
-    }
-
-    /// A queued frame was refused: whoever waits for it hears of it.
-    pub(super) fn frame_rejected(&mut self, frame: &FrameName, error: Error) {
-        self.queue.forget_frame(frame);
-        // What waits for the holder waits in vain: it was queued, and is on the list.
-        let filed = self.ops.iter().position(|op| {
-            let is_it = |append: &Append| {
-                let id = append.request.frame_id == frame.frame_id;
-                append.filed && id && append.request.digest == frame.digest
-            };
-            op.append().is_some_and(is_it)
-        });
-        if let Some(at) = filed {
-            self.settle_queued(at);
-        }
-        let mut calls = Vec::new();
-        self.queue.waiters.retain(|(call, frame_id)| {
-            let waits = *frame_id == frame.frame_id;
-            if waits {
-                calls.push(*call);
-            }
-            !waits
-        });
-        for call in calls {
-            self.fail(call, error.clone());
-        }
-    }
-
     /// `drain()`: gives the counts once the queue is empty, or cannot be emptied now.
     pub(super) fn run_drain_call(&mut self) -> bool {
         let Some(Op { call, work: Work::Drain { started, applied }, .. }) = self.ops.front_mut()
@@ -457,55 +400,6 @@ impl Node {
         }
     }
 
-    pub(super) fn list_rejected(&mut self, call: CallId) {
-        self.queue.rejected_calls.push(RejectedCall::List(call));
-        self.effects.push(Effect::LoadRejected);
-    }
-
-    pub(super) fn retry_rejected(&mut self, call: CallId, frame_id: String) {
-        self.effects.push(Effect::RequeueRejected { frame_id });
-        self.queue.dirty = true;
-        self.queue.drain_at_ms = Some(self.now_ms);
-        let message = Message::Queued { from: self.me() };
-        self.send(&message, &[]);
-        self.answer_settled(call);
-    }
-
-    pub(super) fn discard_rejected(&mut self, call: CallId, frame_id: String) {
-        self.effects.push(Effect::RemoveRejected { frame_id });
-        self.answer_settled(call);
-    }
-
-    /// Jobs of the queue are done one after the other: when the list is there, what was asked for
-    /// before is done.
-    fn answer_settled(&mut self, call: CallId) {
-        self.queue.rejected_calls.push(RejectedCall::Settled(call));
-        self.effects.push(Effect::LoadRejected);
-    }
-
-    pub(super) fn rejected_loaded(&mut self, outcome: Result<Vec<Rejected>, FileError>) {
-        for waiting in std::mem::take(&mut self.queue.rejected_calls) {
-            match (waiting, &outcome) {
-                (waiting, Err(error)) => self.fail(waiting.call(), storage_error(error.clone())),
-                (RejectedCall::Settled(call), Ok(_)) => self.reply(call, Reply::Nothing),
-                (RejectedCall::List(call), Ok(list)) => {
-                    self.reply(call, Reply::RejectedList(list.clone()));
-                }
-                (RejectedCall::Find(call, frame_id), Ok(list)) => {
-                    let found = list.iter().find(|rejected| rejected.frame_id == frame_id);
-                    let error = found.map_or_else(
-                        || {
-                            let message = format!("no frame {frame_id:?} was queued or applied");
-                            Error::new(Code::InvalidArgument, message)
-                        },
-                        |rejected| rejected.error.clone().into(),
-                    );
-                    self.fail(call, error);
-                }
-            }
-        }
-    }
-
     fn tell_queue(&mut self, counts: QueueCounts) {
         if self.queue.told != Some(counts) {
             self.queue.told = Some(counts);
@@ -514,7 +408,7 @@ impl Node {
     }
 }
 
-fn storage_error(error: FileError) -> Error {
+pub(super) fn storage_error(error: FileError) -> Error {
     let code = match error {
         FileError::Quota(_) => Code::QuotaExceeded,
         FileError::Lost(_) => Code::StorageLost,

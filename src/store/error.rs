@@ -1,13 +1,10 @@
 //! SQLite's result codes as ours. The storage failure under an I/O error decides, when there is one.
 
+use super::authorizer::NOT_AUTHORIZED;
 use super::slots::Slots;
 use crate::error::{Code, Error};
 use crate::platform::FileError;
 use rusqlite::ffi;
-
-/// What the authorizer denies.
-const NOT_AUTHORIZED: &str = "framelock sets journal_mode, locking_mode, synchronous and temp_store itself; its file \
-     is attached once; a TEMP trigger would act on other tabs' frames; names that start with _framelock_ are framelock's";
 
 /// Turns what SQLite said into an [`Error`], with its extended code and message.
 pub fn from_sqlite(slots: &Slots, error: rusqlite::Error) -> Error {

@@ -4,7 +4,7 @@
 //! This and [`super::rows`] speak to SQLite past rusqlite, which copies every text
 //! (`SQLITE_TRANSIENT`); there SQLite reads text and blobs where they lie in the frame.
 
-use super::connection::Touched;
+use super::authorizer::Touched;
 use super::error::from_code;
 use super::rows::{Rows, register};
 use super::slots::Slots;

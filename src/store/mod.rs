@@ -6,6 +6,7 @@
 //! It never waits, never retries and knows no other tab.
 
 mod append;
+mod authorizer;
 mod compound;
 mod connection;
 mod error;

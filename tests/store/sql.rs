@@ -62,6 +62,7 @@ fn what_would_act_on_the_frames_of_other_tabs_is_denied() {
         "CREATE TEMP TABLE _framelock_frames(frame_id)",
         "CREATE TEMP VIEW _Framelock_columns AS SELECT 1",
         "PRAGMA journal_mode=WAL",
+        "PRAGMA ignore_check_constraints=ON",
         "ATTACH '/database' AS again",
     ] {
         let error = exec(&mut store, sql).unwrap_err();

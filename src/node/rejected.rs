@@ -1,0 +1,119 @@
+//! The rejected list: queued frames that the database refused, until they are settled.
+
+use super::Node;
+use super::op::Append;
+use super::queue::storage_error;
+use super::types::{CallId, Effect, Rejected, Reply};
+use crate::error::{Code, Error};
+use crate::message::{FrameName, Message};
+use crate::platform::FileError;
+
+/// What is asked of the list.
+pub(super) enum RejectedCall {
+    List(CallId),
+    Find(CallId, String),
+    /// What was done to the list before is to be answered when it is done.
+    Settled(CallId),
+}
+
+impl RejectedCall {
+    pub fn call(&self) -> CallId {
+        match self {
+            RejectedCall::List(call)
+            | RejectedCall::Find(call, _)
+            | RejectedCall::Settled(call) => *call,
+        }
+    }
+}
+
+impl Node {
+    pub(super) fn reject(&mut self, name: String, frame: FrameName, error: &Error) {
+        let report = Rejected {
+            frame_id: frame.frame_id.clone(),
+            table: frame.table.clone(),
+            rows: frame.rows,
+            error: error.into(),
+        };
+        self.effects.push(Effect::Reject { name, report });
+        let message =
+            Message::Rejected { from: self.me(), frame: frame.clone(), error: error.into() };
+        self.send(&message, &[]);
+        self.frame_rejected(&frame, error.clone());
+    }
+
+    /// A queued frame was refused: whoever waits for it hears of it.
+    pub(super) fn frame_rejected(&mut self, frame: &FrameName, error: Error) {
+        self.queue.forget_frame(frame);
+        // What waits for the holder waits in vain: it was queued, and is on the list.
+        let filed = self.ops.iter().position(|op| {
+            let is_it = |append: &Append| {
+                let id = append.request.frame_id == frame.frame_id;
+                append.filed && id && append.request.digest == frame.digest
+            };
+            op.append().is_some_and(is_it)
+        });
+        if let Some(at) = filed {
+            self.settle_queued(at);
+        }
+        let mut calls = Vec::new();
+        self.queue.waiters.retain(|(call, frame_id)| {
+            let waits = *frame_id == frame.frame_id;
+            if waits {
+                calls.push(*call);
+            }
+            !waits
+        });
+        for call in calls {
+            self.fail(call, error.clone());
+        }
+    }
+
+    pub(super) fn list_rejected(&mut self, call: CallId) {
+        self.queue.rejected_calls.push(RejectedCall::List(call));
+        self.effects.push(Effect::LoadRejected);
+    }
+
+    pub(super) fn retry_rejected(&mut self, call: CallId, frame_id: String) {
+        self.effects.push(Effect::RequeueRejected { frame_id });
+        self.queue.dirty = true;
+        self.queue.drain_at_ms = Some(self.now_ms);
+        let message = Message::Queued { from: self.me() };
+        self.send(&message, &[]);
+        self.answer_settled(call);
+    }
+
+    pub(super) fn discard_rejected(&mut self, call: CallId, frame_id: String) {
+        self.effects.push(Effect::RemoveRejected { frame_id });
+        self.answer_settled(call);
+    }
+
+    /// Jobs of the queue are done one after the other: when the list is there, what was asked for
+    /// before is done.
+    fn answer_settled(&mut self, call: CallId) {
+        self.queue.rejected_calls.push(RejectedCall::Settled(call));
+        self.effects.push(Effect::LoadRejected);
+    }
+
+    pub(super) fn rejected_loaded(&mut self, outcome: Result<Vec<Rejected>, FileError>) {
+        for waiting in std::mem::take(&mut self.queue.rejected_calls) {
+            match (waiting, &outcome) {
+                (waiting, Err(error)) => self.fail(waiting.call(), storage_error(error.clone())),
+                (RejectedCall::Settled(call), Ok(_)) => self.reply(call, Reply::Nothing),
+                (RejectedCall::List(call), Ok(list)) => {
+                    self.reply(call, Reply::RejectedList(list.clone()));
+                }
+                (RejectedCall::Find(call, frame_id), Ok(list)) => {
+                    let found = list.iter().find(|rejected| rejected.frame_id == frame_id);
+                    let error = found.map_or_else(
+                        || {
+                            let message = format!("no frame {frame_id:?} was queued or applied");
+                            Error::new(Code::InvalidArgument, message)
+                        },
+                        |rejected| rejected.error.clone().into(),
+                    );
+                    self.fail(call, error);
+                }
+            }
+        }
+    }
+}
