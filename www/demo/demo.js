@@ -232,7 +232,7 @@ async function holdLock() {
     await demo.db.transaction(async () => {
       for (let left = HOLD_MS / 1000; left > 0; left--) {
         ui.hold.textContent = `Holding: ${left} s`;
-        say('This tab holds the write lock. Append in another tab and look at the receipts there.');
+        say('This tab holds the write lock. Append now, here or in another tab, and look at the receipts.');
         await new Promise((resolve) => setTimeout(resolve, 1000));
       }
     });
