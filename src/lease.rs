@@ -22,6 +22,8 @@ const LAST_REPEAT_MS: f64 = 240.0;
 /// navigations seconds; so opening is tried again after 2, 4, 8 … 100 ms.
 const FIRST_REOPEN_MS: f64 = 2.0;
 const LAST_REOPEN_MS: f64 = 100.0;
+/// After a request for the lock that failed at once, the next one is made this much later.
+const FAILED_MS: f64 = 100.0;
 
 /// Which request for the lock an effect or event speaks of.
 pub type LockId = u32;
@@ -60,11 +62,13 @@ pub struct Lease {
     state: State,
     mode: Mode,
     id: LockId,
+    /// Until then the lock is not asked for.
+    asks_from_ms: f64,
 }
 
 impl Default for Lease {
     fn default() -> Self {
-        Lease { state: State::Free, mode: Mode::Exclusive, id: 0 }
+        Lease { state: State::Free, mode: Mode::Exclusive, id: 0, asks_from_ms: 0.0 }
     }
 }
 
@@ -87,7 +91,7 @@ impl Lease {
     /// Work is there that needs `mode`. Asks for the lock unless that is under way.
     pub fn want(&mut self, mode: Mode, now_ms: f64) -> Vec<Step> {
         match self.state {
-            State::Free => {
+            State::Free if now_ms >= self.asks_from_ms => {
                 self.id += 1;
                 self.mode = mode;
                 self.state = State::Waiting {
@@ -170,16 +174,20 @@ impl Lease {
     }
 
     /// The lock was stolen or its request failed. The handles are closed already.
-    pub fn lost(&mut self) {
+    pub fn lost(&mut self, now_ms: f64) {
+        if let State::Waiting { .. } = self.state {
+            self.asks_from_ms = now_ms + FAILED_MS;
+        }
         self.state = State::Free;
     }
 
-    /// The next time at which [`Lease::wake`] has something to do.
+    /// The next time at which [`Lease::wake`] has something to do, or [`Lease::want`] may; it may have passed.
     pub fn wake_at_ms(&self) -> Option<f64> {
         match self.state {
             State::Waiting { repeat_at_ms, .. } => Some(repeat_at_ms),
             State::Opening { retry_at_ms, .. } => retry_at_ms,
-            State::Free | State::Held => None,
+            State::Free => Some(self.asks_from_ms),
+            State::Held => None,
         }
     }
 
@@ -239,6 +247,20 @@ mod tests {
             asked.push(now_ms);
         }
         assert_eq!(asked[..5], [15.0, 45.0, 105.0, 225.0, 465.0]);
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_asked_for_is_not_asked_for_without_end() {
+        let mut lease = Lease::default();
+        let mut asked = 0;
+        for now_ms in 0..1000 {
+            if !lease.want(Mode::Exclusive, f64::from(now_ms)).is_empty() {
+                asked += 1;
+                lease.lost(f64::from(now_ms));
+                assert_eq!(lease.wake_at_ms(), Some(f64::from(now_ms) + 100.0));
+            }
+        }
+        assert_eq!(asked, 10);
     }
 
     #[test]

@@ -189,7 +189,7 @@ impl Node {
             self.end_invitation();
             let _undone_by_the_journal = self.store.detach();
             self.inbox.clear();
-            self.lease.lost();
+            self.lease.lost(self.now_ms);
             self.looking = false;
             self.wanted = false;
         }
