@@ -336,6 +336,32 @@ inBrowsers((context) => {
     await Promise.all([tab.close(), copy.close()]);
   });
 
+  test('two copies whose last frames have the same rows do not take each other for themselves', async () => {
+    const [server, tab, name] = [await newServer(), await context.browser.newTab(), newName()];
+    await tab.run(open, name, server.url);
+    await tab.run(append, 0, 1, 10);
+    await arrived(tab);
+    await sleep(1500);
+    const copy = await context.browser.newTab();
+    await tab.run(async (name) => {
+      const copy = await framelock.openDatabase(name);
+      await copy.importFile(await db.exportFile());
+      await copy.close();
+    }, `${name}-copy`);
+    for (const frame of [1, 9]) await tab.run(append, frame, 1, 10);
+    await arrived(tab);
+    await server.stop();
+    await copy.run(open, `${name}-copy`, server.url);
+    for (const frame of [2, 9]) await copy.run(append, frame, 1, 10);
+    await server.start();
+    await arrived(copy);
+    assert.ok(await copy.run(() => told.some(({ what }) => what === 'forked')));
+    const frames = server.rows('ticks').map(({ frame }) => Number(frame));
+    const times = (wanted) => frames.filter((frame) => frame === wanted).length / 10;
+    assert.deepEqual([0, 1, 2, 9].map(times), [1, 1, 1, 2]);
+    await Promise.all([tab.close(), copy.close()]);
+  });
+
   test('what cannot be forwarded is refused, and options are looked at', async () => {
     const [server, tab, name] = [await newServer(), await context.browser.newTab(), newName()];
     await tab.run(open, name, server.url);
