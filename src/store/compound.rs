@@ -8,7 +8,8 @@
 //! Compounds are made by these four words and by nothing else, and SQLite takes them for nothing else
 //! outside of quotes and comments (<https://www.sqlite.org/lang_keywords.html>). They are looked for
 //! in the text and in the texts of all views that it may name. Where there are some, no column is
-//! trusted, with two exceptions: what follows `IN` or `EXISTS` gives no columns, and a common table
+//! trusted, with three exceptions: a query that is a compound at its outermost level keeps the types in which
+//! its branches agree, what follows `IN` or `EXISTS` gives no columns, and a common table
 //! expression that lists its own (`n(i)`, as recursive ones do) is replaced by one of NULLs under the
 //! same names: whatever has an origin in that statement has it from elsewhere.
 
@@ -53,6 +54,42 @@ impl Store {
         }
         Ok(Some(text))
     }
+}
+
+/// The branches of a query that is a compound at its outermost level; none of one that begins with `WITH` or has a
+/// `VALUES` among them. What comes after the last (`ORDER BY`, `LIMIT`) is of none.
+pub(super) fn branches(sql: &str) -> Vec<&str> {
+    let (mut found, mut depth) = (Vec::new(), 0);
+    let (mut start, mut end) = (0, sql.len());
+    for (range, token) in (Tokens { text: sql, at: 0 }) {
+        let Token::Word(word) = token else {
+            match token {
+                Token::Unclear => return Vec::new(),
+                Token::Open => depth += 1,
+                Token::Close => depth -= 1,
+                _ => {}
+            }
+            continue;
+        };
+        match word.to_ascii_uppercase().as_str() {
+            _ if depth > 0 => {}
+            "WITH" | "VALUES" => return Vec::new(),
+            "UNION" | "INTERSECT" | "EXCEPT" => {
+                found.push(&sql[start..range.start]);
+                start = range.end;
+            }
+            "ALL" if sql[start..range.start].trim().is_empty() => start = range.end,
+            "ORDER" | "LIMIT" => {
+                end = range.start;
+                break;
+            }
+            _ => {}
+        }
+    }
+    if !found.is_empty() {
+        found.push(&sql[start..end]);
+    }
+    found
 }
 
 /// The part of a statement that writes which gives its columns: from `RETURNING` on. Its subqueries
@@ -350,6 +387,26 @@ mod tests {
             "SELECT (1",
         ] {
             assert_eq!(cut(sql), None, "{sql}");
+        }
+    }
+
+    #[test]
+    fn the_branches_of_an_outermost_compound() {
+        let trimmed = |sql| branches(sql).into_iter().map(str::trim).collect::<Vec<_>>();
+        assert_eq!(
+            trimmed("select a from t union all select (b) from u ORDER BY 1 LIMIT 2"),
+            ["select a from t", "select (b) from u"]
+        );
+        assert_eq!(
+            trimmed("SELECT 1 EXCEPT SELECT ALL \"union\" FROM (SELECT 2 UNION SELECT 3) ;"),
+            ["SELECT 1", "SELECT ALL \"union\" FROM (SELECT 2 UNION SELECT 3) ;"]
+        );
+        for sql in [
+            "SELECT 1",
+            "WITH a AS (SELECT 1) SELECT 1 UNION SELECT 2",
+            "VALUES (1) UNION SELECT 1",
+        ] {
+            assert!(branches(sql).is_empty(), "{sql}");
         }
     }
 

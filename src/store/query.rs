@@ -1,5 +1,6 @@
 //! Reading: rows in SQLite's values out to a sink, with the catalogue's types beside them.
 
+use super::compound::branches;
 use super::connection::{Params, Store, bind};
 use super::error::is_missing_table;
 use super::slots::Slots;
@@ -176,22 +177,48 @@ impl Store {
         if columns.iter().all(|column| column.field.is_none()) {
             return Ok(columns);
         }
-        let mut kept = Vec::new();
-        match self.without_compounds(sql, statement.readonly())? {
+        let kept = match self.without_compounds(sql, statement.readonly())? {
             Some(Cow::Borrowed(_)) => return Ok(columns),
             Some(Cow::Owned(cut)) => {
-                if let Ok(statement) = self.conn()?.prepare(&cut) {
-                    kept = self.origins(&statement)?;
+                let mut kept = match self.conn()?.prepare(&cut) {
+                    Ok(statement) => self.origins(&statement)?,
+                    Err(_) => Vec::new(),
+                };
+                for (kept, column) in kept.iter_mut().zip(&columns) {
+                    kept.field =
+                        kept.field.take().filter(|field| Some(field) == column.field.as_ref());
                 }
+                kept
             }
-            None => {}
-        }
+            None if statement.readonly() => self.agreed(sql)?,
+            None => Vec::new(),
+        };
         for (nth, column) in columns.iter_mut().enumerate() {
-            if kept.get(nth).is_none_or(|kept| kept.field != column.field) {
-                column.field = None;
-            }
+            column.field = kept.get(nth).and_then(|kept| kept.field.clone());
         }
         Ok(columns)
+    }
+
+    /// The result columns of a compound, with the field where all its branches have the same one. Nothing where that
+    /// is not plain to see.
+    fn agreed(&self, sql: &str) -> Result<Vec<ReadColumn>> {
+        let mut agreed: Option<Vec<ReadColumn>> = None;
+        for branch in branches(sql) {
+            let is_plain = matches!(self.without_compounds(branch, true)?, Some(Cow::Borrowed(_)));
+            let Some(statement) = self.conn()?.prepare(branch).ok().filter(|_| is_plain) else {
+                return Ok(Vec::new());
+            };
+            let own = self.origins(&statement)?;
+            match &mut agreed {
+                None => agreed = Some(own),
+                Some(all) => {
+                    for (column, own) in all.iter_mut().zip(own) {
+                        column.field = common(column.field.take(), own.field);
+                    }
+                }
+            }
+        }
+        Ok(agreed.unwrap_or_default())
     }
 
     /// Result columns, with the catalogue's field where SQLite says of which column one is.
@@ -263,6 +290,16 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The field of two columns whose values mean the same; it has NULLs if one of them has.
+fn common(one: Option<Field>, other: Option<Field>) -> Option<Field> {
+    let (one, other) = (one?, other?);
+    let nullable = one.is_nullable() || other.is_nullable();
+    let alike = |field: Field| field.with_name("").with_nullable(nullable);
+    let name = one.name().clone();
+    let one = alike(one);
+    (one == alike(other)).then(|| one.with_name(name))
 }
 
 fn to_cell(value: ValueRef<'_>) -> Result<Cell<'_>> {

@@ -122,6 +122,30 @@ fn a_plain_reference_beside_a_compound_keeps_its_type() {
     }
 }
 
+#[test]
+fn a_compound_keeps_the_types_in_which_its_branches_agree() {
+    let mut store = two_units();
+    let moments: ArrayRef = Arc::new(TimestampSecondArray::from(vec![Some(8), None]));
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    table(&mut store, "c", vec![("id", ids), ("at", moments)], "{}");
+    for (sql, wanted) in [
+        ("SELECT ts FROM a UNION ALL SELECT ts FROM a", vec![SECONDS]),
+        (
+            "SELECT id, ts FROM a UNION SELECT id, at FROM c ORDER BY ts LIMIT 3",
+            vec![DataType::Int64, SECONDS],
+        ),
+        (
+            "SELECT ts FROM plain EXCEPT SELECT at FROM c WHERE id IN (VALUES (1), (2))",
+            vec![SECONDS],
+        ),
+        ("SELECT ts, ts FROM a INTERSECT SELECT ts, 7 FROM a", vec![SECONDS, DataType::Int64]),
+        ("SELECT ts FROM a UNION SELECT ts FROM a UNION SELECT ts FROM b", vec![DataType::Int64]),
+        ("SELECT ts FROM a UNION SELECT ts FROM over_mix", vec![DataType::Int64]),
+    ] {
+        assert_eq!(types(&mut store, sql), wanted, "{sql}");
+    }
+}
+
 const DATES: PackOptions = PackOptions { int64_as_number: false, dates: true };
 const NUMBERS: PackOptions = PackOptions { int64_as_number: true, dates: false };
 const DATE: Option<u8> = Some(7);

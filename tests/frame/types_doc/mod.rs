@@ -28,8 +28,8 @@ const READING: &str = "\n\
 
 A column of the result that is a plain reference to a table's column, through joins, subqueries and views too, has the type that the catalogue has. Anything
 else has the type of its values, and so has what may come out of a compound: its branches may count in other units. If `UNION`, `INTERSECT`, `EXCEPT` or
-`VALUES` with several rows is in the statement or in a view that it names, no column of it has a catalogue type, but for two cases: a compound behind `IN` or
-`EXISTS` changes nothing, and one in a common table expression that lists its columns (`WITH RECURSIVE n(i) AS (…)`) takes the type only of what comes out of it.
+`VALUES` with several rows is in the statement or in a view that it names, no column of it has a catalogue type, but for three cases: a query that is
+a compound at its outermost level keeps the types in which its branches agree, a compound behind `IN` or `EXISTS` changes nothing, and one in a common table expression that lists its columns (`WITH RECURSIVE n(i) AS (…)`) takes the type only of what comes out of it.
 
 With `dates: true`, timestamps, `date32` and `date64` are `Date`s, cut off to milliseconds, whether they are stored as integers or as ISO 8601; one that is more
 than 8.64e15 milliseconds from 1970 is `LOSSY_VALUE`, naming row and column. So is, with `int64: 'number'`, an integer beyond 2^53 − 1, in a column of `int64` or
