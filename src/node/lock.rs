@@ -162,6 +162,7 @@ impl Node {
         self.idle_since_ms = self.now_ms;
         self.served = false;
         self.turn_until_ms = self.now_ms + TURN_MS;
+        self.offers_until_ms = None;
         self.queue.lease_began(self.now_ms);
         match attached {
             Ok(Attached::Ready) => {

@@ -122,6 +122,8 @@ pub struct Node {
     look_at_ms: Option<f64>,
     /// Until then this tab may go on although another one waits.
     turn_until_ms: f64,
+    /// Until then offers go before another tab's turn; since it is that.
+    offers_until_ms: Option<f64>,
     /// The last call came right after the answer to the one before.
     in_loop: bool,
     hidden: bool,
@@ -177,6 +179,7 @@ impl Node {
             looked_ms: f64::NEG_INFINITY,
             look_at_ms: None,
             turn_until_ms: 0.0,
+            offers_until_ms: None,
             in_loop: false,
             hidden: false,
             suspended: false,

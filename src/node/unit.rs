@@ -14,8 +14,8 @@ const GROUP_ROWS: u64 = 100_000;
 /// Who waits is told by a message; who waits and whose message was lost is found by looking, at
 /// most so often while nothing else waits here.
 const LOOK_MS: f64 = 10.0;
-/// Offers that are at hand are served before another tab has its turn, but new ones keep coming: so long
-/// after the turn they are left to whoever is next.
+/// Offers that are at hand when it is another tab's turn are served first, but new ones may keep coming: after so
+/// long they are left to whoever is next.
 const OFFERS_MS: f64 = 50.0;
 /// A call of this tab's own goes before offers once it has waited for so long.
 const OWN_PATIENCE_MS: f64 = 250.0;
@@ -30,8 +30,9 @@ impl Node {
             return false;
         }
         let may_write = held == Mode::Exclusive;
-        let offers_wait = !self.inbox.is_empty() && self.now_ms < self.turn_until_ms + OFFERS_MS;
-        if !offers_wait && self.queue.may_stop() && self.is_others_turn() {
+        if !self.is_others_turn() {
+            self.offers_until_ms = None;
+        } else if self.queue.may_stop() && !self.offers_go_first() {
             return false;
         }
         if may_write && (self.wants_drain() || self.writes_next()) && self.run_drain() {
@@ -173,6 +174,12 @@ impl Node {
         self.look_at_ms = None;
         self.looking = true;
         self.effects.push(Effect::QueryLock { count_queue: false });
+    }
+
+    /// Whether offers are served before another tab has its turn.
+    fn offers_go_first(&mut self) -> bool {
+        let until_ms = *self.offers_until_ms.get_or_insert(self.now_ms + OFFERS_MS);
+        !self.inbox.is_empty() && self.now_ms < until_ms
     }
 
     /// Whether the first call, which could run now, has waited for long enough behind offers.

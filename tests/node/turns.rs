@@ -35,3 +35,16 @@ fn offers_do_not_keep_the_holders_own_calls_waiting() {
     // And the guests were served.
     assert_eq!(world.disk.number("SELECT count(*) FROM t"), i64::from(OFFERS));
 }
+
+#[test]
+fn what_was_offered_during_a_long_transaction_is_handed_over_before_anybodys_turn() {
+    let mut world = World::new("id INTEGER, name TEXT");
+    world.waiting = 1;
+    let tx = world.begin(1);
+    world.run_until(10_000.0);
+    world.offer();
+    world.commit(2, tx);
+    world.run_until(20_000.0);
+    assert_eq!(world.disk.number("SELECT count(*) FROM t"), 1);
+    assert_eq!(world.leases_ms.len(), 1, "and then the lease was given up");
+}

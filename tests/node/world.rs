@@ -380,7 +380,7 @@ impl World {
     }
 
     /// A guest offers a frame, which will be heard of before what comes next.
-    fn offer(&mut self) {
+    pub fn offer(&mut self) {
         let call = self.offers_left;
         let request = row(&format!("offer {call}"), i64::from(call));
         let (from, frame_id) = (format!("guest {}", call % 4), request.frame_id.clone());
