@@ -4,6 +4,7 @@ use super::Node;
 use super::op::Append;
 use super::queue::storage_error;
 use super::types::{CallId, Effect, Rejected, Reply};
+use crate::envelope;
 use crate::error::{Code, Error};
 use crate::message::{FrameName, Message};
 use crate::platform::FileError;
@@ -23,6 +24,20 @@ impl RejectedCall {
             | RejectedCall::Find(call, _)
             | RejectedCall::Settled(call) => *call,
         }
+    }
+}
+
+impl Rejected {
+    /// For a frame on the list whose reason cannot be read, of its file's name and bytes: two tabs may refuse it at
+    /// once, and the one that writes the reason anew may fail at that.
+    pub fn without_reason(name: &str, bytes: &[u8]) -> Rejected {
+        let message =
+            "the database refused this frame, and why cannot be read; try it again to see";
+        let (frame_id, table, rows) = match envelope::decode(bytes) {
+            Ok(request) => (request.frame_id, request.table, request.content.rows()),
+            Err(_) => (name.to_owned(), String::new(), 0),
+        };
+        Rejected { frame_id, table, rows, error: (&Error::new(Code::Sql, message)).into() }
     }
 }
 

@@ -189,8 +189,15 @@ impl QueueFiles {
         let mut list = Vec::new();
         for stem in names.iter().filter_map(|name| name.strip_suffix(REJECTED)) {
             let report = read(&folder, &format!("{stem}{REASON}")).await;
-            let report = report.ok().and_then(|bytes| json::read(&bytes).ok());
-            list.extend(report.map(|report| (stem.to_owned(), report)));
+            let report = match report.ok().and_then(|bytes| json::read(&bytes).ok()) {
+                Some(report) => report,
+                None => match read(&folder, &format!("{stem}{REJECTED}")).await {
+                    Ok(frame) => Rejected::without_reason(stem, &frame),
+                    // Somebody has put it back, or discarded it.
+                    Err(_) => continue,
+                },
+            };
+            list.push((stem.to_owned(), report));
         }
         Ok(list)
     }

@@ -333,8 +333,13 @@ impl Files<'_> {
         let (names, _) = self.names()?;
         let stems = names.iter().filter_map(|name| name.strip_suffix(REJECTED));
         let report = |stem: &str| {
-            let bytes = self.read(&format!("{stem}{REASON}")).ok()?;
-            Some((stem.to_owned(), serde_json::from_slice(&bytes).ok()?))
+            let reason = self.read(&format!("{stem}{REASON}")).ok();
+            let report =
+                reason.and_then(|bytes| serde_json::from_slice(&bytes).ok()).or_else(|| {
+                    let frame = self.read(&format!("{stem}{REJECTED}")).ok()?;
+                    Some(Rejected::without_reason(stem, &frame))
+                });
+            Some((stem.to_owned(), report?))
         };
         Ok(stems.filter_map(report).collect())
     }
