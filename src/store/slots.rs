@@ -423,18 +423,18 @@ impl Slots {
     /// truncated journal.
     pub fn flush(&self) -> FileResult<()> {
         self.is_sound_or_why()?;
-        if self.durable.get() {
-            self.journal.borrow_mut().sync()?;
-            self.database.borrow_mut().sync()?;
-        }
-        Ok(())
+        if self.durable.get() { self.sync_both() } else { Ok(()) }
+    }
+
+    fn sync_both(&self) -> FileResult<()> {
+        self.journal.borrow_mut().sync()?;
+        self.database.borrow_mut().sync()
     }
 
     /// As [`Slots::flush`], where nothing was flushed so far.
     pub fn flush_relaxed(&self) -> FileResult<()> {
         if self.unflushed.get() {
-            self.journal.borrow_mut().sync()?;
-            self.database.borrow_mut().sync()?;
+            self.sync_both()?;
             self.unflushed.set(false);
         }
         Ok(())

@@ -305,19 +305,24 @@ inBrowsers((context) => {
     await tab.close();
   });
 
-  test('a copied database sends under a stream of its own', async () => {
-    const [server, tab, name] = [await newServer(), await context.browser.newTab(), newName()];
-    await tab.run(open, name, server.url);
-    await tab.run(append, 0, 2, 10);
-    await arrived(tab);
+  /** A tab beside a copy of the tab's database, which is called `${name}-copy` and is not open. */
+  async function copied(tab, name) {
     // Acknowledgements are written down a moment later, and a copy made before would send those frames again.
     await sleep(1500);
-    const copy = await context.browser.newTab();
     await tab.run(async (name) => {
       const copy = await framelock.openDatabase(name);
       await copy.importFile(await db.exportFile());
       await copy.close();
     }, `${name}-copy`);
+    return context.browser.newTab();
+  }
+
+  test('a copied database sends under a stream of its own', async () => {
+    const [server, tab, name] = [await newServer(), await context.browser.newTab(), newName()];
+    await tab.run(open, name, server.url);
+    await tab.run(append, 0, 2, 10);
+    await arrived(tab);
+    const copy = await copied(tab, name);
     await tab.run(append, 2, 1, 10);
     await arrived(tab);
     // It does not come to the server before somebody listens.
@@ -341,13 +346,7 @@ inBrowsers((context) => {
     await tab.run(open, name, server.url);
     await tab.run(append, 0, 1, 10);
     await arrived(tab);
-    await sleep(1500);
-    const copy = await context.browser.newTab();
-    await tab.run(async (name) => {
-      const copy = await framelock.openDatabase(name);
-      await copy.importFile(await db.exportFile());
-      await copy.close();
-    }, `${name}-copy`);
+    const copy = await copied(tab, name);
     for (const frame of [1, 9]) await tab.run(append, frame, 1, 10);
     await arrived(tab);
     await server.stop();
