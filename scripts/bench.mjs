@@ -143,7 +143,7 @@ async function main() {
 }
 
 /** Only workloads of whole frames take another size; the small appends keep theirs. */
-const rowsOf = (id) => (['W2', 'W5', 'W8'].includes(id) ? undefined : Number(options.rows));
+const rowsOf = (id) => (['W2', 'W5', 'W8', 'W9'].includes(id) ? undefined : Number(options.rows));
 
 main().catch((error) => {
   console.error(`bench: ${error.stack}`);

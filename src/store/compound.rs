@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::frame::ident::fold;
 use std::borrow::Cow;
 use std::ops::Range;
+use std::rc::Rc;
 
 impl Store {
     /// The text of a query without its compounds; `None` when its columns may come out of one. That
@@ -31,28 +32,40 @@ impl Store {
         let Some(text) = without(if readonly { sql } else { returning(sql) }, &mut names) else {
             return Ok(None);
         };
-        let mut views: Vec<(String, String)> = self.read(|conn| {
-            conn.prepare_cached(
-                "SELECT name, sql FROM sqlite_schema WHERE type = 'view'
-                 UNION ALL SELECT name, sql FROM sqlite_temp_schema WHERE type = 'view'",
-            )?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect()
-        })?;
-        // A view's text may name further views.
+        let views = self.views()?;
+        let mut looked_at = vec![false; views.len()];
+        // A view's text may name further views; there may be two of one name, one of them in `temp`.
         let mut at = 0;
-        while let Some(name) = names.get(at) {
-            match views.iter().position(|(view, _)| fold(view) == *name) {
-                None => at += 1,
-                Some(found) => {
-                    let (_, sql) = views.swap_remove(found);
-                    if !matches!(without(&sql, &mut names), Some(Cow::Borrowed(_))) {
-                        return Ok(None);
-                    }
+        while let Some(name) = names.get(at).cloned() {
+            at += 1;
+            for ((view, sql), looked_at) in views.iter().zip(&mut looked_at) {
+                if *view != name || std::mem::replace(looked_at, true) {
+                    continue;
+                }
+                if !matches!(without(sql, &mut names), Some(Cow::Borrowed(_))) {
+                    return Ok(None);
                 }
             }
         }
         Ok(Some(text))
+    }
+
+    /// The folded names and the texts of all views.
+    fn views(&self) -> Result<Rc<[(String, String)]>> {
+        if let Some(views) = &self.known.borrow().views {
+            return Ok(views.clone());
+        }
+        let views: Vec<(String, String)> = self.read(|conn| {
+            conn.prepare_cached(
+                "SELECT name, sql FROM sqlite_schema WHERE type = 'view'
+                 UNION ALL SELECT name, sql FROM sqlite_temp_schema WHERE type = 'view'",
+            )?
+            .query_map([], |row| Ok((fold(&row.get::<_, String>(0)?), row.get(1)?)))?
+            .collect()
+        })?;
+        let views: Rc<[(String, String)]> = views.into();
+        self.known.borrow_mut().views = Some(views.clone());
+        Ok(views)
     }
 }
 

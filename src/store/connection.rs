@@ -3,7 +3,7 @@
 use super::authorizer::{Touched, authorize};
 use super::error::{from_file, from_sqlite};
 use super::insert::Inserts;
-use super::known::KnownPlans;
+use super::known::Known;
 use super::redo::LogLimits;
 use super::slots::{Mode, Os};
 use super::transfer::TRANSFER_ROWS;
@@ -61,7 +61,7 @@ pub struct Store {
     /// Tables that frames were committed to, until somebody asks.
     pub(super) committed: BTreeSet<String>,
     pub(super) applied_since_prune: u32,
-    pub(super) plans: RefCell<KnownPlans>,
+    pub(super) known: RefCell<Known>,
     /// The last transaction was committed; what was learnt in one that was not does not hold.
     last_ended_well: bool,
     pub(super) vfs: Vfs,
@@ -83,7 +83,7 @@ impl Store {
             touched: Touched::default(),
             committed: BTreeSet::new(),
             applied_since_prune: 0,
-            plans: RefCell::default(),
+            known: RefCell::default(),
             last_ended_well: false,
             vfs: Vfs::register(os),
             transfer_rows: TRANSFER_ROWS,
@@ -209,7 +209,7 @@ impl Store {
         self.touched.clear();
         self.transfers = false;
         if !std::mem::replace(&mut self.last_ended_well, false) {
-            self.plans.get_mut().clear();
+            self.known.get_mut().clear();
         }
         self.run("BEGIN IMMEDIATE")
     }
@@ -245,6 +245,7 @@ impl Store {
         }
         self.detach_images();
         self.touched.clear();
+        self.known.get_mut().clear();
     }
 
     /// Opens a nested transaction; outside of one it is a transaction of its own.
@@ -257,7 +258,7 @@ impl Store {
         if outcome.is_ok() {
             self.run("RELEASE framelock")?;
         } else if self.in_transaction() {
-            self.plans.borrow_mut().clear();
+            self.known.borrow_mut().clear();
             self.run("ROLLBACK TO framelock")?;
             self.run("RELEASE framelock")?;
         }
@@ -281,7 +282,7 @@ impl Store {
     /// `SQL`, `CONSTRAINT`, and `INVALID_ARGUMENT` for parameters that do not fit.
     pub fn exec(&mut self, sql: &str, params: &Params) -> Result<ExecResult> {
         // It may change anything, and take it back: `ROLLBACK TO` a savepoint of the caller's.
-        self.plans.get_mut().clear();
+        self.known.get_mut().clear();
         let nested = self.in_transaction();
         if !nested {
             self.touched.clear();

@@ -71,7 +71,7 @@ impl Store {
     fn import_attached(&mut self, slots: &Rc<Slots>) -> Result<()> {
         let source = open_import(self.vfs.name(), slots)?;
         self.inserts.clear();
-        self.plans.get_mut().clear();
+        self.known.get_mut().clear();
         let mut tables = table_names(&source).map_err(|e| from_sqlite(slots, e))?;
         let conn = self.conn.as_mut();
         let conn = conn.ok_or_else(|| Error::new(Code::Busy, "no lease is held"))?;

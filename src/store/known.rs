@@ -1,30 +1,40 @@
-//! Plans that were worked out before and still hold.
+//! What was learnt of the schema before, and still holds.
 //!
-//! An app appends frames of one shape to one table over and over. Asking SQLite for the table and
-//! planning anew cost more than the ten rows of a small frame, so a plan that changes nothing is
-//! kept, under the schema's version: SQLite counts it up with every change of the schema, and
-//! [`Store`](super::Store) does with every change of the catalogue
-//! (<https://www.sqlite.org/pragma.html#pragma_schema_version>).
+//! An app appends frames of one shape to one table over and over, and reads single rows of it. Asking
+//! SQLite for the table and planning anew cost more than the ten rows of a small frame, and asking it
+//! for the types of a table more than ten times what its row by a key does. So plans that change
+//! nothing, the types of tables and the texts of views are kept, under the schema's version: SQLite
+//! counts it up with every change of the schema, and [`Store`](super::Store) does with every change of
+//! the catalogue (<https://www.sqlite.org/pragma.html#pragma_schema_version>).
 //!
 //! A transaction that is rolled back takes its version back, and another one may reach the same
 //! number with another schema: what was learnt in it must be forgotten.
 
 use crate::frame::options::AppendOptions;
 use crate::frame::plan::{Plan, TableState};
-use arrow::datatypes::{Schema, SchemaRef};
+use crate::sorted::SortedMap;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use std::rc::Rc;
 
 /// Tables, options or shapes of frames that are in use at one time, about.
 const KEPT_PLANS: usize = 16;
 
-/// Plans by schema version, table, options and the frame's schema.
+/// The catalogue's fields of a table, by folded column name.
+pub(super) type Types = SortedMap<String, Field>;
+
+/// What is known at one version of the schema.
 #[derive(Default)]
-pub(super) struct KnownPlans {
+pub(super) struct Known {
     version: i64,
-    kept: Vec<Known>,
+    plans: Vec<KnownPlan>,
+    /// By the table's name as SQLite says it.
+    pub types: SortedMap<String, Rc<Types>>,
+    /// Name and text of each, those of `temp` too.
+    pub views: Option<Rc<[(String, String)]>>,
 }
 
-struct Known {
+/// By table, options and the frame's schema.
+struct KnownPlan {
     table: String,
     options: AppendOptions,
     schema: SchemaRef,
@@ -32,32 +42,33 @@ struct Known {
     plan: Rc<Plan>,
 }
 
-impl KnownPlans {
+impl Known {
     /// Forgets what is not of this version of the schema.
     pub fn at(&mut self, version: i64) -> &mut Self {
         if self.version != version {
+            self.clear();
             self.version = version;
-            self.kept.clear();
         }
         self
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.kept.clear();
+        *self = Known::default();
     }
 
     /// A table as it was when a frame was last planned for it with these options; all of it still
     /// holds, but for whether it has rows.
     pub fn state(&self, table: &str, options: &AppendOptions) -> Option<Rc<TableState>> {
-        let mut kept = self.kept.iter();
-        kept.find(|k| k.table == table && k.options == *options).map(|k| k.state.clone())
+        let mut plans = self.plans.iter();
+        plans.find(|k| k.table == table && k.options == *options).map(|k| k.state.clone())
     }
 
     /// The plan for a frame of this schema.
     pub fn plan(&self, table: &str, options: &AppendOptions, schema: &Schema) -> Option<Rc<Plan>> {
-        let mut kept = self.kept.iter();
-        kept.find(|k| k.table == table && k.options == *options && *k.schema == *schema)
+        let mut plans = self.plans.iter();
+        plans
+            .find(|k| k.table == table && k.options == *options && *k.schema == *schema)
             .map(|k| k.plan.clone())
     }
 
@@ -76,10 +87,10 @@ impl KnownPlans {
         if !steady || state.columns.iter().any(|column| column.field.is_none()) {
             return;
         }
-        if self.kept.len() == KEPT_PLANS {
-            self.kept.remove(0);
+        if self.plans.len() == KEPT_PLANS {
+            self.plans.remove(0);
         }
-        self.kept.push(Known {
+        self.plans.push(KnownPlan {
             table: table.to_owned(),
             options: options.clone(),
             schema: schema.clone(),

@@ -3,18 +3,19 @@
 use super::compound::branches;
 use super::connection::{Params, Store, bind};
 use super::error::is_missing_table;
+use super::known::Types;
 use super::slots::Slots;
 use crate::error::{Code, Error, Result};
 use crate::frame::catalogue;
 use crate::frame::cell::Cell;
 use crate::frame::ident::fold;
 use crate::frame::read::{BatchReader, ReadColumn};
-use crate::sorted::SortedMap;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, SchemaRef};
 use arrow::ipc::writer::StreamWriter;
 use rusqlite::types::ValueRef;
 use std::borrow::Cow;
+use std::rc::Rc;
 
 /// Takes the rows of a query, one at a time.
 pub trait RowSink {
@@ -60,7 +61,7 @@ impl Store {
     ) -> Result<u64> {
         let schema = if statement.readonly() { None } else { Some(self.schema_version()?) };
         if schema.is_some() || statement.column_count() == 0 {
-            self.plans.borrow_mut().clear();
+            self.known.borrow_mut().clear();
         }
         let columns = self.read_columns(sql, &statement)?;
         sink.columns(&columns)?;
@@ -173,6 +174,7 @@ impl Store {
         sql: &str,
         statement: &rusqlite::Statement<'_>,
     ) -> Result<Vec<ReadColumn>> {
+        self.known.borrow_mut().at(self.schema_version()?);
         let mut columns = self.origins(statement)?;
         if columns.iter().all(|column| column.field.is_none()) {
             return Ok(columns);
@@ -223,25 +225,31 @@ impl Store {
 
     /// Result columns, with the catalogue's field where SQLite says of which column one is.
     fn origins(&self, statement: &rusqlite::Statement<'_>) -> Result<Vec<ReadColumn>> {
-        let mut tables: SortedMap<String, SortedMap<String, Field>> = SortedMap::new();
         let mut columns = Vec::new();
         for column in statement.columns_with_metadata() {
             let mut field = None;
             let origin = (column.database_name(), column.table_name(), column.origin_name());
             if let (Some("main"), Some(table), Some(name)) = origin {
-                if !tables.contains_key(table) {
-                    tables.insert(table.to_owned(), self.catalogue_of(table)?);
-                }
-                field = tables.get(table).and_then(|t| t.get(&fold(name))).cloned();
+                field = self.types_of(table)?.get(&fold(name)).cloned();
             }
             columns.push(ReadColumn { name: column.name().to_owned(), field });
         }
         Ok(columns)
     }
 
+    /// As [`Store::catalogue_of`], from what is known where it is.
+    fn types_of(&self, table: &str) -> Result<Rc<Types>> {
+        if let Some(types) = self.known.borrow().types.get(table) {
+            return Ok(types.clone());
+        }
+        let types = Rc::new(self.catalogue_of(table)?);
+        self.known.borrow_mut().types.insert(table.to_owned(), types.clone());
+        Ok(types)
+    }
+
     /// The catalogue's fields of a table, by folded column name; those that cannot be about the
     /// column as it is declared now are left out.
-    pub(super) fn catalogue_of(&self, table: &str) -> Result<SortedMap<String, Field>> {
+    pub(super) fn catalogue_of(&self, table: &str) -> Result<Types> {
         let conn = self.conn()?;
         let read = || {
             let mut select = conn.prepare_cached(
@@ -256,10 +264,10 @@ impl Store {
                 .collect()
         };
         let rows: Vec<(String, String, bool, Vec<u8>)> = match read() {
-            Err(error) if is_missing_table(&error) => return Ok(SortedMap::new()),
+            Err(error) if is_missing_table(&error) => return Ok(Types::new()),
             other => other.map_err(|e| self.sql_error(e))?,
         };
-        let mut fields = SortedMap::new();
+        let mut fields = Types::new();
         for (column, declared, strict, bytes) in rows {
             let field = catalogue::decode_field(&bytes)?;
             if catalogue::applies(&field, &declared, strict) {

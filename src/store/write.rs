@@ -66,7 +66,7 @@ impl Store {
         let AppendRequest { table, options, .. } = request;
         let version = self.schema_version()?;
         self.inserts.at(version);
-        let cached = self.plans.get_mut().at(version).state(table, options);
+        let cached = self.known.get_mut().at(version).state(table, options);
         let mut fresh = None;
         let (frame, mut coerced) = match &request.content {
             Content::Frame(frame) => (frame.clone(), BTreeMap::new()),
@@ -84,7 +84,7 @@ impl Store {
                 packed.into_frame(&types, options.lossy)?
             }
         };
-        let plan = match self.plans.get_mut().plan(table, options, &frame.schema) {
+        let plan = match self.known.get_mut().plan(table, options, &frame.schema) {
             Some(plan) => plan,
             None => {
                 let state = match fresh {
@@ -92,7 +92,7 @@ impl Store {
                     None => self.fresh_state(request)?,
                 };
                 let plan = Rc::new(Plan::new(table, &frame.schema, &state, options)?);
-                self.plans.get_mut().keep(table, options, &frame.schema, &state, &plan);
+                self.known.get_mut().keep(table, options, &frame.schema, &state, &plan);
                 plan
             }
         };

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 /// The files of a database, which outlive their handles; with a list of what was done to them.
 #[derive(Clone, Default)]
-struct Disk {
+pub(crate) struct Disk {
     database: Rc<RefCell<MemoryFile>>,
     journal: Rc<RefCell<MemoryFile>>,
     calls: Rc<RefCell<Vec<String>>>,
@@ -71,7 +71,7 @@ impl File for Handle {
 
 impl Disk {
     /// A database with a table of three rows, at rest.
-    fn new() -> Disk {
+    pub(crate) fn new() -> Disk {
         let disk = Disk::default();
         let mut store = Store::new(Box::new(NoOs));
         disk.attach(&mut store, Mode::Exclusive).unwrap();
@@ -80,7 +80,7 @@ impl Disk {
         disk
     }
 
-    fn attach(&self, store: &mut Store, mode: Mode) -> Result<Attached> {
+    pub(crate) fn attach(&self, store: &mut Store, mode: Mode) -> Result<Attached> {
         let handle = |name, file: &Rc<RefCell<MemoryFile>>| {
             Box::new(Handle { disk: self.clone(), name, file: file.clone() })
         };
@@ -91,7 +91,7 @@ impl Disk {
         store.attach(handles, mode, !self.relaxed.get())
     }
 
-    fn opened(&self) -> Store {
+    pub(crate) fn opened(&self) -> Store {
         let mut store = Store::new(Box::new(NoOs));
         assert_eq!(self.attach(&mut store, Mode::Exclusive).unwrap(), Attached::Ready);
         store

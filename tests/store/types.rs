@@ -1,5 +1,6 @@
 //! The types with which a query's columns come back, as Arrow and as JavaScript's values.
 
+use crate::redo::Disk;
 use crate::{append, request, store};
 use arrow::array::*;
 use arrow::datatypes::*;
@@ -7,15 +8,16 @@ use arrow::ipc::reader::StreamReader;
 use framelock::error::{Code, Error};
 use framelock::frame::Frame;
 use framelock::frame::options::AppendOptions;
-use framelock::store::{AppendRequest, PackOptions, PackedColumn, PackedRows, Params, Store};
+use framelock::store::{AppendRequest, Mode, PackOptions, PackedColumn, PackedRows, Params, Store};
 use std::sync::Arc;
 
 /// A table by this name with these columns.
 fn table(store: &mut Store, name: &str, columns: Vec<(&str, ArrayRef)>, options: &str) {
     let batch = RecordBatch::try_from_iter(columns).unwrap();
-    let options: AppendOptions = serde_json::from_str(options).unwrap();
     let frame = Frame::new(batch.schema(), vec![batch]);
-    append(store, &AppendRequest { table: name.into(), options, ..request(name, frame) }).unwrap();
+    let id = format!("{name} {options}");
+    let options: AppendOptions = serde_json::from_str(options).unwrap();
+    append(store, &AppendRequest { table: name.into(), options, ..request(&id, frame) }).unwrap();
 }
 
 /// The types of a query's columns.
@@ -252,4 +254,52 @@ fn a_descending_primary_key_is_no_row_id() {
     assert_eq!(types(&mut store, "SELECT k FROM down"), [SECONDS]);
     let nulls = "SELECT count(*) FROM down WHERE k IS NULL";
     assert_eq!(crate::one(&mut store, nulls), framelock::store::Value::Integer(2));
+}
+
+#[test]
+fn types_that_were_known_are_forgotten_with_their_schema() {
+    const FROM_U: &str = "SELECT ts FROM u";
+    const FROM_V: &str = "SELECT ts FROM v";
+    let seconds = || -> (&str, ArrayRef) { ("ts", Arc::new(TimestampSecondArray::from(vec![7]))) };
+    let int = || -> (&str, ArrayRef) { ("ts", Arc::new(Int32Array::from(vec![7]))) };
+    let disk = Disk::new();
+    let (mut one, mut other) = (disk.opened(), Store::new(Box::new(crate::NoOs)));
+    let exec = |store: &mut Store, sql: &str| store.exec(sql, &Params::None).map(|_| ()).unwrap();
+
+    // A transaction that is rolled back takes the version of its schema back; another tab reaches it too.
+    one.begin().unwrap();
+    let batch = RecordBatch::try_from_iter([seconds()]).unwrap();
+    let frame = Frame::new(batch.schema(), vec![batch]);
+    one.apply_in_savepoint(&AppendRequest { table: "u".into(), ..request("u", frame) }).unwrap();
+    assert_eq!(types(&mut one, FROM_U), [SECONDS]);
+    one.rollback();
+    one.detach().unwrap();
+    disk.attach(&mut other, Mode::Exclusive).unwrap();
+    table(&mut other, "u", vec![int()], "{}");
+    other.detach().unwrap();
+    disk.attach(&mut one, Mode::Shared).unwrap();
+    assert_eq!(types(&mut one, FROM_U), [DataType::Int32]);
+    one.detach().unwrap();
+
+    // A table that is replaced, a view that is made anew, and a temporary one before it.
+    disk.attach(&mut other, Mode::Exclusive).unwrap();
+    table(&mut other, "w", vec![int()], "{}");
+    exec(&mut other, "CREATE VIEW v AS SELECT ts FROM u");
+    assert_eq!(types(&mut other, FROM_V), [DataType::Int32]);
+    other.detach().unwrap();
+    disk.attach(&mut one, Mode::Exclusive).unwrap();
+    table(&mut one, "u", vec![seconds()], r#"{"mode": "replace"}"#);
+    assert_eq!(types(&mut one, FROM_V), [SECONDS]);
+    exec(&mut one, "DROP VIEW v; CREATE VIEW v AS SELECT ts FROM u UNION SELECT ts FROM w");
+    assert_eq!(types(&mut one, FROM_V), [DataType::Int64]);
+    exec(&mut one, "CREATE TEMP VIEW v AS SELECT ts FROM w");
+    // Two views of one name: the text of either may be meant.
+    assert_eq!(types(&mut one, FROM_V), [DataType::Int64]);
+    exec(&mut one, "DROP VIEW main.v; CREATE VIEW v AS SELECT ts FROM u");
+    assert_eq!(types(&mut one, FROM_V), [DataType::Int32]);
+    exec(&mut one, "DROP VIEW temp.v");
+    assert_eq!(types(&mut one, FROM_V), [SECONDS]);
+    one.detach().unwrap();
+    disk.attach(&mut other, Mode::Shared).unwrap();
+    assert_eq!(types(&mut other, FROM_V), [SECONDS]);
 }

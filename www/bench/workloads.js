@@ -1,4 +1,4 @@
-// The workloads, W1 to W8: what is timed and what is checked, in the page, end to end. A workload has parts that the
+// The workloads, W1 to W9: what is timed and what is checked, in the page, end to end. A workload has parts that the
 // runner calls in one tab or in several. Frames are made beforehand in each contender's own form; a call's message to
 // its worker and back is timed for all of them.
 import { checkSql, create, createKeyed, expected, GROUP_BY, makeColumns, verify } from './frame.js';
@@ -219,4 +219,40 @@ export const W8 = {
   },
   close: W5.close,
   remove: W5.remove,
+};
+
+/**
+ * Small reads, one after the other: a row by its key, and the last 20 rows of a symbol. The clock has steps of 0.1 ms,
+ * so ten are timed together.
+ */
+export const W9 = {
+  async run(host, { rows = 100_000, warm = 5, runs = 30 } = {}) {
+    await fresh(host, 'points.db', 'W9');
+    for (const sql of createKeyed('ticks')) await host.exec(sql);
+    await host.frame('bulk', { rows, seed: 1 });
+    await host.write('bulk');
+    const result = { row: [], few: [] };
+    for (let i = 0; i < warm + runs; i++) {
+      const ids = Array.from({ length: 10 }, (_, k) => ((i * 10 + k) * 7919) % rows);
+      const found = [];
+      const row = await timed(async () => {
+        for (const id of ids) found.push(await host.one(`SELECT * FROM ticks WHERE id = ${id}`));
+      });
+      if (found.some(({ id }, k) => Number(id) !== ids[k])) throw new Error('another row came');
+      const few = await timed(async () => {
+        for (const { sym } of found) {
+          const last = await host.rows(
+            `SELECT id, ts, price, sym FROM ticks WHERE sym = '${sym}' ORDER BY ts DESC LIMIT 20`,
+          );
+          if (last.length !== 20 || last.some((r) => r.sym !== sym)) throw new Error('other rows came');
+        }
+      });
+      if (i < warm) continue;
+      result.row.push(row.ms / 10);
+      result.few.push(few.ms / 10);
+    }
+    await host.close();
+    await host.remove('points.db');
+    return result;
+  },
 };

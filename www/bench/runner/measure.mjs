@@ -185,7 +185,22 @@ export const WORKLOADS = {
         return { p50: [p50], p99: [p99], 'read p50': [percentile(read.ms, 0.5)], reads: [read.ms.length] };
       }),
   },
+  W9: {
+    title: '300 small reads of 100,000 rows: one row by its key, and the last 20 of a symbol',
+    unit: 'ms',
+    main: 'p50',
+    skip: ['duckdb', 'pglite'],
+    round: (browser, contender, options) =>
+      inTab(browser, contender, async (visit) => {
+        const { row, few } = await visit.run('W9', 'run', options);
+        return {
+          p50: [percentile(row, 0.5)],
+          p99: [percentile(row, 0.99)],
+          '20 rows': [percentile(few, 0.5)],
+        };
+      }),
+  },
 };
 
 /** In the order in which they matter. */
-export const ORDER = ['W1', 'W2', 'W3', 'W5', 'W6', 'W4', 'W7', 'W8'];
+export const ORDER = ['W1', 'W2', 'W3', 'W5', 'W6', 'W4', 'W7', 'W8', 'W9'];
