@@ -70,15 +70,18 @@ inBrowsers(
     });
 
     for (const sql of ['throw', 'reject', 'trap']) {
-      test(`what nobody catches in the worker (${sql}) fails every call, now and later`, async () => {
+      test(`what nobody catches in the worker (${sql}) fails every call under way; the next one has another worker`, async () => {
         const codes = await tab.run(async (sql) => {
           const db = await open();
           const calls = [db.exec('never'), db.appendFrame('silent', new Uint8Array(1)), db.exec(sql)];
           const codes = await Promise.all(calls.map(codeOf));
-          codes.push(await codeOf(db.exec('x')), await codeOf(db.close()));
-          return codes;
+          codes.push(await codeOf(db.exec('x')));
+          const log = await db.exportFile();
+          codes.push(await codeOf(db.close()));
+          return [...codes, log.map(({ kind, op }) => op ?? kind)];
         }, sql);
-        assert.deepEqual(codes, [...Array(4).fill('WORKER_FAILED'), 'resolved']);
+        const failed = Array(3).fill('WORKER_FAILED');
+        assert.deepEqual(codes, [...failed, 'resolved', 'resolved', ['open', 'exec', 'export']]);
       });
     }
 

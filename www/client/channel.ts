@@ -131,9 +131,11 @@ export async function startWorker(
   }
 }
 
-/** The calls of an open handle. */
+/** The calls of an open handle in one worker. */
 export class Channel {
-  readonly #worker: EnginePort;
+  /** None before it has started, and what goes out meanwhile. */
+  #worker: EnginePort | undefined;
+  readonly #unsent: [message: PageMessage, transfer: Transferable[]][] = [];
   readonly #onEvent: (message: EventMessage) => void;
   readonly #onToken: (refresh: boolean) => Promise<string | undefined>;
   readonly #pending = new Map<number, Pending>();
@@ -143,16 +145,26 @@ export class Channel {
   readonly #over = new AbortController();
 
   constructor(
-    worker: EnginePort,
+    worker: EnginePort | Promise<EnginePort>,
     onEvent: (message: EventMessage) => void,
     onToken: (refresh: boolean) => Promise<string | undefined>,
   ) {
-    this.#worker = worker;
     this.#onEvent = onEvent;
     this.#onToken = onToken;
+    if (!(worker instanceof Promise)) this.#begin(worker);
+    else {
+      const begin = (worker: EnginePort) => this.#begin(worker);
+      worker.then(begin, (error: FramelockError) => this.end(error));
+    }
+  }
+
+  #begin(worker: EnginePort): void {
+    if (this.over.aborted) return worker.terminate();
+    this.#worker = worker;
     worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => this.#receive(data);
     worker.onerror = (event) => this.end(failureOf(event));
     worker.onmessageerror = (event) => this.end(failureOf(event));
+    for (const [message, transfer] of this.#unsent.splice(0)) worker.postMessage(message, transfer);
   }
 
   /** Asks the worker for an operation. Messages go out at once and in the order of the calls. */
@@ -202,15 +214,20 @@ export class Channel {
     return this.#over.signal;
   }
 
+  /** Whether the worker died by itself; another one can take its place. */
+  get hasFailed(): boolean {
+    return this.#ended?.code === 'WORKER_FAILED';
+  }
+
   /** Refuses further calls with this error; those under way go on. */
   refuse(error: FramelockError): void {
-    this.#ended ??= error;
+    this.#ended = error;
   }
 
   /** Ends the worker; every call under way, and every later one, rejects. */
   end(error: FramelockError): void {
     this.#ended ??= error;
-    this.#worker.terminate();
+    this.#worker?.terminate();
     for (const id of [...this.#pending.keys()]) this.#settle(id)?.reject(error);
     this.#over.abort(error);
   }
@@ -221,7 +238,8 @@ export class Channel {
   }
 
   #post(message: PageMessage, transfer: Transferable[] = []): void {
-    this.#worker.postMessage(message, transfer);
+    if (this.#worker) this.#worker.postMessage(message, transfer);
+    else this.#unsent.push([message, transfer]);
   }
 
   /** Takes a call out of the pending ones: from here on it settles once. */

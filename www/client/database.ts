@@ -2,10 +2,10 @@
 // in statements.ts.
 import { copyBytes, databaseName, describe, guarded, isBytes, text } from './arguments.js';
 import { callSafely, Channel, startWorker } from './channel.js';
+import { Channels } from './channels.js';
 import { FramelockError, fromWire, invalidArgument } from './errors.js';
 import type { Forwarding } from './forward-types.js';
 import { askForToken, forwardingOf, forwardOptions, type GetToken } from './forwarding.js';
-import { watchLifecycle } from './lifecycle.js';
 import { type Defaults, openOptions, signalOptions, streamOptions } from './options.js';
 import { askToPersist, persisted } from './persist.js';
 import type { EnginePort, Spawn } from './spawn.js';
@@ -29,6 +29,15 @@ const CLOSE_MS = 5000;
 
 type Listener = (detail: never) => void;
 
+/** What a handle is made of beside its worker. */
+interface Parts {
+  /** Starts another worker in the place of one that died. Not for what only the worker's memory holds. */
+  start: (() => Promise<EnginePort>) | undefined;
+  defaults: Defaults;
+  onWrite: () => void;
+  forward: { getToken: GetToken | undefined } | undefined;
+}
+
 /** A frame id of a length that can be kept. */
 function frameIdOf(frameId: string): string {
   const wanted = text(128)(frameId);
@@ -39,29 +48,31 @@ function frameIdOf(frameId: string): string {
 class Handle extends HandleStatements implements Database {
   readonly name: string;
   readonly forwarding: Forwarding;
-  readonly #channel: Channel;
+  readonly #channels: Channels;
   readonly #host: Host;
   readonly #listeners: Record<keyof DatabaseEvents, Set<{ listener: Listener }>>;
-  /** The events that the engine was asked for; it sends no others. */
-  readonly #asked = new Set<keyof DatabaseEvents>();
-  readonly #stopWatching: () => void;
   #closing: Promise<void> | undefined;
 
-  constructor(
-    name: string,
-    worker: EnginePort,
-    defaults: Defaults,
-    onWrite: () => void,
-    getToken: GetToken | undefined,
-  ) {
-    const onToken = (refresh: boolean) => askForToken(getToken, refresh);
-    const channel = new Channel(worker, ({ event, detail }) => this.#emit(event, detail), onToken);
-    const onReceipt = (receipt: AppendReceipt) => this.#emit('append', receipt);
-    const host = { channel, defaults, onReceipt, onWrite };
+  constructor(name: string, worker: EnginePort, { start, defaults, onWrite, forward }: Parts) {
+    const open = (worker: EnginePort | Promise<EnginePort>) =>
+      new Channel(
+        worker,
+        ({ event, detail }) => this.#emit(event, detail),
+        (refresh) => askForToken(forward?.getToken, refresh),
+      );
+    const channels = new Channels(worker, open, start, forward !== undefined);
+    const host: Host = {
+      get channel() {
+        return channels.current;
+      },
+      defaults,
+      onReceipt: (receipt) => this.#emit('append', receipt),
+      onWrite,
+    };
     super(host);
     this.name = name;
-    this.forwarding = forwardingOf(channel);
-    this.#channel = channel;
+    this.forwarding = forwardingOf(host);
+    this.#channels = channels;
     this.#host = host;
     this.#listeners = {
       commit: new Set(),
@@ -70,7 +81,10 @@ class Handle extends HandleStatements implements Database {
       status: new Set(),
       forward: new Set(),
     };
-    this.#stopWatching = watchLifecycle((state) => channel.lifecycle(state));
+  }
+
+  get #channel(): Channel {
+    return this.#channels.current;
   }
 
   stream(sql: string, params?: Params, options?: StreamOptions): AsyncIterable<Uint8Array<ArrayBuffer>> {
@@ -78,26 +92,28 @@ class Handle extends HandleStatements implements Database {
     const start = (async () => {
       const checked = streamOptions(options);
       const { signal } = checked;
-      const { cursor } = await this.#channel.call('streamOpen', queryArgs(sql, params, checked), { signal });
-      return { cursor, signal };
+      // The cursor is this worker's, and not of one that takes its place.
+      const channel = this.#channel;
+      const { cursor } = await channel.call('streamOpen', queryArgs(sql, params, checked), { signal });
+      return { channel, cursor, signal };
     })();
     start.catch(() => {});
     return this.#batches(start);
   }
 
-  async *#batches(start: Promise<{ cursor: number; signal: AbortSignal | undefined }>) {
-    const { cursor, signal } = await start;
+  async *#batches(start: Promise<{ channel: Channel; cursor: number; signal: AbortSignal | undefined }>) {
+    const { channel, cursor, signal } = await start;
     let open = true;
     try {
       for (;;) {
-        const batch = await this.#channel.call('streamNext', { cursor }, { signal });
+        const batch = await channel.call('streamNext', { cursor }, { signal });
         open = batch !== null;
         if (batch === null) return;
         yield batch;
       }
     } finally {
       // Left early, or failed: the reason is already on its way to the caller.
-      if (open) await this.#channel.call('streamClose', { cursor }).catch(() => {});
+      if (open) await channel.call('streamClose', { cursor }).catch(() => {});
     }
   }
 
@@ -141,10 +157,7 @@ class Handle extends HandleStatements implements Database {
     // In an object of its own: one function may listen twice, and each is ended by itself.
     const entry = { listener: listener as Listener };
     this.#listeners[event].add(entry);
-    if (event !== 'append' && !this.#asked.has(event)) {
-      this.#asked.add(event);
-      this.#channel.listen(event);
-    }
+    if (event !== 'append') this.#channels.listen(event);
     return () => void this.#listeners[event].delete(entry);
   }
 
@@ -171,12 +184,12 @@ class Handle extends HandleStatements implements Database {
 
   async #close(): Promise<void> {
     const closed = new FramelockError('CLOSED', `the handle on ${this.name} was closed`);
-    const answer = this.#channel.call('close', {}, { guardMs: CLOSE_MS });
-    this.#channel.refuse(closed);
-    this.#stopWatching();
+    const channel = this.#channels.last;
+    const answer = channel.call('close', {}, { guardMs: CLOSE_MS });
+    channel.refuse(closed);
     // A worker that fails to close is ended all the same, and the browser takes its locks and handles back.
     await answer.catch(() => {});
-    this.#channel.end(closed);
+    channel.end(closed);
     for (const listeners of Object.values(this.#listeners)) listeners.clear();
   }
 
@@ -213,24 +226,25 @@ async function readBlob(blob: Blob): Promise<ArrayBuffer> {
  * await db.close();
  */
 export async function openDatabase(name: string, options?: OpenOptions): Promise<Database> {
-  return (await openHandle(name, options)).db;
+  return openHandle(name, options);
 }
 
-/** The same, with the worker, and in a worker that the caller starts: for framelock/testing. */
-export async function openHandle(
-  name: string,
-  options?: OpenOptions,
-  spawn?: Spawn,
-): Promise<{ db: Database; worker: EnginePort }> {
+/** The same, in workers that the caller starts: for framelock/testing. */
+export async function openHandle(name: string, options?: OpenOptions, spawn?: Spawn): Promise<Database> {
   const checkedName = databaseName(name);
   const { storage, durability, persist, retry, fallback, forward, ...assets } = openOptions(options);
   const to = forward === undefined ? undefined : forwardOptions(forward);
-  const start = {
+  const message = {
     kind: 'open',
     name: checkedName,
     options: to ? { storage, durability, forward: to.forward } : { storage, durability },
   } as const;
-  const { worker } = await startWorker(start, assets, spawn);
-  const onWrite = storage === 'opfs' && persist === 'auto' ? askToPersist : () => {};
-  return { db: new Handle(checkedName, worker, { retry, fallback }, onWrite, to?.getToken), worker };
+  const start = async () => (await startWorker(message, assets, spawn)).worker;
+  const inFile = storage === 'opfs';
+  return new Handle(checkedName, await start(), {
+    start: inFile ? start : undefined,
+    defaults: { retry, fallback },
+    onWrite: inFile && persist === 'auto' ? askToPersist : () => {},
+    forward: to,
+  });
 }

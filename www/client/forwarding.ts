@@ -64,20 +64,20 @@ export async function askForToken(
 }
 
 /** `db.forwarding`. */
-export function forwardingOf(channel: Channel): Forwarding {
+export function forwardingOf(host: { readonly channel: Channel }): Forwarding {
   const ask = async (what: 'pause' | 'resume' | 'restart') => {
-    await channel.call('forwarding', { what });
+    await host.channel.call('forwarding', { what });
   };
   const settle = async (what: 'retry' | 'discard', letter: number) => {
     const wanted = integer(0)(letter);
     if (wanted) throw invalidArgument(`a dead letter's id is ${wanted}, not ${describe(letter)}`);
-    await channel.call('forwarding', { what, letter });
+    await host.channel.call('forwarding', { what, letter });
   };
   return Object.freeze({
     pause: () => ask('pause'),
     resume: () => ask('resume'),
     restart: () => ask('restart'),
-    deadLetters: async () => (await channel.call('forwarding', { what: 'deadLetters' })) as DeadLetter[],
+    deadLetters: async () => (await host.channel.call('forwarding', { what: 'deadLetters' })) as DeadLetter[],
     retryDeadLetter: (id: number) => settle('retry', id),
     discardDeadLetter: (id: number) => settle('discard', id),
   });

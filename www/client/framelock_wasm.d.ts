@@ -4,7 +4,9 @@
 import type { ExchangeAnswer, ExchangeRequest } from './exchange.js';
 
 /** Loads the WebAssembly module, or takes a compiled one; without either, the file beside the script. */
-export default function init(options?: { module_or_path?: string | WebAssembly.Module }): Promise<unknown>;
+export default function init(options?: {
+  module_or_path?: string | WebAssembly.Module;
+}): Promise<{ memory: WebAssembly.Memory }>;
 
 /** Asks the server that frames are forwarded to. */
 export type Exchange = (request: ExchangeRequest, signal: AbortSignal) => Promise<ExchangeAnswer>;

@@ -19,11 +19,17 @@ export interface Served {
 }
 
 /** The engine's own error object as it is; anything else as a failed worker. */
-function toWire(reason: unknown): WireError {
+function toWire(reason: unknown, memory: WebAssembly.Memory | undefined): WireError {
   if (typeof reason === 'object' && reason !== null && 'code' in reason && 'message' in reason) {
     if (typeof reason.code === 'string') return reason as WireError;
   }
-  return { code: 'WORKER_FAILED', message: `the worker failed: ${String(reason)}` };
+  // A trap does not say why, and most often there was no more memory.
+  const megabytes = memory && Math.round(memory.buffer.byteLength / 2 ** 20);
+  const why =
+    reason instanceof WebAssembly.RuntimeError && megabytes !== undefined
+      ? ` with ${megabytes} MB in use, out of memory or by a fault of its own`
+      : '';
+  return { code: 'WORKER_FAILED', message: `the worker failed${why}: ${String(reason)}` };
 }
 
 /** Begins to serve one channel, whose messages to the page's side go through `send`. */
@@ -31,11 +37,12 @@ export function serve(send: Send): Served {
   let handle: Handle | undefined;
   /** Of a handle that forwards. */
   let exchanger: Exchanger | undefined;
-  const fail = (reason: unknown): void => send({ kind: 'failed', error: toWire(reason) });
+  let memory: WebAssembly.Memory | undefined;
+  const fail = (reason: unknown): void => send({ kind: 'failed', error: toWire(reason, memory) });
 
   async function start(message: Extract<PageMessage, { kind: 'open' | 'list' | 'delete' }>): Promise<void> {
     const engine = message.module ?? message.wasmUrl;
-    await init(engine === undefined ? undefined : { module_or_path: engine });
+    ({ memory } = await init(engine === undefined ? undefined : { module_or_path: engine }));
     if (message.kind === 'list') {
       send({ kind: 'done', value: await list_databases() });
     } else if (message.kind === 'delete') {

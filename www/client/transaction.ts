@@ -51,20 +51,22 @@ export async function runTransaction<T>(
 ): Promise<T> {
   if (typeof fn !== 'function') throw invalidArgument(`transaction takes a function, not ${describe(fn)}`);
   const { signal, ...args } = transactionOptions(options, host.defaults);
-  const { tx } = await host.channel.call('begin', args, { signal });
-  const { transaction, end } = statementsOf(host, tx);
-  const { rejects, forget } = ending(signal, host.channel.over);
+  // Its number means something to this worker alone, and not to one that takes its place.
+  const { channel } = host;
+  const { tx } = await channel.call('begin', args, { signal });
+  const { transaction, end } = statementsOf({ ...host, channel }, tx);
+  const { rejects, forget } = ending(signal, channel.over);
   try {
     // In a then, so that a function that throws before its first await is rolled back like any other.
     const value = await Promise.race([Promise.resolve(transaction).then(fn), rejects]);
     end();
-    await host.channel.call('commit', { tx });
+    await channel.call('commit', { tx });
     host.onWrite();
     return value;
   } catch (error) {
     end();
     // What ended the transaction is what the caller must hear; a roll-back that fails has nothing to add.
-    await host.channel.call('rollback', { tx }).catch(() => {});
+    await channel.call('rollback', { tx }).catch(() => {});
     throw error;
   } finally {
     forget();

@@ -32,8 +32,8 @@ const REMOVE_AGAIN_MS = 20;
 /** A worker that does not answer by then has been ended. */
 const ANSWER_MS = 5000;
 
-/** The workers of test databases, for `faults`. */
-const workers = new WeakMap<Database, { worker: EnginePort; canFail: boolean }>();
+/** The workers of test databases, each the last one of its handle, for `faults`. */
+const workers = new WeakMap<Database, { last: EnginePort | undefined; canFail: boolean }>();
 
 const spawnTestWorker = ({ workerUrl }: AssetOptions): Worker =>
   // Written out in full: bundlers look for exactly this expression.
@@ -42,8 +42,10 @@ const spawnTestWorker = ({ workerUrl }: AssetOptions): Worker =>
     : new Worker(workerUrl, { type: 'module', name: 'framelock/testing' });
 
 async function openTest(name: string, options: OpenOptions): Promise<Database> {
-  const { db, worker } = await openHandle(name, options, spawnTestWorker);
-  workers.set(db, { worker, canFail: options.storage !== 'memory' && options.engine === undefined });
+  const canFail = options.storage !== 'memory' && options.engine === undefined;
+  const test = { last: undefined as EnginePort | undefined, canFail };
+  const db = await openHandle(name, options, (assets) => (test.last = spawnTestWorker(assets)));
+  workers.set(db, test);
   return db;
 }
 
@@ -195,13 +197,14 @@ export async function faults(db: Database, plan: FaultPlan): Promise<() => Promi
   const test = workers.get(db);
   if (!test) throw invalidArgument('faults takes a database of withTestDatabase');
   const checked = checkedPlan(plan);
-  if (!test.canFail) {
+  if (!test.canFail || test.last === undefined) {
     throw invalidArgument('faults are for databases in OPFS, with the engine in a worker of its own');
   }
   // Says at once when the handle is closed.
   await db.status();
-  await send(test.worker, checked);
-  return () => send(test.worker, {});
+  const worker = test.last;
+  await send(worker, checked);
+  return () => send(worker, {});
 }
 
 let lastId = 0;
