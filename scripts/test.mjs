@@ -12,9 +12,6 @@ import { browserPaths, cargoEnv, LOCKED, root, run, WASM_TARGET, wasmBindgenFold
 const bin = (name) => join(root, 'node_modules', '.bin', name);
 const cargo = (args, env = {}) => run('cargo', args, { env: { ...cargoEnv(), ...env } });
 
-/** In-browser Rust tests: one file of this name, in tests/web. */
-const WEB_TESTS = join(root, 'tests', 'web', 'main.rs');
-
 /** The test files of some folders below tests/. */
 function testFiles(...folders) {
   return folders.flatMap((folder) => {
@@ -73,31 +70,40 @@ async function contractTests() {
 let building;
 const built = () => (building ??= build());
 
+async function lintScripts() {
+  await run(bin('prettier'), ['--check', '--log-level', 'warn', '.']);
+  await run(bin('tsc'), ['-p', 'tsconfig.json']);
+  await run(bin('tsc'), ['-p', 'tsconfig.server.json']);
+  // Types that must compile, and types that must not.
+  await run(bin('tsc'), ['-p', 'tests/types']);
+}
+
+async function lintRust() {
+  const strict = ['--', '-D', 'warnings'];
+  await cargo(['fmt', '--all', '--check']);
+  // The tests' profile: so that what the build scripts make, SQLite among it, is made once.
+  const everything = ['--workspace', '--profile', 'sim', '--all-targets'];
+  await cargo(['clippy', ...LOCKED, ...everything, '--quiet', ...strict]);
+  for (const feature of ['browser', 'server']) {
+    const alone = ['--no-default-features', '--features', feature];
+    await cargo(['clippy', ...LOCKED, '--lib', '--target', WASM_TARGET, ...alone, '--quiet', ...strict]);
+  }
+}
+
+/** In-browser Rust tests: one file of this name, in tests/web. */
+async function webTests() {
+  const { chromium, chromedriver } = browserPaths();
+  // The runner reads webdriver.json in the package's folder.
+  await cargo(['test', ...LOCKED, '--target', WASM_TARGET, '--test', 'web'], {
+    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER: join(wasmBindgenFolder(), 'wasm-bindgen-test-runner'),
+    CHROMEDRIVER: chromedriver,
+    CHROME_BIN: chromium,
+    WASM_BINDGEN_TEST_TIMEOUT: '120',
+  });
+}
+
 const STAGES = {
-  async lint() {
-    const strict = ['--', '-D', 'warnings'];
-    await run(bin('prettier'), ['--check', '--log-level', 'warn', '.']);
-    await run(bin('tsc'), ['-p', 'tsconfig.json']);
-    await run(bin('tsc'), ['-p', 'tsconfig.server.json']);
-    // Types that must compile, and types that must not.
-    await run(bin('tsc'), ['-p', 'tests/types']);
-    await cargo(['fmt', '--all', '--check']);
-    // The tests' profile: so that what the build scripts make, SQLite among it, is made once.
-    await cargo([
-      'clippy',
-      ...LOCKED,
-      '--workspace',
-      '--profile',
-      'sim',
-      '--all-targets',
-      '--quiet',
-      ...strict,
-    ]);
-    for (const feature of ['browser', 'server']) {
-      const alone = ['--no-default-features', '--features', feature];
-      await cargo(['clippy', ...LOCKED, '--lib', '--target', WASM_TARGET, ...alone, '--quiet', ...strict]);
-    }
-  },
+  lint: () => Promise.all([lintScripts(), lintRust()]),
   // Optimised, with assertions and overflow checks: the simulator's 2,000 worlds take minutes so, hours otherwise. They
   // take one processor; the wasm build, which comes next, has the other.
   async rust() {
@@ -107,24 +113,14 @@ const STAGES = {
   },
   build: () => built(),
   client: () => nodeTests(testFiles('client', 'frame')),
-  server: () => nodeTests(testFiles('server')),
-  async web() {
-    if (!existsSync(WEB_TESTS)) return console.log('there is no tests/web/main.rs yet');
-    const { chromium, chromedriver } = browserPaths();
-    // The runner reads webdriver.json in the package's folder.
-    await cargo(['test', ...LOCKED, '--target', WASM_TARGET, '--test', 'web'], {
-      CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER: join(wasmBindgenFolder(), 'wasm-bindgen-test-runner'),
-      CHROMEDRIVER: chromedriver,
-      CHROME_BIN: chromium,
-      WASM_BINDGEN_TEST_TIMEOUT: '120',
-    });
-  },
+  // The servers wait for each other, while the Rust tests of the browser are compiled.
+  server: () => Promise.all([nodeTests(testFiles('server')), webTests()]),
   contract: contractTests,
   package: () => nodeTests(testFiles('package')),
 };
 
 /** The stages in the order in which they run; the last one closes the output with its counts. */
-const ORDER = ['lint', 'rust', 'build', 'client', 'server', 'web', 'package', 'contract'];
+const ORDER = ['lint', 'rust', 'build', 'client', 'server', 'package', 'contract'];
 
 async function main(wanted) {
   const unknown = wanted.filter((name) => !ORDER.includes(name));
