@@ -164,6 +164,43 @@ inBrowsers(
       assert.deepEqual(seen, { codes: ['WORKER_FAILED', 'resolved'], rows: [2, 3] });
     });
 
+    test('a worker that is ended from outside: its calls fail at once, and the handle goes on', async () => {
+      const seen = await tab.run(async () => {
+        const workers = [];
+        const Own = globalThis.Worker;
+        globalThis.Worker = class extends Own {
+          constructor(...args) {
+            super(...args);
+            workers.push(this);
+          }
+        };
+        try {
+          const db = await framelock.openDatabase('ended');
+          await db.appendFrame('t', { a: [1] });
+          const start = performance.now();
+          const calls = [
+            db.transaction(async (tx) => {
+              await tx.appendFrame('t', { a: [2] });
+              workers[0].terminate();
+              await tx.query('SELECT 1');
+            }),
+            db.appendFrame('t', { a: [3] }),
+            db.query('SELECT * FROM t'),
+          ];
+          const codes = await Promise.all(calls.map(codeOf));
+          const late = performance.now() - start > 3000;
+          const after = await codeOf(db.appendFrame('t', { a: [4] }));
+          const rows = await db.query('SELECT a FROM t');
+          await db.close();
+          return { codes, late, after, rows: rows.map(({ a }) => Number(a)), workers: workers.length };
+        } finally {
+          globalThis.Worker = Own;
+        }
+      });
+      const failed = Array(3).fill('WORKER_FAILED');
+      assert.deepEqual(seen, { codes: failed, late: false, after: 'direct', rows: [1, 4], workers: 2 });
+    });
+
     test('a handle that only listens has another worker after a while', async () => {
       const seen = await tab.run(async (options) => {
         const later = globalThis.setTimeout;

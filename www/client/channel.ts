@@ -1,5 +1,6 @@
 // One worker and the calls under way in it. Every promise made here settles: by the worker's answer, by its death, by
 // its end, or by a guard. It knows the protocol's envelopes and nothing of what the operations mean.
+import { watchAlive } from './alive.js';
 import { guard } from './deadline.js';
 import { compileEngine, isFirstUse } from './engine.js';
 import { FramelockError, fromWire, invalidArgument } from './errors.js';
@@ -83,15 +84,24 @@ function started(spawn: Spawn, assets: AssetOptions): EnginePort {
   }
 }
 
+/** A worker that has started. */
+export interface Started {
+  worker: EnginePort;
+  /** The value of its answer, if it was started for one. */
+  value: unknown;
+  /** The lock that it holds as long as it lives, where it has one. */
+  alive: string | undefined;
+}
+
 /**
- * Starts a worker for one purpose. Resolves with it and with its first answer: nothing for `opened`, the value for
- * `done`. Whatever goes wrong, the worker is gone and a later start is not affected.
+ * Starts a worker for one purpose. Resolves with it and with its first answer. Whatever goes wrong, the worker is gone and
+ * a later start is not affected.
  */
 export async function startWorker(
   message: StartMessage,
   assets: AssetOptions,
   spawnBy?: Spawn,
-): Promise<{ worker: EnginePort; value: unknown }> {
+): Promise<Started> {
   const inMemory = message.kind === 'open' && message.options.storage === 'memory';
   const { spawn, needsWasm } = spawning(assets, inMemory, spawnBy);
   const start: StartMessage = { ...message };
@@ -105,7 +115,7 @@ export async function startWorker(
   const ended = new AbortController();
   const once = { signal: ended.signal };
   try {
-    const value = await new Promise<unknown>((resolve, reject) => {
+    return await new Promise<Started>((resolve, reject) => {
       const stop = guard(START_MS, () => reject(workerFailed(`the worker did not start in ${START_MS} ms`)));
       ended.signal.addEventListener('abort', stop);
       for (const type of ['error', 'messageerror'] as const) {
@@ -114,15 +124,14 @@ export async function startWorker(
       worker.addEventListener(
         'message',
         ({ data }: MessageEvent<WorkerMessage>) => {
-          if (data.kind === 'opened') resolve(undefined);
-          else if (data.kind === 'done') resolve(data.value);
+          if (data.kind === 'opened') resolve({ worker, value: undefined, alive: data.alive });
+          else if (data.kind === 'done') resolve({ worker, value: data.value, alive: undefined });
           else if (data.kind === 'failed') reject(fromWire(data.error));
         },
         once,
       );
       engine.then((module) => worker.postMessage(module === undefined ? start : { ...start, module }));
     });
-    return { worker, value };
   } catch (error) {
     worker.terminate();
     throw error;
@@ -145,22 +154,25 @@ export class Channel {
   readonly #over = new AbortController();
 
   constructor(
-    worker: EnginePort | Promise<EnginePort>,
+    started: Started | Promise<Started>,
     onEvent: (message: EventMessage) => void,
     onToken: (refresh: boolean) => Promise<string | undefined>,
   ) {
     this.#onEvent = onEvent;
     this.#onToken = onToken;
-    if (!(worker instanceof Promise)) this.#begin(worker);
+    if (!(started instanceof Promise)) this.#begin(started);
     else {
-      const begin = (worker: EnginePort) => this.#begin(worker);
-      worker.then(begin, (error: FramelockError) => this.end(error));
+      const begin = (started: Started) => this.#begin(started);
+      started.then(begin, (error: FramelockError) => this.end(error));
     }
   }
 
-  #begin(worker: EnginePort): void {
+  #begin({ worker, alive }: Started): void {
     if (this.over.aborted) return worker.terminate();
     this.#worker = worker;
+    if (alive !== undefined) {
+      watchAlive(alive, this.over, () => this.end(workerFailed('the worker was ended from outside')));
+    }
     worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => this.#receive(data);
     worker.onerror = (event) => this.end(failureOf(event));
     worker.onmessageerror = (event) => this.end(failureOf(event));

@@ -1,9 +1,8 @@
 // The channel of a handle, and the next one: a worker that died, since its wasm trapped or ran out of memory, takes
 // the calls under way with it and not the handle. What its successor must be told again is told here.
-import type { Channel } from './channel.js';
+import type { Channel, Started } from './channel.js';
 import { watchLifecycle } from './lifecycle.js';
 import type { EventMessage } from './messages.js';
-import type { EnginePort } from './spawn.js';
 
 /** So long after its worker died a handle that only listens or forwards has another one: one that dies at once, each time, is no load. */
 const AGAIN_MS = 10_000;
@@ -11,8 +10,8 @@ const AGAIN_MS = 10_000;
 /** The one channel that a handle has at a time. */
 export class Channels {
   #current: Channel;
-  readonly #open: (worker: EnginePort | Promise<EnginePort>) => Channel;
-  readonly #start: (() => Promise<EnginePort>) | undefined;
+  readonly #open: (started: Started | Promise<Started>) => Channel;
+  readonly #start: (() => Promise<Started>) | undefined;
   /** The events that the engine was asked for; it sends no others. */
   readonly #asked = new Set<EventMessage['event']>();
   #works: boolean;
@@ -23,15 +22,15 @@ export class Channels {
    * the first. `works`: it has work to do though nobody calls.
    */
   constructor(
-    worker: EnginePort,
-    open: (worker: EnginePort | Promise<EnginePort>) => Channel,
-    start: (() => Promise<EnginePort>) | undefined,
+    started: Started,
+    open: (started: Started | Promise<Started>) => Channel,
+    start: (() => Promise<Started>) | undefined,
     works: boolean,
   ) {
     this.#open = open;
     this.#start = start;
     this.#works = works;
-    this.#current = this.#begin(worker);
+    this.#current = this.#begin(started);
   }
 
   /** The channel for the next call. */
@@ -53,9 +52,9 @@ export class Channels {
     this.current.listen(event);
   }
 
-  #begin(worker: EnginePort | Promise<EnginePort>): Channel {
+  #begin(started: Started | Promise<Started>): Channel {
     this.#stopWatching();
-    const channel = this.#open(worker);
+    const channel = this.#open(started);
     for (const event of this.#asked) channel.listen(event);
     this.#stopWatching = watchLifecycle((state) => channel.lifecycle(state));
     channel.over.addEventListener('abort', () => {

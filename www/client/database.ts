@@ -1,14 +1,14 @@
 // A handle: a worker, its channel, the page's lifecycle and the listeners, and how all of it ends. The statements are
 // in statements.ts.
 import { copyBytes, databaseName, describe, guarded, isBytes, text } from './arguments.js';
-import { callSafely, Channel, startWorker } from './channel.js';
+import { callSafely, Channel, type Started, startWorker } from './channel.js';
 import { Channels } from './channels.js';
 import { FramelockError, fromWire, invalidArgument } from './errors.js';
 import type { Forwarding } from './forward-types.js';
 import { askForToken, forwardingOf, forwardOptions, type GetToken } from './forwarding.js';
 import { type Defaults, openOptions, signalOptions, streamOptions } from './options.js';
 import { askToPersist, persisted } from './persist.js';
-import type { EnginePort, Spawn } from './spawn.js';
+import type { Spawn } from './spawn.js';
 import { HandleStatements, type Host, queryArgs } from './statements.js';
 import { runTransaction } from './transaction.js';
 import type {
@@ -32,7 +32,7 @@ type Listener = (detail: never) => void;
 /** What a handle is made of beside its worker. */
 interface Parts {
   /** Starts another worker in the place of one that died. Not for what only the worker's memory holds. */
-  start: (() => Promise<EnginePort>) | undefined;
+  start: (() => Promise<Started>) | undefined;
   defaults: Defaults;
   onWrite: () => void;
   forward: { getToken: GetToken | undefined } | undefined;
@@ -53,14 +53,14 @@ class Handle extends HandleStatements implements Database {
   readonly #listeners: Record<keyof DatabaseEvents, Set<{ listener: Listener }>>;
   #closing: Promise<void> | undefined;
 
-  constructor(name: string, worker: EnginePort, { start, defaults, onWrite, forward }: Parts) {
-    const open = (worker: EnginePort | Promise<EnginePort>) =>
+  constructor(name: string, started: Started, { start, defaults, onWrite, forward }: Parts) {
+    const open = (started: Started | Promise<Started>) =>
       new Channel(
-        worker,
+        started,
         ({ event, detail }) => this.#emit(event, detail),
         (refresh) => askForToken(forward?.getToken, refresh),
       );
-    const channels = new Channels(worker, open, start, forward !== undefined);
+    const channels = new Channels(started, open, start, forward !== undefined);
     const host: Host = {
       get channel() {
         return channels.current;
@@ -239,7 +239,7 @@ export async function openHandle(name: string, options?: OpenOptions, spawn?: Sp
     name: checkedName,
     options: to ? { storage, durability, forward: to.forward } : { storage, durability },
   } as const;
-  const start = async () => (await startWorker(message, assets, spawn)).worker;
+  const start = () => startWorker(message, assets, spawn);
   const inFile = storage === 'opfs';
   return new Handle(checkedName, await start(), {
     start: inFile ? start : undefined,

@@ -164,7 +164,8 @@ export type EventMessage = {
 
 /** Worker → page. `failed` ends the worker: it could not start, or it met an error that nothing caught. */
 export type WorkerMessage =
-  | { kind: 'opened' }
+  /** `alive` names a lock that the worker holds as long as it lives. */
+  | { kind: 'opened'; alive?: string }
   | { kind: 'failed'; error: WireError }
   | { kind: 'done'; value: unknown }
   | { kind: 'reply'; id: number; value: unknown }
