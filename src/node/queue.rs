@@ -95,7 +95,7 @@ impl Queue {
     }
 
     /// The storage failed, and the queue is left alone for a while.
-    fn is_paused(&self) -> bool {
+    pub fn is_paused(&self) -> bool {
         !self.dirty && self.drain_at_ms.is_some()
     }
 

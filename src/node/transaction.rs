@@ -54,7 +54,7 @@ impl Node {
         if self.tx != Some(tx) {
             return self.fail(call, Error::new(Code::Closed, "the transaction is over"));
         }
-        if self.queue.is_stuck(&request.table) {
+        if self.queue.is_paused() && self.queue.own_of_table(&request.table).next().is_some() {
             let message = "earlier frames wait in the queue, which cannot be emptied now";
             return self.fail(call, Error::new(Code::Busy, message).in_table(&request.table));
         }
@@ -94,7 +94,9 @@ impl Node {
         if self.tx != Some(tx) {
             return self.fail(call, Error::new(Code::Closed, "the transaction is over"));
         }
-        let frames = std::mem::take(&mut self.tx_frames);
+        let mut frames = std::mem::take(&mut self.tx_frames);
+        // A savepoint of the caller's may have taken some of them back.
+        frames.retain(|frame| matches!(self.store.find_frame(&frame.frame_id), Ok(Some(_))));
         let forwarded = self.tx_forwarded;
         let tables = self.store.take_touched();
         let outcome = match self.store.commit() {
@@ -105,9 +107,6 @@ impl Node {
         self.end_transaction();
         match outcome {
             Ok(()) => {
-                // A savepoint of the caller's may have taken some of them back.
-                let stayed = |frame: &FrameName| self.are_applied(std::slice::from_ref(frame));
-                let frames = frames.into_iter().filter(stayed).collect();
                 self.announce(tables, frames, forwarded);
                 self.reply(call, Reply::Nothing);
             }

@@ -66,8 +66,10 @@ impl Node {
                 return true;
             }
             // A long one shares no transaction.
-            Work::Append(_) => {
-                return (self.run_frames() || self.begin_frame()) && self.unit_done();
+            Work::Append(append) => {
+                let goes_first = self.is_long(&append.request) && self.own_call_is_due();
+                return (!goes_first && self.run_frames() || self.begin_frame())
+                    && self.unit_done();
             }
             Work::Export => return self.begin_export() && self.unit_done(),
             Work::Drain { .. } => return self.run_drain_call(),
@@ -162,7 +164,9 @@ impl Node {
     /// After a part of the queue, or while it is being read.
     fn drain_done(&mut self) -> bool {
         if !self.queue.loading {
-            self.served = true;
+            // A drain has its turn, too, but not again and again that of a call of this tab's own.
+            let due = |op: &Op| self.now_ms - op.since_ms >= OWN_PATIENCE_MS;
+            self.served = !self.ops.front().is_some_and(due);
             self.look();
         }
         false

@@ -1,32 +1,46 @@
 //! What SQLite asks before it prepares a statement: which tables it writes is noted, and what would act on
 //! other tabs is denied.
 
-use super::vfs::DATABASE_PATH;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What an error says whose statement was denied.
 pub(super) const NOT_AUTHORIZED: &str = "framelock sets journal_mode, locking_mode, synchronous and temp_store itself, and \
-     checks hold; its file is attached once; a TEMP trigger would act on other tabs' frames; names that start with \
-     _framelock_ are framelock's";
+     checks hold; a TEMP trigger would act on other tabs' frames; tables whose names start with _framelock_ are framelock's";
 
 /// What the statements that were prepared write. Shared with SQLite's authorizer callback, which must be
 /// `Send`; never contended.
 #[derive(Clone, Default)]
-pub(super) struct Touched {
-    tables: Arc<Mutex<BTreeSet<String>>>,
-    altered: Arc<Mutex<Option<String>>>,
+pub(super) struct Touched(Arc<Mutex<Noted>>);
+
+#[derive(Default)]
+struct Noted {
+    tables: BTreeSet<String>,
+    altered: Option<String>,
+    /// A caller's SQL is being prepared, and none of our own.
+    is_callers: bool,
+}
+
+/// What one statement of a caller's writes.
+pub(super) struct Written {
+    pub tables: BTreeSet<String>,
+    /// The table of the file that it alters, if it alters one.
+    pub altered: Option<String>,
 }
 
 impl Touched {
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn insert(&self, table: &str) {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).insert(table.to_owned());
+        self.noted().tables.insert(table.to_owned());
     }
 
     /// Adds what was taken away, or is known of a statement that was prepared before.
     pub(super) fn add(&self, tables: &BTreeSet<String>) {
-        let mut own = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = &mut self.noted().tables;
         for table in tables {
             if !own.contains(table) {
                 own.insert(table.clone());
@@ -34,14 +48,9 @@ impl Touched {
         }
     }
 
-    fn alters(&self, table: &str) {
-        *self.altered.lock().unwrap_or_else(PoisonError::into_inner) = Some(table.to_owned());
-    }
-
     /// Whether it has the table, in any spelling.
     pub(super) fn has(&self, table: &str) -> bool {
-        let own = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        own.iter().any(|name| name.eq_ignore_ascii_case(table))
+        self.noted().tables.iter().any(|name| name.eq_ignore_ascii_case(table))
     }
 
     /// Runs `work`; gives what it touched beside its outcome, and leaves what was touched before.
@@ -53,9 +62,14 @@ impl Touched {
         (outcome, tables)
     }
 
-    /// The table of the file that the last statement to be prepared alters, if it alters one.
-    pub(super) fn take_altered(&self) -> Option<String> {
-        self.altered.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Prepares a caller's statement; gives what it will write beside it.
+    pub(super) fn preparing<T>(&self, prepare: impl FnOnce() -> T) -> (T, Written) {
+        self.noted().altered = None;
+        self.noted().is_callers = true;
+        let (outcome, tables) = self.during(prepare);
+        let mut noted = self.noted();
+        noted.is_callers = false;
+        (outcome, Written { tables, altered: noted.altered.take() })
     }
 
     pub(super) fn clear(&self) {
@@ -63,12 +77,12 @@ impl Touched {
     }
 
     pub(super) fn take(&self) -> BTreeSet<String> {
-        std::mem::take(&mut self.tables.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.noted().tables)
     }
 }
 
-/// Notes which tables statements write, and keeps SQL from what would break the lease: another
-/// journal or locking mode.
+/// Notes which tables statements write, and keeps SQL from what would break the lease, another
+/// journal or locking mode, and from framelock's own tables.
 pub(super) fn authorize(touched: &Touched, context: &AuthContext<'_>) -> Authorization {
     match context.action {
         AuthAction::Insert { table_name }
@@ -83,24 +97,26 @@ pub(super) fn authorize(touched: &Touched, context: &AuthContext<'_>) -> Authori
         | AuthAction::CreateView { view_name: table_name }
         | AuthAction::DropView { view_name: table_name }
         | AuthAction::AlterTable { table_name, .. } => {
-            if let AuthAction::AlterTable { database_name: "main", .. } = context.action {
-                touched.alters(table_name);
+            let mut noted = touched.noted();
+            if is_own(table_name) {
+                // A trigger is the caller's, whoever fires it.
+                let is_callers = noted.is_callers || context.accessor.is_some();
+                return if is_callers { Authorization::Deny } else { Authorization::Allow };
             }
-            let internal =
-                table_name.starts_with("sqlite_") || table_name.starts_with("_framelock_");
-            if !internal {
-                touched.insert(table_name);
+            if let AuthAction::AlterTable { database_name: "main", .. } = context.action {
+                noted.altered = Some(table_name.to_owned());
+            }
+            if !table_name.starts_with("sqlite_") {
+                noted.tables.insert(table_name.to_owned());
             }
             Authorization::Allow
         }
         // It would act on the frames of other tabs, and only while this one has the lease.
         AuthAction::CreateTempTrigger { .. } => Authorization::Deny,
-        // The file a second time, with a cache of its own, would not see what the other one writes.
-        AuthAction::Attach { filename } if filename == DATABASE_PATH => Authorization::Deny,
         // It would stand before our own.
         AuthAction::CreateTempTable { table_name: name }
         | AuthAction::CreateTempView { view_name: name }
-            if name.to_ascii_lowercase().starts_with("_framelock_") =>
+            if is_own(name) =>
         {
             Authorization::Deny
         }
@@ -122,4 +138,9 @@ pub(super) fn authorize(touched: &Touched, context: &AuthContext<'_>) -> Authori
         }
         _ => Authorization::Allow,
     }
+}
+
+/// Whether a table is one of framelock's.
+fn is_own(table: &str) -> bool {
+    table.to_ascii_lowercase().starts_with("_framelock_")
 }

@@ -315,13 +315,13 @@ impl Store {
         let mut changes = 0;
         loop {
             // What a statement writes counts once it is done: the one that fails writes nothing.
-            let (prepared, tables) = self.touched.during(|| batch.next());
+            let (prepared, written) = self.touched.preparing(|| batch.next());
             let Some(mut statement) = prepared.map_err(|e| self.sql_error(e))? else {
                 break;
             };
             // What follows may want a table that this one makes, but it follows.
             if *params != Params::None
-                && !matches!(self.touched.during(|| batch.next()).0, Ok(None))
+                && !matches!(self.touched.preparing(|| batch.next()).0, Ok(None))
             {
                 return Err(Error::new(
                     Code::InvalidArgument,
@@ -331,14 +331,18 @@ impl Store {
             bind(&mut statement, params)?;
             let before = conn.total_changes();
             let readonly = statement.readonly();
-            self.altering(|| {
+            let done = self.altering(written.altered, || {
                 let mut rows = statement.raw_query();
                 while rows.next().map_err(|e| self.sql_error(e))?.is_some() {}
                 drop(rows);
                 drop(statement);
                 Ok(())
-            })?;
-            self.touched.add(&tables);
+            });
+            // What fails writes nothing, unless it says OR FAIL.
+            if done.is_ok() || conn.total_changes() != before {
+                self.touched.add(&written.tables);
+            }
+            done?;
             if conn.total_changes() != before {
                 changes += conn.changes();
             }

@@ -41,16 +41,24 @@ impl Store {
     fn query_rows(&mut self, sql: &str, params: &Params, sink: &mut dyn RowSink) -> Result<u64> {
         self.refresh_schema()?;
         let conn = self.conn()?;
-        let (prepared, written) = self.touched.during(|| conn.prepare(sql));
-        self.touched.add(&written);
+        let (prepared, written) = self.touched.preparing(|| conn.prepare(sql));
+        self.touched.add(&written.tables);
         let mut statement = prepared.map_err(|e| self.sql_error(e))?;
         bind(&mut statement, params)?;
-        if !written.is_empty() && statement.column_count() > 0 {
+        let schema = if statement.readonly() { None } else { Some(self.schema_version()?) };
+        let given = if !written.tables.is_empty() && statement.column_count() > 0 {
             self.savepoint()?;
             let outcome = self.give_rows(sql, statement, sink);
-            return self.end_savepoint(outcome);
+            self.end_savepoint(outcome)
+        } else {
+            self.altering(written.altered, || self.give_rows(sql, statement, sink))
+        };
+        let count = given?;
+        // Once the catalogue has followed what was renamed.
+        if let Some(schema) = schema {
+            self.schema_changed(schema)?;
         }
-        self.altering(|| self.give_rows(sql, statement, sink))
+        Ok(count)
     }
 
     fn give_rows(
@@ -59,8 +67,7 @@ impl Store {
         mut statement: rusqlite::Statement<'_>,
         sink: &mut dyn RowSink,
     ) -> Result<u64> {
-        let schema = if statement.readonly() { None } else { Some(self.schema_version()?) };
-        if schema.is_some() || statement.column_count() == 0 {
+        if !statement.readonly() || statement.column_count() == 0 {
             self.known.borrow_mut().clear();
         }
         let columns = self.read_columns(sql, &statement)?;
@@ -77,10 +84,6 @@ impl Store {
                 })?;
             }
             count += 1;
-        }
-        drop(rows);
-        if let Some(schema) = schema {
-            self.schema_changed(schema)?;
         }
         Ok(count)
     }
@@ -101,8 +104,8 @@ impl Store {
     /// What SQLite says of the text.
     pub fn writes(&self, sql: &str) -> Result<bool> {
         let conn = self.conn()?;
-        let statement = conn.prepare(sql).map_err(|e| self.sql_error(e))?;
-        Ok(!statement.readonly())
+        let (prepared, _) = self.touched.preparing(|| conn.prepare(sql));
+        Ok(!prepared.map_err(|e| self.sql_error(e))?.readonly())
     }
 
     /// The rows of a query as one Arrow IPC stream.
@@ -254,7 +257,7 @@ impl Store {
         let read = || {
             let mut select = conn.prepare_cached(
                 "SELECT info.name, info.type, list.strict, known.field
-                 FROM pragma_table_list(?1) AS list, pragma_table_xinfo(?1) AS info
+                 FROM pragma_table_list(?1) AS list, pragma_table_xinfo(?1, 'main') AS info
                  JOIN _framelock_columns AS known
                    ON known.table_name = ?1 AND known.column_name = info.name
                  WHERE list.schema = 'main'",

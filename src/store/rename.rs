@@ -13,10 +13,13 @@ struct Before {
 }
 
 impl Store {
-    /// Runs the statement that was prepared last; if it alters a table, the catalogue follows in one
-    /// transaction with it.
-    pub(super) fn altering<T>(&self, run: impl FnOnce() -> Result<T>) -> Result<T> {
-        let before = match self.touched.take_altered() {
+    /// Runs a statement; if it alters a table, the catalogue follows in one transaction with it.
+    pub(super) fn altering<T>(
+        &self,
+        altered: Option<String>,
+        run: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let before = match altered {
             Some(table) => self.before_alter(&table)?,
             None => None,
         };

@@ -42,6 +42,8 @@ pub struct Slots {
     pub(super) import: RefCell<Slot>,
     /// Rows of frames as databases; those that SQLite has attached.
     pub(super) images: RefCell<Vec<Image>>,
+    /// SQLite has the database open.
+    pub(super) is_open: Cell<bool>,
     mode: Cell<Option<Mode>>,
     durable: Cell<bool>,
     /// Something was written and not flushed, since `durability` is `'relaxed'`.
@@ -72,6 +74,7 @@ impl Slots {
             journal: RefCell::default(),
             import: RefCell::default(),
             images: RefCell::default(),
+            is_open: Cell::new(false),
             mode: Cell::new(None),
             durable: Cell::new(true),
             unflushed: Cell::new(false),

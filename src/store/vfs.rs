@@ -160,7 +160,10 @@ impl VfsStore for Layer {
             return Ok(OpenedFile { file, access: OpenAccess::ReadOnly });
         }
         let file = match (request.options.kind(), path) {
-            (Some(FileKind::MainDb), Some(DATABASE_PATH)) => Open::Database(slots.clone()),
+            // A second time, with a cache of its own, it would not see what the first one writes.
+            (Some(FileKind::MainDb), Some(DATABASE_PATH)) if !slots.is_open.replace(true) => {
+                Open::Database(slots.clone())
+            }
             (Some(FileKind::MainJournal), Some(JOURNAL_PATH)) => Open::Journal(slots.clone()),
             (Some(FileKind::MainDb), Some(IMPORT_PATH)) if slots.import.borrow().is_attached() => {
                 let file = Open::Import(slots.clone());
@@ -177,7 +180,10 @@ impl VfsStore for Layer {
         Ok(OpenedFile { file, access: OpenAccess::ReadWrite })
     }
 
-    fn close_file(_: &Rc<Slots>, _: Option<&str>, _: Open, _: OpenOptions) -> VfsResult<()> {
+    fn close_file(slots: &Rc<Slots>, _: Option<&str>, file: Open, _: OpenOptions) -> VfsResult<()> {
+        if let Open::Database(_) = file {
+            slots.is_open.set(false);
+        }
         Ok(())
     }
 

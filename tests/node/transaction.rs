@@ -38,3 +38,33 @@ fn a_frame_that_a_savepoint_took_back_is_not_announced() {
     assert_eq!(world.announced, ["kept"]);
     assert_eq!(world.disk.number("SELECT id FROM t"), 2);
 }
+
+#[test]
+fn a_commit_flushes_no_more_for_many_frames_than_for_one() {
+    let changes = |frames: u32| {
+        let mut world = World::new(COLUMNS);
+        let tx = world.begin(1);
+        for nth in 0..frames {
+            world.join(10 + nth, tx, row(&format!("f{nth}"), nth.into()));
+        }
+        world.disk.changes_left.set(Some(1_000_000));
+        world.commit(2, tx);
+        assert_eq!(world.announced.len(), frames as usize);
+        1_000_000 - world.disk.changes_left.get().unwrap()
+    };
+    assert_eq!(changes(50), changes(1));
+}
+
+#[test]
+fn a_frame_joins_while_another_one_is_on_its_way_into_the_queue() {
+    let mut world = World::new(COLUMNS);
+    let tx = world.begin(1);
+    world.writes_slowly = true;
+    world.enqueue(2, row("queued", 1));
+    world.join(3, tx, row("joined", 2));
+    world.finish_writing();
+    world.commit(4, tx);
+    assert_eq!(world.receipt(3).rows, 1);
+    world.run_until(20_000.0);
+    assert_eq!(world.disk.number("SELECT count(*) FROM t"), 2);
+}

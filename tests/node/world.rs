@@ -189,6 +189,11 @@ pub struct World {
     /// Reading it takes until [`World::finish_reading`].
     pub reads_slowly: bool,
     being_read: Vec<Event>,
+    /// Writing a file of it takes until [`World::finish_writing`].
+    pub writes_slowly: bool,
+    /// Another tab puts a frame into it each time the lock is granted, so often.
+    pub refills: u32,
+    being_written: Vec<CallId>,
     /// The frames that were refused, by file name.
     pub rejected: Vec<String>,
     /// What is yet to be told to the node.
@@ -232,6 +237,9 @@ impl World {
             queue_is_readable: true,
             reads_slowly: false,
             being_read: Vec::new(),
+            writes_slowly: false,
+            refills: 0,
+            being_written: Vec::new(),
             rejected: Vec::new(),
             coming: VecDeque::new(),
             settled: BTreeMap::new(),
@@ -294,7 +302,11 @@ impl World {
             }
             Effect::Enqueue { call, bytes, .. } => {
                 self.put(bytes);
-                self.coming.push_back(Event::Enqueued(call, Ok(self.counts())));
+                if self.writes_slowly {
+                    self.being_written.push(call);
+                } else {
+                    self.coming.push_back(Event::Enqueued(call, Ok(self.counts())));
+                }
             }
             Effect::LoadQueue => self.read_queue(),
             Effect::RemoveQueued(names) => names.iter().for_each(|name| {
@@ -319,6 +331,11 @@ impl World {
     fn grant(&mut self) {
         if let Some(id) = self.lock {
             self.granted_ms = Some(self.now_ms);
+            if self.refills > 0 {
+                self.refills -= 1;
+                let number = self.refills;
+                self.other_queues(&row(&format!("refill {number}"), i64::from(number)));
+            }
             self.coming.push_back(Event::LockGranted(id));
         }
     }
@@ -377,6 +394,14 @@ impl World {
         let was_read = !read.is_empty();
         read.into_iter().for_each(|event| self.tell(event));
         was_read
+    }
+
+    /// What was to be put into the queue is there.
+    pub fn finish_writing(&mut self) {
+        self.writes_slowly = false;
+        for call in std::mem::take(&mut self.being_written) {
+            self.tell(Event::Enqueued(call, Ok(self.counts())));
+        }
     }
 
     /// A guest offers a frame, which will be heard of before what comes next.

@@ -74,6 +74,16 @@ fn append(store: &mut Store, request: &AppendRequest) -> framelock::error::Resul
     outcome.map(|applied| applied.rows)
 }
 
+/// Does with SQLite alone what framelock refuses to do to its own tables, and brings the file back.
+fn past_framelock(store: &mut Store, sql: &str) {
+    let bytes = store.export_file().unwrap();
+    let mut conn = rusqlite::Connection::open_in_memory().unwrap();
+    conn.deserialize_read_exact("main", &bytes[..], bytes.len(), false).unwrap();
+    conn.execute_batch(sql).unwrap();
+    let bytes = conn.serialize("main").unwrap().to_vec();
+    store.import_file(file(bytes)).unwrap();
+}
+
 fn file(bytes: Vec<u8>) -> Box<MemoryFile> {
     Box::new(MemoryFile::from(bytes))
 }
@@ -466,7 +476,7 @@ fn old_ids_of_our_own_are_forgotten_and_given_ones_are_kept() {
     let many = "INSERT INTO _framelock_frames(frame_id, table_name, rows, digest, own)
       WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120000)
       SELECT 'x' || i, 't', 1, zeroblob(16), 1 FROM n";
-    store.exec(many, &Params::None).unwrap();
+    past_framelock(&mut store, many);
     for i in 0..32 {
         let group: Vec<_> = (0..32).map(|j| request(&format!("{i}/{j}"), frame(2, 1))).collect();
         store.append_group(&group.iter().collect::<Vec<_>>()).unwrap();

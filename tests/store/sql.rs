@@ -63,12 +63,57 @@ fn what_would_act_on_the_frames_of_other_tabs_is_denied() {
         "CREATE TEMP VIEW _Framelock_columns AS SELECT 1",
         "PRAGMA journal_mode=WAL",
         "PRAGMA ignore_check_constraints=ON",
-        "ATTACH '/database' AS again",
+        "DROP TABLE _framelock_frames",
+        "DELETE FROM _framelock_frames",
+        "UPDATE _framelock_columns SET column_name = 'x'",
+        "ALTER TABLE _framelock_columns ADD COLUMN x",
+        "CREATE TABLE _Framelock_x(a)",
+        "CREATE INDEX i ON _framelock_frames(rows)",
     ] {
         let error = exec(&mut store, sql).unwrap_err();
         assert_eq!(error.code, Code::Sql, "{sql}");
         assert!(error.message.contains("framelock"), "{}", error.message);
     }
+    // A trigger is the caller's, even if a frame fires it.
+    exec(
+        &mut store,
+        "CREATE TRIGGER tr AFTER INSERT ON t BEGIN DELETE FROM _framelock_frames; END",
+    )
+    .unwrap();
+    assert_eq!(append(&mut store, &request("b", frame(1, 1))).unwrap_err().code, Code::Sql);
+    exec(&mut store, "DROP TRIGGER tr; VACUUM").unwrap();
+    assert!(append(&mut store, &request("a", frame(0, 1))).is_ok());
+    assert_eq!(count(&mut store), Value::Integer(1));
+}
+
+#[test]
+fn the_file_is_open_once() {
+    let mut store = store();
+    append(&mut store, &request("a", frame(0, 3))).unwrap();
+    for sql in
+        ["ATTACH '/database' AS x", "ATTACH '/data' || 'base' AS x", "ATTACH 'file:/database' AS x"]
+    {
+        assert_eq!(exec(&mut store, sql).unwrap_err().code, Code::Sql, "{sql}");
+    }
+    let path = Params::Positional(vec![Value::Text("/database".into())]);
+    assert_eq!(store.exec("ATTACH ? AS x", &path).unwrap_err().code, Code::Sql);
+    exec(&mut store, "ATTACH ':memory:' AS x; DETACH x").unwrap();
+    assert_eq!(count(&mut store), Value::Integer(3));
+}
+
+#[test]
+fn after_an_alter_no_other_statement_is_in_its_savepoint() {
+    let widened = || {
+        let mut store = store();
+        append(&mut store, &request("a", frame(0, 3))).unwrap();
+        append(&mut store, &wider("b", "x", ExtraColumns::Add)).unwrap();
+        store
+    };
+    exec(&mut widened(), "VACUUM").unwrap();
+    exec(&mut widened(), "BEGIN; DELETE FROM t; COMMIT").unwrap();
+    let mut store = widened();
+    assert!(exec(&mut store, "ALTER TABLE t RENAME COLUMN nope TO y").is_err());
+    exec(&mut store, "VACUUM").unwrap();
 }
 
 #[test]
@@ -163,6 +208,9 @@ fn only_what_was_done_counts_as_written() {
     assert_eq!(store.take_touched().into_iter().collect::<Vec<_>>(), ["v"]);
     exec(&mut store, "CREATE INDEX i ON v(n)").unwrap();
     assert!(store.take_touched().contains("v"));
+    // OR FAIL keeps what came before.
+    assert!(exec(&mut store, "INSERT OR FAIL INTO u VALUES(2), (2)").is_err());
+    assert_eq!(store.take_touched().into_iter().collect::<Vec<_>>(), ["u"]);
 }
 
 #[test]

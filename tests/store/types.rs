@@ -8,7 +8,9 @@ use arrow::ipc::reader::StreamReader;
 use framelock::error::{Code, Error};
 use framelock::frame::Frame;
 use framelock::frame::options::AppendOptions;
-use framelock::store::{AppendRequest, Mode, PackOptions, PackedColumn, PackedRows, Params, Store};
+use framelock::store::{
+    AppendRequest, Mode, PackOptions, PackedColumn, PackedRows, Params, Store, Value,
+};
 use std::sync::Arc;
 
 /// A table by this name with these columns.
@@ -18,6 +20,10 @@ fn table(store: &mut Store, name: &str, columns: Vec<(&str, ArrayRef)>, options:
     let id = format!("{name} {options}");
     let options: AppendOptions = serde_json::from_str(options).unwrap();
     append(store, &AppendRequest { table: name.into(), options, ..request(&id, frame) }).unwrap();
+}
+
+fn exec(store: &mut Store, sql: &str) {
+    store.exec(sql, &Params::None).unwrap();
 }
 
 /// The types of a query's columns.
@@ -264,7 +270,6 @@ fn types_that_were_known_are_forgotten_with_their_schema() {
     let int = || -> (&str, ArrayRef) { ("ts", Arc::new(Int32Array::from(vec![7]))) };
     let disk = Disk::new();
     let (mut one, mut other) = (disk.opened(), Store::new(Box::new(crate::NoOs)));
-    let exec = |store: &mut Store, sql: &str| store.exec(sql, &Params::None).map(|_| ()).unwrap();
 
     // A transaction that is rolled back takes the version of its schema back; another tab reaches it too.
     one.begin().unwrap();
@@ -302,4 +307,36 @@ fn types_that_were_known_are_forgotten_with_their_schema() {
     one.detach().unwrap();
     disk.attach(&mut other, Mode::Shared).unwrap();
     assert_eq!(types(&mut other, FROM_V), [SECONDS]);
+}
+
+#[test]
+fn types_stay_whatever_a_table_is_renamed_by() {
+    for (sql, now) in [
+        ("ALTER TABLE a RENAME TO c", "SELECT ts FROM c"),
+        ("ALTER TABLE a RENAME COLUMN ts TO moment", "SELECT moment FROM a"),
+    ] {
+        let mut store = two_units();
+        exec(
+            &mut store,
+            "DROP VIEW \"Mi x\"; DROP VIEW plain; DROP VIEW over_mix; DROP VIEW passing",
+        );
+        rows(&mut store, sql, PackOptions::default()).unwrap();
+        assert_eq!(types(&mut store, now), [SECONDS], "{sql}");
+    }
+}
+
+#[test]
+fn a_temporary_table_hides_no_types() {
+    let seconds = || -> (&str, ArrayRef) { ("ts", Arc::new(TimestampSecondArray::from(vec![7]))) };
+    let millis: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![5]));
+    let mut store = store();
+    table(&mut store, "t", vec![("ts", millis)], "{}");
+    exec(&mut store, "CREATE TEMP TABLE t(other TEXT)");
+    assert_eq!(
+        types(&mut store, "SELECT ts FROM main.t"),
+        [DataType::Timestamp(TimeUnit::Millisecond, None)]
+    );
+    table(&mut store, "t", vec![seconds()], r#"{"mode": "append"}"#);
+    let sum = "SELECT group_concat(ts) AS all_of_them FROM main.t";
+    assert_eq!(crate::one(&mut store, sum), Value::Text("5,7000".into()));
 }
