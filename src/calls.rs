@@ -168,8 +168,8 @@ fn parse_append(
     }
     let (content, digest) = parse_content(args, buffers, &table)?;
     let looked_at = match &content {
-        Content::Frame(frame) => early::check_frame(frame, &options),
-        Content::Packed(packed) => early::check_packed(packed, &options),
+        Content::Frame(frame) => early::check_frame(&table, frame, &options),
+        Content::Packed(packed) => early::check_packed(&table, packed, &options),
     };
     looked_at.map_err(|error| error.in_table(&table))?;
     let request =

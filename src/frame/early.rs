@@ -2,40 +2,48 @@
 //! so that such a frame never gets into the queue, where it could only be refused later.
 //!
 //! What depends on the table is not looked at: its catalogue may have a type in which a value fits that
-//! fits no type of its own, and a column that it does not have may be dropped.
+//! fits no type of its own, and a column that it does not have may be dropped. A frame that makes its
+//! table depends on none.
 
 use arrow::array::Array;
 
 use super::Frame;
 use super::column::Column;
 use super::convert::Loss;
-use super::options::{AppendOptions, ExtraColumns, Lossy, Mode};
+use super::ident::{check_columns, names};
+use super::keys;
+use super::options::{AppendOptions, ExtraColumns, Lossy, Match, Mode};
 use super::packed::Packed;
+use super::plan::{Plan, TableState, argument};
 use super::storage::Storage;
 use super::types::ColumnType;
+use super::values::check_values;
 use crate::error::{Code, Error, Result};
 
 /// Whether the options make sense for a frame of these columns.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT`.
-pub fn check_options(has_column: &dyn Fn(&str) -> bool, options: &AppendOptions) -> Result<()> {
-    let argument = |why: &str| Err(Error::new(Code::InvalidArgument, why));
+/// `INVALID_ARGUMENT`; `SCHEMA_MISMATCH` for a key that the frame does not have.
+pub fn check_options(columns: &[&str], options: &AppendOptions) -> Result<()> {
     for name in options.types.keys() {
-        if !has_column(name) {
+        if !columns.contains(&&**name) {
             let why = "types names a column that the frame does not have";
-            return argument(why).map_err(|error| error.in_column(name));
+            return Err(argument(why).in_column(name));
         }
     }
     let keyed = matches!(options.mode, Mode::Upsert | Mode::Ignore);
     match options.key.as_deref() {
-        Some(_) if !keyed => argument("key is for the modes upsert and ignore"),
-        Some([]) => argument("key names no column"),
+        Some(_) if !keyed => Err(argument("key is for the modes upsert and ignore")),
+        Some([]) => Err(argument("key names no column")),
         Some(key) => {
             for (at, name) in key.iter().enumerate() {
-                if key[..at].iter().any(|earlier| earlier.eq_ignore_ascii_case(name)) {
-                    let why = "key names the column twice";
-                    return argument(why).map_err(|error| error.in_column(name));
+                let is_it = |other: &&str| other.eq_ignore_ascii_case(name);
+                if key[..at].iter().any(|earlier| is_it(&&**earlier)) {
+                    return Err(argument("key names the column twice").in_column(name));
+                }
+                // By position, the names are those of the table.
+                if options.matching == Match::Name && !columns.iter().any(is_it) {
+                    return Err(keys::not_in_frame(name));
                 }
             }
             Ok(())
@@ -44,12 +52,15 @@ pub fn check_options(has_column: &dyn Fn(&str) -> bool, options: &AppendOptions)
     }
 }
 
-/// A frame with types: NaN, which no column keeps.
+/// A frame with types: what fits no table at all.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` for options that do not fit it, `LOSSY_VALUE` with column and row.
-pub fn check_frame(frame: &Frame, options: &AppendOptions) -> Result<()> {
-    check_options(&|name| frame.schema.index_of(name).is_ok(), options)?;
+pub fn check_frame(table: &str, frame: &Frame, options: &AppendOptions) -> Result<()> {
+    check_options(&names(&frame.schema), options)?;
+    if makes_its_table(options) {
+        return check_anew(table, frame, options);
+    }
     if !every_column_counts(options) {
         return Ok(());
     }
@@ -66,17 +77,35 @@ pub fn check_frame(frame: &Frame, options: &AppendOptions) -> Result<()> {
 /// Plain values: those of columns whose type the caller gave, and NaN anywhere.
 ///
 /// # Errors
-/// As [`check_frame`]; `INVALID_ARGUMENT` also for a value of the wrong kind.
-pub fn check_packed(packed: &Packed, options: &AppendOptions) -> Result<()> {
-    check_options(&|name| packed.column_names().any(|column| column == name), options)?;
-    if !every_column_counts(options) {
-        return Ok(());
-    }
+/// As [`check_frame`]; `INVALID_ARGUMENT` also for a value of the wrong kind, `INVALID_FRAME` for columns that no table
+/// can have.
+pub fn check_packed(table: &str, packed: &Packed, options: &AppendOptions) -> Result<()> {
+    let names: Vec<&str> = packed.column_names().collect();
+    check_columns(&names)?;
+    check_options(&names, options)?;
     let given = |name: &str| match options.types.get(name) {
         Some(ColumnType::Arrow(data_type)) => Some(data_type.clone()),
         Some(ColumnType::Iso8601) | None => None,
     };
+    if makes_its_table(options) {
+        let (frame, _) = packed.into_frame(&|_, name| given(name), options.lossy)?;
+        return check_anew(table, &frame, options);
+    }
+    if !every_column_counts(options) {
+        return Ok(());
+    }
     packed.each_known(&given, &|name, array| check_floats(array, name, 0))
+}
+
+/// Whether the frame's own types are the table's, whatever there is.
+fn makes_its_table(options: &AppendOptions) -> bool {
+    matches!(options.mode, Mode::Create | Mode::Replace)
+}
+
+/// A frame that makes its table: everything about it can be seen.
+fn check_anew(table: &str, frame: &Frame, options: &AppendOptions) -> Result<()> {
+    let plan = Plan::new(table, &frame.schema, &TableState::default(), options)?;
+    check_values(frame, &plan, options.lossy).map(|_| ())
 }
 
 /// Whether a value that cannot be kept is an error in any column.

@@ -26,7 +26,7 @@ use arrow::ipc::{
 };
 
 use super::Frame;
-use super::ident::check_columns;
+use super::ident::{check_columns, names};
 use super::inflate::inflate;
 use super::join::join;
 use super::storage::Encoding;
@@ -81,7 +81,7 @@ impl Reader {
     fn new(schema: arrow::ipc::Schema<'_>, ledger: Ledger) -> Result<Self> {
         check_flatbuffer(schema)?;
         let schema = try_fb_to_schema(schema).map_err(invalid)?;
-        check_columns(&schema)?;
+        check_columns(&names(&schema))?;
         let mut types = Dictionaries::new();
         for field in schema.fields() {
             check_field(field, &mut types)?;

@@ -8,7 +8,12 @@ use super::ident::{fold, qualified, quote};
 use super::options::{AppendOptions, Mode};
 use super::plan::{PlannedColumn, argument, mismatch};
 use super::table::TableState;
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// The error of a key's column that is not there.
+pub fn not_in_frame(name: &str) -> Error {
+    mismatch("the frame does not have this key column").in_column(name)
+}
 
 /// The key's columns in a frame that makes its table.
 pub fn in_frame(schema: &Schema, options: &AppendOptions) -> Result<Vec<usize>> {
@@ -18,7 +23,7 @@ pub fn in_frame(schema: &Schema, options: &AppendOptions) -> Result<Vec<usize>> 
         let index = fields.iter().position(|field| fold(field.name()) == fold(name));
         match index {
             None => {
-                return Err(mismatch("the frame does not have this key column").in_column(name));
+                return Err(not_in_frame(name));
             }
             Some(index) => key.push(index),
         }
@@ -47,7 +52,7 @@ pub fn in_table(
     }
     for name in &key {
         if !columns.iter().any(|column| fold(&column.name) == fold(name)) {
-            return Err(mismatch("the frame does not have this key column").in_column(name));
+            return Err(not_in_frame(name));
         }
     }
     let set = |names: &[String]| {

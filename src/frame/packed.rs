@@ -70,6 +70,9 @@ struct ColumnDescriptor {
     blobs: Option<Region>,
     #[serde(skip_serializing_if = "Option::is_none")]
     blob_lengths: Option<Region>,
+    /// How many texts were changed on the page, since they had lone surrogates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaced: Option<u64>,
 }
 
 /// A frame of plain values. Cloning shares the bytes.
@@ -94,8 +97,8 @@ impl Packed {
         for column in descriptor.columns {
             let data = data(&column, &regions, descriptor.rows)
                 .ok_or_else(|| malformed("a column's buffers").in_column(&column.name))?;
-            let name = column.name;
-            columns.push(Column { name, data });
+            let replaced = column.replaced.unwrap_or_default();
+            columns.push(Column { name: column.name, data, replaced });
         }
         Ok(Packed { rows: descriptor.rows, columns })
     }
@@ -163,6 +166,7 @@ impl Packed {
             };
             let may_change = lossy != Lossy::Error;
             let (array, changed) = convert::array(column, self.rows, &data_type, may_change)?;
+            let changed = changed + column.replaced;
             if changed > 0 {
                 coerced.insert(column.name.clone(), changed);
             }
@@ -205,6 +209,7 @@ impl Packed {
                 text_lengths: None,
                 blobs: None,
                 blob_lengths: None,
+                replaced: (column.replaced > 0).then_some(column.replaced),
             };
             match &column.data {
                 Data::Typed { kind, values, .. } => {

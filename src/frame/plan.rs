@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::convert::fit;
-use super::ident::{check_columns, check_table_name, fold, qualified, quote};
+use super::ident::{check_columns, check_table_name, fold, names, qualified, quote};
 use super::nested::relaxed;
 use super::options::{AppendOptions, ExtraColumns, Match, MissingColumns, Mode};
 use super::storage::{Affinity, Encoding, Storage, read_back_type, value_type};
@@ -66,9 +66,12 @@ impl Plan {
         planner.plan().map_err(|error| error.in_table(table))
     }
 
-    /// The insert of what `source` gives, columns in the plan's order. A plan without columns has no
-    /// insert; its frame has no rows ([`super::values::check_values`] has made sure).
+    /// The insert of what `source` gives, columns in the plan's order; of a plan without columns, of a single row of
+    /// defaults.
     pub fn insert_sql(&self, table: &str, source: &str) -> String {
+        if self.columns.is_empty() {
+            return format!("INSERT INTO {} DEFAULT VALUES", qualified(table));
+        }
         let names: Vec<_> = self.columns.iter().map(|column| quote(&column.name)).collect();
         let (table, names) = (qualified(table), names.join(","));
         // `excluded` is what was refused, unless the table itself is called that: so it goes by another name.
@@ -87,8 +90,9 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn plan(&self) -> Result<Plan> {
         check_table_name(self.table)?;
-        check_columns(self.schema)?;
-        self.check_options()?;
+        let names = names(self.schema);
+        check_columns(&names)?;
+        self.check_options(&names)?;
         match self.state.kind {
             _ if !self.state.exists => {}
             TableKind::Table => {}
@@ -105,9 +109,8 @@ impl Planner<'_> {
         }
     }
 
-    fn check_options(&self) -> Result<()> {
-        let has_column = |name: &str| self.schema.index_of(name).is_ok();
-        early::check_options(&has_column, self.options)?;
+    fn check_options(&self, names: &[&str]) -> Result<()> {
+        early::check_options(names, self.options)?;
         let keyed = matches!(self.options.mode, Mode::Upsert | Mode::Ignore);
         match &self.options.key {
             None if keyed && !self.state.exists => {

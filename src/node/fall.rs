@@ -9,8 +9,8 @@ use super::op::{Append, Op, Work};
 use super::types::{CallId, Effect};
 use crate::envelope;
 use crate::error::{Code, Error};
-use crate::ladder::{Fallback, Ladder, Next, Outcome, Rung};
-use crate::message::Message;
+use crate::ladder::{Fallback, Ladder, Next, Outcome, Path, Rung};
+use crate::message::{FrameName, Message};
 use crate::policy::{RetryPolicy, next_random};
 use crate::store::AppendRequest;
 use std::collections::BTreeSet;
@@ -79,7 +79,10 @@ impl Node {
                     false => "taken",
                 };
                 let message = format!("the lock stayed {who} for {waited:.0} ms");
-                failed = Some(Error::new(Code::Busy, message));
+                failed = Some(match self.closing {
+                    None => Error::new(Code::Busy, message),
+                    Some(_) => Error::new(Code::Closed, "the handle is closed"),
+                });
             }
             _ => {}
         }
@@ -97,12 +100,12 @@ impl Node {
     ) {
         let known = self.digest_under_way(&request.frame_id);
         if known.is_some_and(|digest| digest != request.digest) {
-            let message = format!("frame id {:?} was used for another frame", request.frame_id);
-            let error = Error::new(Code::FrameIdConflict, message);
-            return self.fail(call, error.in_table(&request.table));
+            return self.fail(call, id_conflict(&request.frame_id, &request.table));
         }
+        self.queue.forget_refused(&request.frame_id);
         if policy.attempts == 0 && fallback == Fallback::None {
             let message = "no attempt was asked for, and no fallback; nothing was written";
+            self.counters.busy += 1;
             let error = Error::new(Code::Busy, message);
             return self.fail(call, error.in_table(&request.table));
         }
@@ -121,8 +124,38 @@ impl Node {
         self.push_op(call, Work::Append(Box::new(append)), 0.0);
         // Straight into the queue, whether the lock is free or not.
         if policy.attempts == 0 && fallback == Fallback::Queue && is_first {
-            self.enqueue_with_earlier(self.ops.len() - 1);
+            let at = self.ops.len() - 1;
+            if !self.settle_known(at) {
+                self.enqueue_with_earlier(at);
+            }
         }
+    }
+
+    /// Settles a frame whose id was used before, where that can be seen without waiting for the lock.
+    fn settle_known(&mut self, at: usize) -> bool {
+        let Some(request) = self.ops[at].append().map(|append| &append.request) else {
+            return false;
+        };
+        // An open transaction may take back what it sees.
+        let is_seen = self.lease.held().is_some() && !self.store.in_transaction();
+        if request.own_id || !is_seen || !self.store.is_open() {
+            return false;
+        }
+        let (digest, table) = (request.digest, request.table.clone());
+        match self.store.find_applied(&request.frame_id) {
+            Ok(Some(frame)) if frame.digest == digest => {
+                let call = self.ops[at].call;
+                if let Some(append) = self.ops[at].append_mut() {
+                    let mut receipt = append.receipt(self.now_ms, Path::Duplicate, true);
+                    receipt.coerced = frame.coerced;
+                    self.ops.remove(at);
+                    self.give_receipt(call, receipt);
+                }
+            }
+            Ok(Some(frame)) => self.fail_op(at, id_conflict(&frame.frame_id, &table)),
+            _ => return false,
+        }
+        true
     }
 
     /// The digest of a frame that this handle was given under this id and does not know to be in.
@@ -130,6 +163,14 @@ impl Node {
         let mut appends = self.ops.iter().filter_map(Op::append);
         let waiting = appends.find(|append| append.request.frame_id == frame_id);
         waiting.map(|append| append.request.digest).or_else(|| self.queue.own_digest(frame_id))
+    }
+
+    /// Whether what this handle was given under the id of a frame is another frame. Whoever waits for the id here waits
+    /// for that one.
+    pub(super) fn knows_another(&self, frame: &FrameName) -> bool {
+        let id = &frame.frame_id;
+        let own = self.digest_under_way(id).or_else(|| self.queue.refused_digest(id));
+        own.is_some_and(|digest| digest != frame.digest)
     }
 
     /// Offers the frames whose turn it is to the holder.
@@ -273,4 +314,9 @@ impl Node {
     pub(super) fn jitter(&mut self) -> f64 {
         next_random(&mut self.random)
     }
+}
+
+fn id_conflict(frame_id: &str, table: &str) -> Error {
+    let message = format!("frame id {frame_id:?} was used for another frame");
+    Error::new(Code::FrameIdConflict, message).in_table(table)
 }

@@ -198,10 +198,13 @@ impl Node {
     pub(super) fn frames_committed(&mut self, frames: &[FrameName]) {
         for frame in frames {
             self.queue.forget_frame(frame);
+            let is_waited_for = !self.knows_another(frame);
             let mut at = 0;
             while at < self.ops.len() {
                 match &self.ops[at].work {
-                    Work::WhenCommitted { frame_id } if *frame_id == frame.frame_id => {
+                    Work::WhenCommitted { frame_id }
+                        if is_waited_for && *frame_id == frame.frame_id =>
+                    {
                         let call = self.ops[at].call;
                         self.ops.remove(at);
                         self.reply(call, committed_receipt(frame));
@@ -218,12 +221,10 @@ impl Node {
                     _ => at += 1,
                 }
             }
-            let (ready, waiting) = std::mem::take(&mut self.queue.waiters)
-                .into_iter()
-                .partition(|(_, frame_id): &(CallId, String)| *frame_id == frame.frame_id);
-            self.queue.waiters = waiting;
-            for (call, _) in ready {
-                self.reply(call, committed_receipt(frame));
+            if is_waited_for {
+                for call in self.queue.take_waiters(&frame.frame_id) {
+                    self.reply(call, committed_receipt(frame));
+                }
             }
         }
     }

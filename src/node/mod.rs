@@ -59,6 +59,8 @@ use op::{Op, Work};
 use std::collections::VecDeque;
 use wishes::Wishes;
 
+/// So long do statements of a handle that is being closed still wait for the lock.
+const CLOSE_PATIENCE_MS: f64 = 500.0;
 /// A lease that nobody uses is given back after this time. Getting it back from a free lock takes
 /// 1 ms, from an idle holder 6 to 8 ms: keeping it only helps a tab that is alone.
 const IDLE_LEASE_MS: f64 = 2000.0;
@@ -311,6 +313,9 @@ impl Node {
                 self.closing = Some(call);
                 self.stop_sending();
                 self.fail_begins();
+                for op in self.ops.iter_mut().filter(|op| op.append().is_none()) {
+                    op.until_ms = op.until_ms.min(self.now_ms + CLOSE_PATIENCE_MS);
+                }
                 return self.abandon_transaction();
             }
         };

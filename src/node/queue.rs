@@ -16,7 +16,7 @@ use crate::message::{FrameName, Message};
 use crate::platform::FileError;
 use crate::sorted::SortedMap;
 use crate::store::{AppendRequest, is_verdict};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// The queue grew and nobody emptied it for so long: perhaps its holder and its sender both died,
 /// so this node does it. The jitter keeps the others from coming at the same moment.
@@ -26,6 +26,8 @@ const PAUSE_MS: f64 = 2000.0;
 /// A lease looks into the queue by itself when the last look is older than this; a lost message
 /// delays a frame, and no more.
 const LOOK_AGAIN_MS: f64 = 1000.0;
+/// So many refused frames are told from others of the same id.
+const KEPT_REFUSED: usize = 1000;
 
 /// What a node knows of the queue.
 pub(super) struct Queue {
@@ -39,6 +41,8 @@ pub(super) struct Queue {
     taken_off: Vec<String>,
     /// Frames of this node that are queued and not known to be in, by table, in order.
     own: SortedMap<String, Vec<OwnFrame>>,
+    /// Frames of this node that were refused, the last ones: another frame may have their id.
+    refused: VecDeque<OwnFrame>,
     /// When to drain it even without work of our own.
     pub drain_at_ms: Option<f64>,
     pub waiters: Vec<(CallId, String)>,
@@ -58,6 +62,7 @@ impl Queue {
             page: None,
             taken_off: Vec::new(),
             own: SortedMap::new(),
+            refused: VecDeque::new(),
             drain_at_ms: waits.then_some(0.0),
             waiters: Vec::new(),
             rejected_calls: Vec::new(),
@@ -104,6 +109,19 @@ impl Queue {
         !self.loading && self.page.is_none()
     }
 
+    /// Those who wait for a frame of this id.
+    pub fn take_waiters(&mut self, frame_id: &str) -> Vec<CallId> {
+        let mut calls = Vec::new();
+        self.waiters.retain(|(call, waited)| {
+            let waits = waited == frame_id;
+            if waits {
+                calls.push(*call);
+            }
+            !waits
+        });
+        calls
+    }
+
     /// Everybody who waits for something of the queue.
     pub fn take_waiting(&mut self) -> Vec<CallId> {
         let waiters = std::mem::take(&mut self.waiters).into_iter().map(|(call, _)| call);
@@ -120,9 +138,30 @@ impl Queue {
 
     pub fn forget_frame(&mut self, frame: &FrameName) {
         self.own.retain(|_, ids| {
-            ids.retain(|(id, _)| *id != frame.frame_id);
+            ids.retain(|(id, digest)| *id != frame.frame_id || *digest != frame.digest);
             !ids.is_empty()
         });
+    }
+
+    /// A frame was refused: no longer queued, and remembered if it is this node's own.
+    pub fn note_refused(&mut self, frame: &FrameName) {
+        if self.own_digest(&frame.frame_id) == Some(frame.digest) {
+            if self.refused.len() == KEPT_REFUSED {
+                self.refused.pop_front();
+            }
+            self.refused.push_back((frame.frame_id.clone(), frame.digest));
+        }
+        self.forget_frame(frame);
+    }
+
+    /// The id is used anew, or what was refused is settled.
+    pub fn forget_refused(&mut self, frame_id: &str) {
+        self.refused.retain(|(id, _)| id != frame_id);
+    }
+
+    /// The digest of a frame of this node that was refused.
+    pub fn refused_digest(&self, frame_id: &str) -> Option<[u8; 16]> {
+        self.refused.iter().find(|(id, _)| id == frame_id).map(|(_, digest)| *digest)
     }
 }
 
@@ -353,8 +392,9 @@ impl Node {
 
     /// Another tab committed frames: those that this one had queued were in the queue.
     pub(super) fn others_drained(&mut self, frames: &[FrameName]) {
-        let own = frames.iter().filter(|frame| self.queue.own_digest(&frame.frame_id).is_some());
-        let count = own.count() as u64;
+        let is_own =
+            |frame: &&FrameName| self.queue.own_digest(&frame.frame_id) == Some(frame.digest);
+        let count = frames.iter().filter(is_own).count() as u64;
         self.count_drained(count);
     }
 
@@ -381,7 +421,8 @@ impl Node {
 
     /// `whenCommitted`: the queue is drained by now, so the frame is in, refused, or unknown.
     pub(super) fn run_when_committed(&mut self, call: CallId, frame_id: String, since_ms: f64) {
-        match self.store.find_applied(&frame_id) {
+        let applied = self.store.find_applied(&frame_id);
+        match applied.map(|found| found.filter(|frame| !self.knows_another(frame))) {
             Ok(None) if self.queue.loaded_at_ms < since_ms && !self.queue.is_paused() => {
                 // It may be in the queue since the last look.
                 self.queue.dirty = true;

@@ -58,7 +58,7 @@ impl Node {
 
     /// A queued frame was refused: whoever waits for it hears of it.
     pub(super) fn frame_rejected(&mut self, frame: &FrameName, error: Error) {
-        self.queue.forget_frame(frame);
+        self.queue.note_refused(frame);
         // What waits for the holder waits in vain: it was queued, and is on the list.
         let filed = self.ops.iter().position(|op| {
             let is_it = |append: &Append| {
@@ -70,16 +70,10 @@ impl Node {
         if let Some(at) = filed {
             self.settle_queued(at);
         }
-        let mut calls = Vec::new();
-        self.queue.waiters.retain(|(call, frame_id)| {
-            let waits = *frame_id == frame.frame_id;
-            if waits {
-                calls.push(*call);
+        if !self.knows_another(frame) {
+            for call in self.queue.take_waiters(&frame.frame_id) {
+                self.fail(call, error.clone());
             }
-            !waits
-        });
-        for call in calls {
-            self.fail(call, error.clone());
         }
     }
 
@@ -89,6 +83,7 @@ impl Node {
     }
 
     pub(super) fn retry_rejected(&mut self, call: CallId, frame_id: String) {
+        self.queue.forget_refused(&frame_id);
         self.effects.push(Effect::RequeueRejected { frame_id });
         self.queue.dirty = true;
         self.queue.drain_at_ms = Some(self.now_ms);
@@ -98,6 +93,7 @@ impl Node {
     }
 
     pub(super) fn discard_rejected(&mut self, call: CallId, frame_id: String) {
+        self.queue.forget_refused(&frame_id);
         self.effects.push(Effect::RemoveRejected { frame_id });
         self.answer_settled(call);
     }

@@ -121,6 +121,13 @@ impl Store {
     ) -> Result<()> {
         let HalfWritten { frame, plan, sql, transfer, coerced, batch, row, done } = half;
         let end = done.saturating_add(count.max(1));
+        if plan.columns.is_empty() {
+            while *done < end.min(frame.rows) {
+                self.run(sql).map_err(|error| error.at_row(*done))?;
+                *done += 1;
+            }
+            return Ok(());
+        }
         while *done < end
             && let Some(rows) = frame.batches.get(*batch)
         {

@@ -151,14 +151,13 @@ test('options: own keys only, undefined counts as not given, misspellings and wr
 
 test('options: what the engine would refuse later is refused here, and a revoked proxy at once', () => {
   for (const retry of [
-    { deadlineMs: 1e9 },
-    { factor: 5000 },
-    { attempts: 2 ** 40 },
-    { lockTimeoutMs: 1e9 },
+    { deadlineMs: Infinity },
+    { factor: 0.5 },
+    { attempts: 2 ** 60 },
+    { lockTimeoutMs: NaN },
   ]) {
     refuses(() => openOptions({ retry }));
   }
-  refuses(() => queryOptions({ timeoutMs: 1e9 }));
   const { proxy, revoke } = Proxy.revocable([], {});
   revoke();
   refuses(() => appendOptions(proxy, defaults));
@@ -167,6 +166,30 @@ test('options: what the engine would refuse later is refused here, and a revoked
   const emoji = '😀'.repeat(128);
   assert.equal(appendOptions({ frameId: emoji }, defaults).frameId, emoji);
   refuses(() => appendOptions({ frameId: `${emoji}x` }, defaults));
+});
+
+test('options: who would wait longer than a day waits a day', () => {
+  const retry = {
+    attempts: 2 ** 40,
+    lockTimeoutMs: 1e9,
+    baseDelayMs: 1e10,
+    maxDelayMs: 1e11,
+    factor: 1e6,
+    deadlineMs: 1e12,
+  };
+  const day = 86_400_000;
+  assert.deepEqual(
+    { ...openOptions({ retry }).retry },
+    {
+      attempts: 2 ** 32 - 1,
+      lockTimeoutMs: day,
+      baseDelayMs: day,
+      maxDelayMs: day,
+      factor: 1000,
+      deadlineMs: day,
+    },
+  );
+  assert.equal(queryOptions({ timeoutMs: 1e9 }).timeoutMs, day);
 });
 
 test('options: a polluted prototype is not an option', () => {

@@ -378,7 +378,7 @@ inBrowsers((context) => {
       { retry: 3 },
       { retry: { attempts: -1 } },
       { retry: { attempts: 1.5 } },
-      { retry: { attempts: 2 ** 40 } },
+      { retry: { attempts: 2 ** 60 } },
       { retry: { lockTimeoutMs: NaN } },
       { retry: { baseDelayMs: -1 } },
       { retry: { factor: 0.5 } },

@@ -380,7 +380,13 @@ fn frames_without_rows_or_columns() {
     assert_eq!(db.read("t").unwrap().schema().field(0).data_type(), &DataType::Int8);
     assert_eq!(code(db.append("t", &none, &options("{}"))), Ok(()));
     let rows = frame_without_columns(2);
-    assert_eq!(code(db.append("t", &rows, &options("{}"))), Err(Code::SchemaMismatch));
+    assert_eq!(code(db.append("t", &rows, &options("{}"))), Ok(()));
+    assert_eq!(db.read("t").unwrap().num_rows(), 2);
+    assert_eq!(db.read("t").unwrap().column(0).null_count(), 2);
+    let others = one(Arc::new(Int8Array::from(vec![1])));
+    db.exec("CREATE TABLE u(x)");
+    let dropped = db.append("u", &others, &options(r#"{"extraColumns": "drop"}"#));
+    assert_eq!(code(dropped), Err(Code::SchemaMismatch));
 }
 
 fn frame_without_columns(rows: usize) -> framelock::frame::Frame {

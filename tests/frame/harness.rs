@@ -75,9 +75,6 @@ impl Db {
                 .iter()
                 .map(|planned| Column::new(batch.column(planned.frame_index), &planned.storage));
             let columns = columns.collect::<Result<Vec<_>>>()?;
-            if columns.is_empty() {
-                continue;
-            }
             let values = format!("VALUES({})", vec!["?"; columns.len()].join(","));
             let sql = plan.insert_sql(table, &values);
             let mut insert = self.0.prepare_cached(&sql).expect(&sql);

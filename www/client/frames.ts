@@ -29,22 +29,22 @@ export type PackedFrame = (IpcBytes | RawTable | PackedValues) & { descriptor?: 
  * Throws `INVALID_ARGUMENT` for what is no frame at all and for values that cannot be stored,
  * `INVALID_FRAME` for a table that cannot be read and for columns of unequal length,
  * `UNSUPPORTED_TYPE` for an Arrow type that is not stored, `LOSSY_VALUE` for text with a lone
- * surrogate; each with `column` and `row` where there is one.
+ * surrogate, unless such are to be replaced; each with `column` and `row` where there is one.
  */
-export function packFrame(input: unknown): PackedFrame {
+export function packFrame(input: unknown, replaces = false): PackedFrame {
   if (typeof input !== 'object' || input === null) throw notAFrame(input === null ? 'null' : typeof input);
   let table = false;
   try {
     const bytes = bytesOf(input);
     if (bytes) return { form: 'ipc', buffers: [bytes.slice()] };
     if (typedArrayName(input) !== undefined || ArrayBuffer.isView(input)) throw notAFrame('a typed array');
-    if (Array.isArray(input)) return packRows(input);
+    if (Array.isArray(input)) return packRows(input, replaces);
     table = hasFields(input);
     if (table && isApacheTable(input)) return copyTable(readApacheTable(input));
     if (table && isFlechetteTable(input)) return copyTable(readFlechetteTable(input));
     table = false;
     if (isPromise(input)) throw notAFrame('a promise: await it; it');
-    if (isPlain(input)) return packColumns(input);
+    if (isPlain(input)) return packColumns(input, replaces);
   } catch (cause) {
     if (cause instanceof FramelockError) throw cause;
     if (table) throw unreadable(undefined, message(cause), cause);

@@ -48,8 +48,11 @@ const FALLBACK = oneOf('handoff', 'queue', 'none');
 const engine: Check = (value) => (isEngineHost(value) ? undefined : 'what framelock/here exports');
 
 const ASSETS: Checks<AssetOptions> = { workerUrl: url, wasmUrl: url, engine };
-/** No time is longer than a day. */
-const time = number(0, 86_400_000);
+/** A day, in milliseconds: who wants to wait longer waits so long. */
+const LONGEST_MS = 86_400_000;
+const MOST_ATTEMPTS = 2 ** 32 - 1;
+const MOST_FACTOR = 1000;
+const time = number(0);
 const STATEMENT: Checks<StatementOptions> = { timeoutMs: time, signal };
 const QUERY: Checks<QueryOptions> = { ...STATEMENT, int64: oneOf('bigint', 'number'), dates: flag };
 const STREAM: Checks<StreamOptions> = { ...QUERY, batchRows: integer(1) };
@@ -65,10 +68,10 @@ const OPEN: Checks<OpenOptions> = {
   forward: later,
 };
 const RETRY: Checks<RetryPolicy> = {
-  attempts: integer(0, 2 ** 32 - 1),
+  attempts: integer(0),
   lockTimeoutMs: time,
   baseDelayMs: time,
-  factor: number(1, 1000),
+  factor: number(1),
   maxDelayMs: time,
   jitter: flag,
   deadlineMs: time,
@@ -91,7 +94,19 @@ const APPEND: Checks<AppendOptions> = {
 
 /** A retry policy over another one, field by field. Neither object is kept. */
 function retryPolicy(given: unknown, under?: RetryPolicy): RetryPolicy {
-  return Object.assign(Object.create(null), under, ownOptions<RetryPolicy>('retry', given, RETRY));
+  const own = ownOptions<RetryPolicy>('retry', given, RETRY);
+  for (const key of ['lockTimeoutMs', 'baseDelayMs', 'maxDelayMs', 'deadlineMs'] as const) {
+    if (own[key] !== undefined) own[key] = Math.min(own[key], LONGEST_MS);
+  }
+  if (own.attempts !== undefined) own.attempts = Math.min(own.attempts, MOST_ATTEMPTS);
+  if (own.factor !== undefined) own.factor = Math.min(own.factor, MOST_FACTOR);
+  return Object.assign(Object.create(null), under, own);
+}
+
+/** Options of a statement, which waits a day at most. */
+function waiting<T extends { timeoutMs?: number }>(own: T): T {
+  if (own.timeoutMs !== undefined) own.timeoutMs = Math.min(own.timeoutMs, LONGEST_MS);
+  return own;
 }
 
 /** The options of `openDatabase`, complete but for the addresses. */
@@ -115,13 +130,13 @@ export const assetOptions = (given: unknown): AssetOptions =>
   ownOptions<AssetOptions>('options', given, ASSETS);
 /** The options of `exec`. */
 export const statementOptions = (given: unknown): StatementOptions =>
-  ownOptions<StatementOptions>('options', given, STATEMENT);
+  waiting(ownOptions<StatementOptions>('options', given, STATEMENT));
 /** The options of `query`, `queryColumns` and `queryArrow`. */
 export const queryOptions = (given: unknown): QueryOptions =>
-  ownOptions<QueryOptions>('options', given, QUERY);
+  waiting(ownOptions<QueryOptions>('options', given, QUERY));
 /** The options of `stream`. */
 export const streamOptions = (given: unknown): StreamOptions =>
-  ownOptions<StreamOptions>('options', given, STREAM);
+  waiting(ownOptions<StreamOptions>('options', given, STREAM));
 /** The options of `drain` and `whenCommitted`. */
 export const signalOptions = (given: unknown): SignalOptions =>
   ownOptions<SignalOptions>('options', given, { signal });
@@ -131,7 +146,7 @@ export const signalOptions = (given: unknown): SignalOptions =>
  * statements do: the handle's is for its appends. So does one without attempts, for want of another rung.
  */
 export function transactionOptions(given: unknown, defaults: Defaults): TransactionOptions {
-  const own = ownOptions<TransactionOptions>('options', given, TRANSACTION);
+  const own = waiting(ownOptions<TransactionOptions>('options', given, TRANSACTION));
   if (own.retry !== undefined) own.retry = retryPolicy(own.retry, defaults.retry);
   if (own.retry?.attempts === 0) delete own.retry;
   return own;

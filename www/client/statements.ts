@@ -55,7 +55,8 @@ export class HandleStatements implements Statements {
     const { signal, onProgress, ...rest } = aboutTable(name, () =>
       appendOptions(options, this.#host.defaults),
     );
-    const { form, descriptor, buffers } = aboutTable(name, () => packFrame(frame));
+    const replaces = rest.lossy !== undefined && rest.lossy !== 'error';
+    const { form, descriptor, buffers } = aboutTable(name, () => packFrame(frame, replaces));
     const packed = descriptor === undefined ? { form } : { form, descriptor };
     const progress = onProgress !== undefined;
     const receipt = await this.#host.channel.call(

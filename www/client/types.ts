@@ -115,7 +115,8 @@ export interface Database extends Statements {
    */
   importFile(bytes: Uint8Array | ArrayBuffer | Blob): Promise<void>;
   /**
-   * Gives the lock up and ends the worker. Later calls throw `CLOSED`; closing twice is harmless.
+   * Gives the lock up and ends the worker. Calls under way are carried out, unless they wait for a lock that another writer
+   * keeps; those and later ones throw `CLOSED`. Closing twice is harmless.
    *
    * @example
    * await db.close();
@@ -293,7 +294,10 @@ export interface AppendOptions<Row = Record<string, unknown>> {
   types?: { readonly [Column in ColumnName<Row>]?: ArrowTypeName | undefined } | undefined;
   /** A value that cannot be kept exactly: refuse the frame (default), store and count it, or store it. */
   lossy?: 'error' | 'warn' | 'allow' | undefined;
-  /** Idempotency key, 1–128 characters: a frame is applied at most once. Default: a fresh UUID. */
+  /**
+   * Idempotency key, 1–128 characters: a frame is applied at most once. Default: a fresh UUID. The same frame is the same
+   * table and the same rows in the same form; rows given once as objects and once as Arrow are two. Options do not count.
+   */
   frameId?: string | undefined;
   /** How to meet a taken lock; fields not given come from the handle, then from the defaults. */
   retry?: RetryPolicy | undefined;

@@ -45,6 +45,8 @@ pub enum Value<'a> {
 pub struct Column {
     pub name: String,
     pub data: Data,
+    /// Texts that were changed on the page.
+    pub replaced: u64,
 }
 
 /// A column's values.

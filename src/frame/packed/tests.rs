@@ -54,7 +54,7 @@ fn cells(values: &[Value<'_>]) -> Cells {
 
 fn packed(values: &[Value<'_>]) -> Packed {
     let data = Data::Cells(cells(values));
-    let columns = vec![Column { name: "c".into(), data }];
+    let columns = vec![Column { name: "c".into(), data, replaced: 0 }];
     Packed { rows: values.len(), columns }
 }
 

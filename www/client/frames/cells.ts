@@ -33,6 +33,8 @@ export interface CellsDescriptor {
   textLengths?: Region;
   blobs?: Region;
   blobLengths?: Region;
+  /** How many texts had lone surrogates, which are U+FFFD now. */
+  replaced?: number;
 }
 
 const timeOf = Date.prototype.getTime;
@@ -44,11 +46,13 @@ export class Cells {
   #uints?: Pool<BigUint64Array>;
   #texts?: BytePool;
   #blobs?: BytePool;
+  #replaced = 0;
 
-  /** A column of `rows` nulls. */
+  /** A column of `rows` nulls. `replaces`: lone surrogates become U+FFFD, and are counted. */
   constructor(
     readonly name: string,
     rows: number,
+    readonly replaces: boolean,
   ) {
     if (!isWellFormed(name)) {
       throw new FramelockError(
@@ -71,7 +75,10 @@ export class Cells {
         this.#tags[row] = Tag.text;
         // As many bytes as units: all ASCII, and so without surrogates.
         if ((this.#texts ??= new BytePool()).pushText(value) !== value.length && !isWellFormed(value)) {
-          throw this.#error('LOSSY_VALUE', row, 'a string with a lone surrogate has no UTF-8 form');
+          if (!this.replaces) {
+            throw this.#error('LOSSY_VALUE', row, 'a string with a lone surrogate has no UTF-8 form');
+          }
+          this.#replaced += 1;
         }
         return;
       case 'boolean':
@@ -137,6 +144,7 @@ export class Cells {
       textLengths: hand(this.#texts?.lengths.bytes()),
       blobs: hand(this.#blobs?.bytes()),
       blobLengths: hand(this.#blobs?.lengths.bytes()),
+      ...(this.#replaced > 0 && { replaced: this.#replaced }),
     };
   }
 

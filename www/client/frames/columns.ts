@@ -38,7 +38,7 @@ const KINDS: ReadonlyMap<string, { kind: string; width: number }> = new Map([
 ]);
 
 /** Packs columns. The caller turns what getters and proxies throw into an INVALID_ARGUMENT. */
-export function packColumns(columns: object): PackedValues {
+export function packColumns(columns: object, replaces: boolean): PackedValues {
   const buffers: Uint8Array[] = [];
   const arena = new Arena(buffers.push(new Uint8Array(0)) - 1);
   const described: (TypedDescriptor | CellsDescriptor)[] = [];
@@ -55,7 +55,7 @@ export function packColumns(columns: object): PackedValues {
     } else if (Array.isArray(column)) {
       length = at(name, undefined, () => column.length);
       if (length !== (rows ?? length)) throw unequal(name, length, rows!);
-      described.push(packArray(name, column, length).finish(buffers));
+      described.push(packArray(name, column, length, replaces).finish(buffers));
     } else {
       throw new FramelockError(
         'INVALID_ARGUMENT',
@@ -71,7 +71,7 @@ export function packColumns(columns: object): PackedValues {
 }
 
 /** Packs rows: the columns are all the keys there are, in the order of their first appearance. */
-export function packRows(rows: readonly unknown[]): PackedValues {
+export function packRows(rows: readonly unknown[], replaces: boolean): PackedValues {
   const count = rows.length;
   const columns: Cells[] = [];
   const byName = new Map<string, Cells>();
@@ -90,7 +90,7 @@ export function packRows(rows: readonly unknown[]): PackedValues {
         if (column?.name !== key) {
           column = byName.get(key);
           if (!column) {
-            column = new Cells(key, count);
+            column = new Cells(key, count, replaces);
             byName.set(key, column);
             columns.push(column);
           }
@@ -114,8 +114,8 @@ function packed(
   return { form: 'packed', descriptor: JSON.stringify({ rows, columns }), buffers, rows };
 }
 
-function packArray(name: string, values: readonly unknown[], length: number): Cells {
-  const cells = new Cells(name, length);
+function packArray(name: string, values: readonly unknown[], length: number, replaces: boolean): Cells {
+  const cells = new Cells(name, length, replaces);
   const holes = hasPollutedIndices();
   let row = 0;
   try {
