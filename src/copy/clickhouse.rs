@@ -11,6 +11,7 @@ use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 
 use super::arrays::Integers;
+use super::plain::plain;
 use super::plan::{Policy, has_type};
 use super::refusal::{Reason, Refusal, Result};
 use crate::frame::Frame;
@@ -137,8 +138,14 @@ pub fn plan(schema: &Schema, target: &Target) -> Result<Plan> {
 /// A frame of the columns that a plan writes, with its constants and the tag, as an Arrow IPC stream.
 ///
 /// # Errors
-/// A value that ClickHouse does not have, with its column and row.
-pub fn stream(frame: &Frame, constants: &RecordBatch, tag: &str, value: &str) -> Result<Vec<u8>> {
+/// A value that ClickHouse does not have, with its column and row; `TOO_LARGE` as [`plain`].
+pub fn stream(
+    frame: &Frame,
+    constants: &RecordBatch,
+    (tag, value): (&str, &str),
+    most_bytes: u64,
+) -> Result<Vec<u8>> {
+    let frame = plain(frame, most_bytes)?;
     let broken = |error: ArrowError| Refusal::new(Reason::InvalidFrame, error.to_string());
     let mut fields: Vec<_> = frame.schema.fields().iter().cloned().collect();
     fields.extend(constants.schema_ref().fields().iter().cloned());
@@ -193,7 +200,6 @@ fn in_utc_type(data_type: &DataType) -> DataType {
         Timestamp(unit, Some(_)) => Timestamp(*unit, Some("UTC".into())),
         List(item) => List(in_utc_field(item)),
         LargeList(item) => LargeList(in_utc_field(item)),
-        Dictionary(keys, values) => Dictionary(keys.clone(), Box::new(in_utc_type(values))),
         other => other.clone(),
     }
 }
