@@ -88,11 +88,15 @@ export function clickhouse(options: ClickHouseOptions): Engine {
 /**
  * The statement that makes ClickHouse's books. `clickhouse()` runs it when the table is not there; a user that may not
  * create tables needs it run by one that may.
+ *
+ * @example
+ * await admin.command({ query: clickhouseBooksSql() });
  */
-export const clickhouseBooksSql = (): string =>
-  `CREATE TABLE IF NOT EXISTS ${BOOKS} (stream String, to_seq UInt64, from_seq UInt64, tenant String,
+export function clickhouseBooksSql(): string {
+  return `CREATE TABLE IF NOT EXISTS ${BOOKS} (stream String, to_seq UInt64, from_seq UInt64, tenant String,
   table_name String, rows UInt64, digest String, skipped String, applied_at DateTime64(3) DEFAULT now64(3))
 ENGINE = MergeTree ORDER BY (stream, to_seq)`;
+}
 
 interface Landed {
   to: number;
