@@ -130,7 +130,8 @@ mod tests {
         let keys = UInt8Array::from(vec![0, 2, 1, 0]);
         let dictionary: ArrayRef = Arc::new(DictionaryArray::<UInt8Type>::new(keys, words));
         let ends = Int32Array::from(vec![1, 4]);
-        let runs: ArrayRef = Arc::new(RunArray::try_new(&ends, &Int16Array::from(vec![7, 8])).unwrap());
+        let runs: ArrayRef =
+            Arc::new(RunArray::try_new(&ends, &Int16Array::from(vec![7, 8])).unwrap());
         // Runs of dictionaries, of what is not text.
         let moments = Arc::new(TimestampSecondArray::from(vec![5, 6]).with_timezone("UTC"));
         let moments = DictionaryArray::<UInt64Type>::new(UInt64Array::from(vec![1, 0]), moments);

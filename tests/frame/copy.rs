@@ -288,8 +288,7 @@ fn a_column_of_nulls_alone_is_not_made_and_not_written_until_a_table_has_it() {
     // Lists of NULLs say as little, and a column of texts would refuse the lists of numbers that come later.
     let lists = DataType::new_list(DataType::Null, true);
     let fields = vec![Field::new("l", lists.clone(), true), Field::new("b", DataType::Int8, true)];
-    let arrays: Vec<ArrayRef> =
-        vec![new_null_array(&lists, 1), Arc::new(Int8Array::from(vec![7]))];
+    let arrays: Vec<ArrayRef> = vec![new_null_array(&lists, 1), Arc::new(Int8Array::from(vec![7]))];
     let bytes = frame(fields, arrays).encode().expect("bytes");
     let made = open(bytes).expect("a job").plan(&target(Policy::Create, None)).expect("a plan");
     assert_eq!(made.schema, ["CREATE TABLE IF NOT EXISTS \"t\" (\"b\" smallint)"]);
