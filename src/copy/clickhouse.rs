@@ -3,6 +3,7 @@
 //! ClickHouse casts what does not fit a column's type, and a cast wraps and saturates. So the types are looked at here:
 //! a value goes only into a type that has all values of its own, and moments only within the years that DateTime64 has.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayData, ArrayRef, RecordBatch, StringArray, make_array};
@@ -11,6 +12,7 @@ use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 
 use super::arrays::Integers;
+use super::plain::plain;
 use super::plan::{Policy, has_type};
 use super::refusal::{Reason, Refusal, Result};
 use crate::frame::Frame;
@@ -24,6 +26,8 @@ use crate::frame::types;
 const FIRST_SECOND: i64 = -2_208_988_800;
 const END_SECOND: i64 = 10_413_792_000;
 const DAY_SECONDS: i64 = 86_400;
+/// Columns that every table has and that nobody may write.
+const SYSTEM_COLUMNS: [&str; 3] = ["_row_exists", "_block_number", "_block_offset"];
 /// At nine digits an int64 ends earlier.
 const END_SECOND_NANOS: i64 = i64::MAX / 1_000_000_000;
 
@@ -50,6 +54,9 @@ pub struct Column {
     /// Its type.
     #[serde(rename = "type")]
     pub sql: String,
+    /// What its default is: empty, `DEFAULT`, or one of those that nobody may write.
+    #[serde(default)]
+    pub default_kind: String,
 }
 
 /// What is to be done with a frame.
@@ -106,10 +113,14 @@ pub fn plan(schema: &Schema, target: &Target) -> Result<Plan> {
         let message = format!("the table has no column {} of type String", target.tag);
         return Err(mismatch(message).in_column(&target.tag));
     }
+    let known: HashMap<_, _> = columns.iter().map(|column| (&column.name, column)).collect();
     let (mut added, mut fields) = (Vec::new(), Vec::new());
     for (i, field) in schema.fields().iter().enumerate() {
         let name = field.name();
-        match columns.iter().find(|column| column.name == *name) {
+        match known.get(name) {
+            Some(column) if ["MATERIALIZED", "ALIAS"].contains(&column.default_kind.as_str()) => {
+                return Err(mismatch("the table computes this column".to_owned()).in_column(name));
+            }
             Some(column) if fits(field.data_type(), &column.sql) => fields.push(i),
             Some(column) => {
                 let from = types::name(field.data_type());
@@ -137,8 +148,14 @@ pub fn plan(schema: &Schema, target: &Target) -> Result<Plan> {
 /// A frame of the columns that a plan writes, with its constants and the tag, as an Arrow IPC stream.
 ///
 /// # Errors
-/// A value that ClickHouse does not have, with its column and row.
-pub fn stream(frame: &Frame, constants: &RecordBatch, tag: &str, value: &str) -> Result<Vec<u8>> {
+/// A value that ClickHouse does not have, with its column and row; `TOO_LARGE` as [`plain`].
+pub fn stream(
+    frame: &Frame,
+    constants: &RecordBatch,
+    (tag, value): (&str, &str),
+    most_bytes: u64,
+) -> Result<Vec<u8>> {
+    let frame = plain(frame, most_bytes)?;
     let broken = |error: ArrowError| Refusal::new(Reason::InvalidFrame, error.to_string());
     let mut fields: Vec<_> = frame.schema.fields().iter().cloned().collect();
     fields.extend(constants.schema_ref().fields().iter().cloned());
@@ -193,7 +210,6 @@ fn in_utc_type(data_type: &DataType) -> DataType {
         Timestamp(unit, Some(_)) => Timestamp(*unit, Some("UTC".into())),
         List(item) => List(in_utc_field(item)),
         LargeList(item) => LargeList(in_utc_field(item)),
-        Dictionary(keys, values) => Dictionary(keys.clone(), Box::new(in_utc_type(values))),
         other => other.clone(),
     }
 }
@@ -363,6 +379,9 @@ fn check_column(field: &Field, tag: &str) -> Result<()> {
         "" => refuse(Reason::InvalidName, "a column name is empty"),
         name if name == tag => {
             refuse(Reason::InvalidName, "a column name that the server uses itself")
+        }
+        name if SYSTEM_COLUMNS.contains(&name) => {
+            refuse(Reason::InvalidName, "a column name that ClickHouse has for itself")
         }
         name if name.contains('\0') => refuse(Reason::InvalidName, "a column name has U+0000"),
         _ if types::name(field.data_type()).contains('\0') => {

@@ -1,5 +1,7 @@
 //! What a column is declared as when the server may make it. `docs/forwarding-server.md` has the table in words.
 
+use std::collections::HashSet;
+
 use arrow::datatypes::{DataType, Field, IntervalUnit};
 
 use super::refusal::{Reason, Refusal, Result};
@@ -100,8 +102,10 @@ pub fn check_json(data_type: &DataType) -> Result<()> {
     use DataType::*;
     match data_type {
         Struct(fields) => {
-            for (i, field) in fields.iter().enumerate() {
-                if fields[..i].iter().any(|other| other.name() == field.name()) {
+            // Each name is looked up, not compared with all before it: a sender may say 100,000 of them.
+            let mut names = HashSet::new();
+            for field in fields {
+                if !names.insert(field.name()) {
                     let message = "a struct in which two fields have one name";
                     return Err(Refusal::new(Reason::UnsupportedType, message));
                 }

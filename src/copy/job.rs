@@ -103,7 +103,7 @@ impl Job {
     /// As [`clickhouse::stream`].
     pub fn stream(&self, tag: &str, value: &str) -> Result<Vec<u8>> {
         let (frame, constants) = self.written(&self.inserted)?;
-        clickhouse::stream(&frame, &constants, tag, value)
+        clickhouse::stream(&frame, &constants, (tag, value), self.limits.max_bytes)
     }
 
     /// The frame and the constants, of [`Job::schema`] only those fields.

@@ -16,6 +16,7 @@ mod declare;
 mod job;
 mod kind;
 mod numeric;
+mod plain;
 mod plan;
 mod refusal;
 mod time;

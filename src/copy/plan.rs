@@ -53,8 +53,8 @@ pub struct Target {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Description {
-    /// Whether policies for rows hold for us: COPY is refused then.
-    pub row_security: bool,
+    /// Whether COPY is refused: policies for rows hold for us, or it is a view. INSERT is not.
+    pub no_copy: bool,
     /// The columns.
     pub columns: Vec<DescribedColumn>,
 }
@@ -105,6 +105,10 @@ pub fn plan(schema: &Schema, target: &Target) -> Result<Plan> {
     for field in schema.fields() {
         check_column(field).map_err(|refusal| refusal.in_column(field.name()))?;
     }
+    // No table has more, and each is looked for among those of the table.
+    if schema.fields().len() > MAX_COLUMNS {
+        return Err(mismatch(format!("more than {MAX_COLUMNS} columns")));
+    }
     let table = qualified(target);
     let Some(description) = &target.description else {
         return create(schema, target, &table);
@@ -140,13 +144,22 @@ pub fn plan(schema: &Schema, target: &Target) -> Result<Plan> {
     if columns.is_empty() && !schema.fields().is_empty() {
         return Err(no_types());
     }
-    Ok(Plan { fields, ..write(&table, &columns, description.row_security) })
+    Ok(Plan { fields, ..write(&table, &columns, description.no_copy) })
 }
 
 /// Whether a field's values say what a column for them is. One of NULLs alone makes no column: a later
-/// frame that has values makes it, and nothing is lost until then.
+/// frame that has values makes it, and nothing is lost until then. Lists of NULLs alone say as little, and a column of
+/// texts made for them would refuse the lists of numbers that come later.
 pub fn has_type(field: &Field) -> bool {
-    *value_type(field.data_type()) != DataType::Null
+    use DataType::*;
+    match value_type(field.data_type()) {
+        Null => false,
+        List(item) | LargeList(item) | ListView(item) | LargeListView(item) => {
+            *value_type(item.data_type()) != Null
+        }
+        FixedSizeList(item, _) => *value_type(item.data_type()) != Null,
+        _ => true,
+    }
 }
 
 fn no_types() -> Refusal {
@@ -164,9 +177,6 @@ impl Plan {
 fn create(schema: &Schema, target: &Target, table: &str) -> Result<Plan> {
     if target.policy != Policy::Create {
         return Err(mismatch("there is no such table"));
-    }
-    if schema.fields().len() > MAX_COLUMNS {
-        return Err(mismatch(format!("more than {MAX_COLUMNS} columns")));
     }
     let all = schema.fields().iter().map(AsRef::as_ref);
     let fields: Vec<&Field> = all.filter(|field| has_type(field)).collect();
@@ -194,12 +204,12 @@ fn comments(fields: &[&Field], table: &str) -> Result<Vec<String>> {
     Ok(statements)
 }
 
-fn write(table: &str, columns: &[&DescribedColumn], row_security: bool) -> Plan {
+fn write(table: &str, columns: &[&DescribedColumn], no_copy: bool) -> Plan {
     let names: Vec<_> = columns.iter().map(|column| quote(&column.name)).collect();
     let names = names.join(", ");
     let from = "FROM STDIN (FORMAT binary)";
     let types = columns.iter().map(|column| column.column_type.clone()).collect();
-    if !row_security {
+    if !no_copy {
         let copy = format!("COPY {table} ({names}) {from}");
         return Plan { copy, types, ..Plan::of_schema(Vec::new()) };
     }

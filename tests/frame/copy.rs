@@ -55,7 +55,7 @@ fn table(columns: &[(&str, &str)]) -> Description {
                 "sql": sql, "generated": false })
         })
         .collect();
-    serde_json::from_value(json!({ "rowSecurity": false, "columns": columns })).expect("a table")
+    serde_json::from_value(json!({ "noCopy": false, "columns": columns })).expect("a table")
 }
 
 fn target(policy: Policy, description: Option<Description>) -> Target {
@@ -285,6 +285,13 @@ fn a_column_of_nulls_alone_is_not_made_and_not_written_until_a_table_has_it() {
     assert!(wide.copy.contains("(\"a\", \"b\", \"org\", \"none\")"), "{}", wide.copy);
     let rows = rows_of(&all(&mut job, 1 << 20).expect("bytes"));
     assert_eq!(rows, [[None, Some(vec![0, 7]), Some(b"x".to_vec()), None]]);
+    // Lists of NULLs say as little, and a column of texts would refuse the lists of numbers that come later.
+    let lists = DataType::new_list(DataType::Null, true);
+    let fields = vec![Field::new("l", lists.clone(), true), Field::new("b", DataType::Int8, true)];
+    let arrays: Vec<ArrayRef> = vec![new_null_array(&lists, 1), Arc::new(Int8Array::from(vec![7]))];
+    let bytes = frame(fields, arrays).encode().expect("bytes");
+    let made = open(bytes).expect("a job").plan(&target(Policy::Create, None)).expect("a plan");
+    assert_eq!(made.schema, ["CREATE TABLE IF NOT EXISTS \"t\" (\"b\" smallint)"]);
     // Rows of nothing, for a table that has none of it.
     let bytes = one(Arc::new(NullArray::new(2))).encode().expect("bytes");
     for description in [None, Some(table(&[("n", "integer")]))] {
@@ -296,7 +303,7 @@ fn a_column_of_nulls_alone_is_not_made_and_not_written_until_a_table_has_it() {
 #[test]
 fn a_table_with_policies_for_rows_is_staged() {
     let bytes = one(Arc::new(Int32Array::from(vec![1]))).encode().expect("bytes");
-    let description = Description { row_security: true, ..table(&[("c", "numeric(5,0)")]) };
+    let description = Description { no_copy: true, ..table(&[("c", "numeric(5,0)")]) };
     let plan = open(bytes).expect("a job").plan(&target(Policy::Strict, Some(description)));
     let plan = plan.expect("a plan");
     assert_eq!(

@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { clickhouse, createFrameHandler } from '../../dist/server/index.js';
+import { clickhouse, clickhouseBooksSql, createFrameHandler } from '../../dist/server/index.js';
 import { CHDB_PYTHON } from '../../scripts/toolchain.mjs';
 import { arrow, frameOf, ticks } from './frames.mjs';
 import { authorize, digestOf, frameRequest, read, skipRequest, stateRequest } from './wire.mjs';
@@ -35,13 +35,19 @@ describe('ClickHouse', { skip: why }, () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  const serve = (fetch = globalThis.fetch) =>
+  const TABLES =
+    'ticks typed zoned nulls words runs seen altered given lists collapsing computed pairs owned';
+  const serve = (fetch = globalThis.fetch, options = {}) =>
     createFrameHandler({
       engine: clickhouse({ url, database: 'sync', fetch }),
       authorize,
-      tables: { ticks: {}, strict: { schema: 'strict' }, typed: {}, zoned: {}, nulls: {} },
+      tables: {
+        ...Object.fromEntries(TABLES.split(' ').map((name) => [name, {}])),
+        strict: { schema: 'strict' },
+      },
       schema: 'create',
       onError: () => undefined,
+      ...options,
     });
   const query = async (text) => {
     const address = new URL(url);
@@ -232,5 +238,195 @@ describe('ClickHouse', { skip: why }, () => {
     }
     const rows = await query('SELECT a, b FROM nulls ORDER BY a NULLS FIRST FORMAT TSV');
     assert.equal(rows, '\\N\t\\N\n1\t\\N\n2\t5\n3\t\\N');
+  });
+
+  /** A frame of batches that have each a dictionary of their own, of one column `word`. */
+  const dictionaries = (values, ...batches) => {
+    const type = new arrow.Dictionary(values, new arrow.Int8(), 7);
+    const schema = new arrow.Schema([new arrow.Field('word', type, true)]);
+    const made = batches.map(([words, keys]) => {
+      const [length, data] = [keys.length, Int8Array.from(keys)];
+      const column = arrow.makeData({ type, length, data, dictionary: arrow.vectorFromArray(words, values) });
+      const struct = new arrow.Struct(schema.fields);
+      return new arrow.RecordBatch(schema, arrow.makeData({ type: struct, length, children: [column] }));
+    });
+    return arrow.tableToIPC(new arrow.Table(schema, made), 'stream');
+  };
+
+  test('dictionaries, one for each of the frames that were sent together, and runs go in as their values', async () => {
+    const { TimestampMillisecond, Utf8 } = arrow;
+    const keys = Array.from({ length: 100 }, (_, i) => i);
+    const words = (batch) => [keys.map((i) => `${batch}.${i}`), keys];
+    const stream = randomUUID();
+    for (const [i, frame] of [
+      // The same words again.
+      dictionaries(
+        new Utf8(),
+        [
+          ['AAPL', 'MSFT'],
+          [0, 1, 0],
+        ],
+        [
+          ['MSFT', 'GOOG'],
+          [1, 0],
+        ],
+      ),
+      // More of them than the keys can count.
+      dictionaries(new Utf8(), words(1), words(2), words(3)),
+      // One word twice.
+      dictionaries(new Utf8(), [
+        ['x', 'x', null],
+        [0, 1, 2],
+      ]),
+    ].entries()) {
+      const answer = await put(stream, i + 1, 'words', frame);
+      assert.equal(answer.status, 201, `${i} ${JSON.stringify(answer)}`);
+    }
+    const found = await query(
+      "SELECT groupArray(word) FROM (SELECT word FROM words WHERE word NOT LIKE '%.%' ORDER BY _framelock) FORMAT TSV",
+    );
+    assert.equal(found, "['AAPL','MSFT','AAPL','GOOG','MSFT','x','x']");
+    assert.equal(await query("SELECT uniqExact(word) FROM words WHERE word LIKE '%.%'"), '300');
+    assert.equal(await query('SELECT count() FROM words WHERE word IS NULL'), '1');
+    const runs = readFileSync(new URL('fixtures/runs.arrow', import.meta.url));
+    assert.equal((await put(randomUUID(), 1, 'runs', runs)).status, 201);
+    assert.equal(
+      await query("SELECT groupArray(ifNull(c, '-')) FROM (SELECT * FROM runs ORDER BY i) FORMAT TSV"),
+      "['p','p','-','q','q','q','q']",
+    );
+    const early = dictionaries(new TimestampMillisecond(), [[new Date('1899-12-31')], [0]]);
+    const refused = await put(randomUUID(), 1, 'typed', early);
+    assert.deepEqual([refused.reason, refused.row], ['VALUE_OUT_OF_RANGE', 0]);
+    const long = dictionaries(new Utf8(), [['x'.repeat(1 << 20)], Array(200).fill(0)]);
+    assert.equal((await put(randomUUID(), 1, 'words', long)).code, 'TOO_LARGE');
+  });
+
+  test('a view that fails behind the table is no rejection: the rows are there, and the operator is told', async () => {
+    const told = [];
+    const tell = serve(globalThis.fetch, { onError: (error) => told.push(error) });
+    const stream = randomUUID();
+    const rows = (values) => frameOf({ k: [new arrow.Int32(), values] });
+    assert.equal((await read(await tell(frameRequest(stream, 1, 'seen', rows([1]))))).status, 201);
+    await query('CREATE TABLE sums (k Int32, CONSTRAINT positive CHECK k > 0) ENGINE = MergeTree ORDER BY k');
+    const view = (k) => query(`CREATE MATERIALIZED VIEW view TO sums AS SELECT ${k} AS k FROM seen`);
+    for (const [i, [k, frame, code]] of [
+      ['CAST(k AS Int32)', rows([null, 100]), 349],
+      ['assumeNotNull(k)', rows([-5, 101]), 469],
+    ].entries()) {
+      await view(k);
+      const before = Number(await query('SELECT count() FROM seen'));
+      for (const status of [201, 200]) {
+        const answer = await read(await tell(frameRequest(stream, i + 2, 'seen', frame)));
+        assert.equal(answer.status, status, JSON.stringify(answer));
+        assert.equal(Number(await query('SELECT count() FROM seen')), before + 2);
+      }
+      assert.equal(told.length, 1);
+      assert.match(told.pop().message, new RegExp(`Code: ${code}`));
+      await query('DROP TABLE view');
+    }
+    assert.equal((await state(stream)).last_seq, 3);
+  });
+
+  test('rows that are there count, though the table has changed since or the browser gives them up', async () => {
+    const frame = frameOf({ q: [new arrow.Int32(), [7]] });
+    for (const again of [
+      (stream) => frameRequest(stream, 1, 'altered', frame),
+      (stream) => skipRequest(stream, 1, 'altered', { digest: digestOf(frame), code: 'SCHEMA_MISMATCH' }),
+    ]) {
+      const stream = randomUUID();
+      await query('DROP TABLE IF EXISTS altered');
+      const dying = serve(breaking(isInsert, true));
+      assert.equal((await dying(frameRequest(stream, 1, 'altered', frame))).status, 503);
+      await query('ALTER TABLE altered MODIFY COLUMN q Nullable(String)');
+      assert.equal((await handler(again(stream))).status, 200);
+      const record = `FROM framelock_frames WHERE stream = '${stream}'`;
+      assert.equal(await query(`SELECT rows, skipped = '' ${record} FORMAT TSV`), '1\t1');
+      assert.equal(await query('SELECT count() FROM altered'), '1');
+    }
+  });
+
+  test('a stream whose rows have no record yet is nobody else’s', async () => {
+    const stream = randomUUID();
+    const [mine, other] = [7, 8].map((n) => frameOf({ n: [new arrow.Int32(), [n]] }));
+    const dying = serve(breaking(isRecord, false));
+    assert.equal((await dying(frameRequest(stream, 1, 'owned', mine))).status, 503);
+    const skip = { digest: digestOf(mine), code: 'CONSTRAINT' };
+    for (const request of [
+      frameRequest(stream, 1, 'owned', other, { token: 'mallory' }),
+      frameRequest(stream, 1, 'owned', mine, { token: 'mallory' }),
+      skipRequest(stream, 1, 'owned', skip, { token: 'mallory' }),
+    ]) {
+      assert.equal((await read(await handler(request))).code, 'FORBIDDEN');
+    }
+    assert.equal((await put(stream, 1, 'owned', mine)).status, 200);
+    assert.equal(await query('SELECT groupArray(n) FROM owned'), '[7]');
+  });
+
+  test('a table that merges rows has all of a frame to begin with', async () => {
+    await query(`CREATE TABLE collapsing (k Int32, sign Int8, _framelock String)
+      ENGINE = CollapsingMergeTree(sign) ORDER BY k SETTINGS non_replicated_deduplication_window = 100`);
+    const frame = frameOf({ k: [new arrow.Int32(), [1, 1]], sign: [new arrow.Int8(), [1, -1]] });
+    const stream = randomUUID();
+    for (const status of [201, 200]) assert.equal((await put(stream, 1, 'collapsing', frame)).status, status);
+  });
+
+  test('columns that the table computes, names that ClickHouse has for itself, lists of different lengths', async () => {
+    const { Field, Int32, List } = arrow;
+    await query(`CREATE TABLE computed (k Int32, m Int32 MATERIALIZED k * 2, a Int32 ALIAS k, d Int32 DEFAULT 5,
+      _framelock String) ENGINE = MergeTree ORDER BY k`);
+    const of = (...names) => frameOf(Object.fromEntries(names.map((name) => [name, [new Int32(), [1]]])));
+    for (const [column, reason] of [
+      ['m', 'SCHEMA_MISMATCH'],
+      ['a', 'SCHEMA_MISMATCH'],
+      ['_row_exists', 'INVALID_NAME'],
+      ['_block_number', 'INVALID_NAME'],
+      ['_block_offset', 'INVALID_NAME'],
+    ]) {
+      const answer = await put(randomUUID(), 1, 'computed', of('k', column));
+      assert.deepEqual([answer.status, answer.reason, answer.column], [422, reason, column]);
+    }
+    assert.equal((await put(randomUUID(), 1, 'computed', of('k', 'd'))).status, 201);
+    await query(
+      'CREATE TABLE pairs (n Nested(a Int32, b Int32), _framelock String) ENGINE = MergeTree ORDER BY ()',
+    );
+    const list = new List(new Field('item', new Int32(), false));
+    const pairs = (a, b) => frameOf({ 'n.a': [list, [a]], 'n.b': [list, [b]] });
+    const uneven = await put(randomUUID(), 1, 'pairs', pairs([1, 2], [1]));
+    assert.deepEqual([uneven.status, uneven.reason], [422, 'CONSTRAINT']);
+    assert.equal((await put(randomUUID(), 1, 'pairs', pairs([1, 2], [3, 4]))).status, 201);
+  });
+
+  test('lists of nothing do not decide a column’s type', async () => {
+    const { Field, Int32, List, Null } = arrow;
+    const list = (type) => new List(new Field('item', type, true));
+    const stream = randomUUID();
+    for (const [i, columns] of [
+      { n: [new Int32(), [1]], l: [list(new Null()), [[]]] },
+      { n: [new Int32(), [2]], l: [list(new Int32()), [[5]]] },
+      { n: [new Int32(), [3]], l: [list(new Null()), [[]]] },
+    ].entries()) {
+      const answer = await put(stream, i + 1, 'lists', frameOf(columns));
+      assert.equal(answer.status, 201, `${i} ${JSON.stringify(answer)}`);
+    }
+    assert.equal(await query('SELECT groupArray(l) FROM (SELECT l FROM lists ORDER BY n)'), '[[],[5],[]]');
+  });
+
+  test('the books: made by somebody else, and made anew when they were dropped', async () => {
+    // A user who may not create tables.
+    const denied = async (address, init) =>
+      String(init.body).startsWith('CREATE')
+        ? new Response('Code: 497. Not enough privileges', { status: 403 })
+        : fetch(address, init);
+    const ticked = (by, stream) => by(frameRequest(stream, 1, 'given', ticks(6, 600))).then(read);
+    assert.equal((await ticked(handler, randomUUID())).status, 201);
+    await query('DROP TABLE framelock_frames');
+    assert.equal((await ticked(serve(denied), randomUUID())).status, 503);
+    await query(clickhouseBooksSql());
+    assert.equal((await ticked(serve(denied), randomUUID())).status, 201);
+    // While a server runs that has seen them.
+    await query('DROP TABLE framelock_frames');
+    const stream = randomUUID();
+    assert.equal((await ticked(handler, stream)).status, 503);
+    assert.equal((await ticked(handler, stream)).status, 201);
   });
 });

@@ -201,6 +201,75 @@ test('row-level security: COPY is refused, so rows are staged; what a policy ref
   assert.equal(without.errors[0].code, '0A000');
 });
 
+test('views: rows go by INSERT, which they take; by COPY where a trigger takes them', async () => {
+  await admin.query(`CREATE TABLE base (n int, hidden text DEFAULT 'x');
+    CREATE VIEW small AS SELECT n FROM base WHERE n < 100 WITH CHECK OPTION;
+    CREATE VIEW taken AS SELECT DISTINCT n FROM base;
+    CREATE VIEW closed AS SELECT DISTINCT n FROM base;
+    CREATE MATERIALIZED VIEW kept AS SELECT n FROM base;
+    CREATE FUNCTION take() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN INSERT INTO base VALUES (new.n, 'taken'); RETURN new; END $$;
+    CREATE TRIGGER take INSTEAD OF INSERT ON taken FOR EACH ROW EXECUTE FUNCTION take();`);
+  const { put, errors } = serve(cluster.pool(), { tables: ['small', 'taken', 'closed', 'kept'] });
+  const rows = (...values) => frameOf({ n: [new arrow.Int32(), values] });
+  assert.equal((await put(randomUUID(), 1, 'small', rows(1, 2))).status, 201, String(errors[0]));
+  assert.equal((await put(randomUUID(), 1, 'taken', rows(3))).status, 201, String(errors[0]));
+  const beyond = await put(randomUUID(), 1, 'small', rows(100));
+  assert.deepEqual([beyond.status, beyond.reason], [422, 'CONSTRAINT']);
+  // The operator's mistake, and no reason to put rows aside.
+  for (const name of ['closed', 'kept']) {
+    assert.equal((await put(randomUUID(), 1, name, rows(4))).status, 503);
+    assert.match(errors.pop().message, /cannot (insert into|copy to)/);
+  }
+  const { rows: found } = await admin.query('SELECT n, hidden FROM base ORDER BY n');
+  assert.deepEqual(
+    found.map(({ n, hidden }) => `${n} ${hidden}`),
+    ['1 x', '2 x', '3 taken'],
+  );
+});
+
+test('a row without a partition is a rejection, until there is one for the rest', async () => {
+  await admin.query(`CREATE TABLE parts (n int) PARTITION BY RANGE (n);
+    CREATE TABLE parts_few PARTITION OF parts FOR VALUES FROM (0) TO (10);`);
+  const { put } = serve(cluster.pool(), { tables: ['parts'] });
+  const rows = frameOf({ n: [new arrow.Int32(), [1, 10]] });
+  const refused = await put(randomUUID(), 1, 'parts', rows);
+  assert.deepEqual([refused.status, refused.reason], [422, 'CONSTRAINT']);
+  await admin.query('CREATE TABLE parts_rest PARTITION OF parts DEFAULT');
+  assert.equal((await put(randomUUID(), 1, 'parts', rows)).status, 201);
+});
+
+test('books that were dropped while a server ran are made anew', async () => {
+  const errors = [];
+  const handler = createFrameHandler({
+    engine: postgres(cluster.pool(), { namespace: 'dropped' }),
+    authorize,
+    tables: { after: {} },
+    schema: 'create',
+    onError: (error) => errors.push(error),
+  });
+  const statuses = [];
+  for (let i = 0; i < 3; i++) {
+    statuses.push((await handler(frameRequest(randomUUID(), 1, 'after', ticks(1, 1, 10)))).status);
+    if (i === 0) await admin.query('DROP TABLE dropped.framelock_streams, dropped.framelock_frames');
+  }
+  assert.deepEqual([statuses, errors.map(({ code }) => code)], [[201, 503, 201], ['42P01']]);
+});
+
+test('a database of another encoding: letters that it lacks are a rejection, in names too', async () => {
+  await admin.query("CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+  const { put } = serve(cluster.pool({ database: 'latin' }), { tables: ['t'], schema: 'create' });
+  const text = (name, value) => frameOf({ [name]: [new arrow.Utf8(), [value]] });
+  assert.equal((await put(randomUUID(), 1, 't', text('ä', 'ü'))).status, 201);
+  for (const [frame, reason] of [
+    [text('€', 'x'), 'INVALID_NAME'],
+    [text('ä', '€'), 'VALUE_OUT_OF_RANGE'],
+  ]) {
+    const answer = await put(randomUUID(), 1, 't', frame);
+    assert.deepEqual([answer.status, answer.reason], [422, reason]);
+  }
+});
+
 test('names of more than 63 bytes: PostgreSQL cuts them and makes two columns one, we refuse them', async () => {
   const long = 'a_very_long_name_that_says_everything_there_is_to_say_about_it_';
   assert.equal(long.length, 63);

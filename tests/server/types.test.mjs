@@ -210,6 +210,10 @@ for (const [name, make] of Object.entries(ENGINES)) {
         { a: one, b: nothing },
         { a: one, b: [new Int32(), [5]] },
         { a: one, b: nothing },
+        // Lists of nothing say as little.
+        { a: one, l: [new List(item(new Null())), [[]]] },
+        { a: one, l: [new List(item(new Int32())), [[7]]] },
+        { a: one, l: [new List(item(new Null())), [[]]] },
       ];
       for (const [i, columns] of frames.entries()) {
         const answer = await put(stream, i + 1, 'nulls', frameOf(columns));
@@ -217,8 +221,11 @@ for (const [name, make] of Object.entries(ENGINES)) {
       }
       assert.deepEqual(await made.query('SELECT b FROM nulls ORDER BY b'), [
         { b: 5 },
-        { b: null },
-        { b: null },
+        ...Array(5).fill({ b: null }),
+      ]);
+      assert.deepEqual(await made.query('SELECT l::text AS l FROM nulls WHERE l IS NOT NULL ORDER BY l'), [
+        { l: '{7}' },
+        { l: '{}' },
       ]);
     });
 

@@ -6,6 +6,7 @@ import { connect as connectHttp2, createServer as createHttp2Server } from 'node
 import { test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { createFrameHandler, toNodeListener } from '../../dist/server/index.js';
+import { readBody } from '../../dist/server/body.js';
 import { Gate } from '../../dist/server/gate.js';
 import { parseRoute } from '../../dist/server/route.js';
 import { decide } from '../../dist/server/sequence.js';
@@ -213,11 +214,31 @@ test('before the engine is asked: types, codings, digests, frames', async () => 
   assert.equal(await code({ 'Content-Type': 'application/json' }), 'UNSUPPORTED_MEDIA');
   assert.equal(await code({ 'Content-Encoding': 'br' }), 'UNSUPPORTED_MEDIA');
   assert.equal(await code({ 'Content-Length': String(1 << 30) }), 'TOO_LARGE');
-  assert.equal(await code({ 'Content-Encoding': 'gzip' }), 'DIGEST_MISMATCH');
+  const zipped = { 'Content-Encoding': 'gzip' };
+  assert.equal(await code(zipped, Buffer.from('1f8b0800', 'hex')), 'DIGEST_MISMATCH');
+  // A proxy that has inflated it and left the header: the digest says that it is what was sent.
+  for (const text of ['x', 'xx', '\x1f'])
+    assert.equal(await code(zipped, Buffer.from(text)), 'INVALID_FRAME');
+  const digest = digestOf(Buffer.from('y'));
+  assert.equal(await code({ ...zipped, 'Content-Digest': digest }), 'DIGEST_MISMATCH');
   assert.equal(await code({ 'Content-Digest': 'sha-512=:AAAA:' }), 'DIGEST_MISMATCH');
   assert.equal(await code({}), 'INVALID_FRAME');
   assert.equal(await code({}, Buffer.from('x'), { gzip: true }), 'INVALID_FRAME');
   assert.equal(await code({}, Buffer.alloc(0)), 'INVALID_FRAME');
+});
+
+test('gzip is known by its first bytes, however they come', async () => {
+  const whole = gzipSync(Buffer.from('as it was'));
+  for (const size of [1, 2, 7, whole.length]) {
+    const parts = Array.from({ length: Math.ceil(whole.length / size) }, (_, i) =>
+      whole.subarray(i * size, (i + 1) * size),
+    );
+    const headers = { 'Content-Encoding': 'gzip' };
+    const body = ReadableStream.from(parts);
+    const request = new Request('http://server/', { method: 'PUT', headers, body, duplex: 'half' });
+    const read = await readBody(request, { maxBytes: 100, timeoutMs: 1000 });
+    assert.equal(Buffer.from(read).toString(), 'as it was', String(size));
+  }
 });
 
 test('an authorize that fails is not a refusal, and one that names no tenant is our mistake', async () => {

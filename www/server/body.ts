@@ -11,7 +11,10 @@ export interface BodyLimits {
 /** 16 KiB a second: a poor mobile line's uplink. A body that comes faster has all the time that it needs. */
 const MIN_BYTES_PER_MS = 16.384;
 
-/** Reads a body, gunzipped when its `Content-Encoding` says so. */
+/**
+ * Reads a body, gunzipped when its `Content-Encoding` says so and it is: something in front may have undone it and left
+ * the header. Its digest tells whether it is what was sent.
+ */
 export async function readBody(
   request: Request,
   { maxBytes, timeoutMs }: BodyLimits,
@@ -25,11 +28,15 @@ export async function readBody(
   if (request.bodyUsed || request.body?.locked) throw alreadyRead();
   if (!request.body) return new Uint8Array();
   const arriving = new Arriving(request.body, maxBytes);
-  const plain: ReadableStream<Uint8Array> =
-    coding === 'gzip'
+  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  const whole = async (): Promise<Uint8Array<ArrayBuffer>> => {
+    const isGzip = coding === 'gzip' && (await arriving.isGzip());
+    const plain: ReadableStream<Uint8Array> = isGzip
       ? arriving.stream.pipeThrough(new DecompressionStream('gzip') as Inflater)
       : arriving.stream;
-  const reader = plain.getReader();
+    reader = plain.getReader();
+    return readAll(reader, maxBytes);
+  };
   const start = performance.now();
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -41,10 +48,10 @@ export async function readBody(
     look();
   });
   try {
-    return await Promise.race([readAll(reader, maxBytes), late]);
+    return await Promise.race([whole(), late]);
   } catch (error) {
     // Nobody waits for this: the sender may never send another byte.
-    reader.cancel().catch(() => undefined);
+    (reader ?? arriving.stream).cancel().catch(() => undefined);
     if (error instanceof Problem) throw error;
     if (arriving.failure) throw arriving.failure;
     // It came whole and is not gzip: what arrived is not what was sent.
@@ -63,30 +70,60 @@ class Arriving {
   failure: Problem | undefined;
   /** What has come so far, as it came. */
   bytes = 0;
+  /** Read and not yet handed on. */
+  readonly #ahead: Uint8Array[] = [];
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
 
-  constructor(body: ReadableStream<Uint8Array>, maxBytes: number) {
-    const reader = body.getReader();
+  constructor(
+    body: ReadableStream<Uint8Array>,
+    private readonly maxBytes: number,
+  ) {
+    this.#reader = body.getReader();
     this.stream = new ReadableStream<Uint8Array>(
       {
         pull: async (controller) => {
           try {
-            const { done, value } = await reader.read();
-            if (done) return controller.close();
-            this.bytes += value.byteLength;
-            // Gzip may go on for ever and inflate to nothing.
-            if (this.bytes > maxBytes) throw tooLarge(maxBytes);
-            controller.enqueue(value);
+            const part = this.#ahead.shift() ?? (await this.#read());
+            if (part) controller.enqueue(part);
+            else controller.close();
           } catch (error) {
-            this.failure = error instanceof Problem ? error : brokenOff();
-            controller.error(this.failure);
+            controller.error(error);
           }
         },
-        cancel: (reason) => reader.cancel(reason),
+        cancel: (reason) => this.#reader.cancel(reason),
       },
       { highWaterMark: 0 },
     );
   }
+
+  /** Whether it begins as gzip does; before anything of the stream is read. */
+  async isGzip(): Promise<boolean> {
+    const start: number[] = [];
+    while (start.length < GZIP.length) {
+      const part = await this.#read();
+      if (!part) return false;
+      this.#ahead.push(part);
+      start.push(...part.subarray(0, GZIP.length));
+    }
+    return GZIP.every((byte, i) => byte === start[i]);
+  }
+
+  async #read(): Promise<Uint8Array | null> {
+    try {
+      const { done, value } = await this.#reader.read();
+      if (done) return null;
+      this.bytes += value.byteLength;
+      // Gzip may go on for ever and inflate to nothing.
+      if (this.bytes > this.maxBytes) throw tooLarge(this.maxBytes);
+      return value;
+    } catch (error) {
+      this.failure = error instanceof Problem ? error : brokenOff();
+      throw this.failure;
+    }
+  }
 }
+
+const GZIP = [0x1f, 0x8b];
 
 /** The line was cut, by the sender or on the way. No `cause`: the operator can do nothing about it. */
 const brokenOff = () => new Problem('UNAVAILABLE', { detail: 'the body did not arrive whole' }, 1);

@@ -2,8 +2,9 @@
 //
 // There is no transaction and no lock. What makes a frame exactly once:
 //
-// - The rows say themselves which frame they are of, in a column `_framelock`: `stream/from-to/digest`. A frame is one
-//   INSERT of one block, which is there as a whole or not at all; so whoever sees one of its rows knows that all are.
+// - The rows say themselves which frame they are of, and whose, in a column `_framelock`: `stream/from-to/digest` and the
+//   tenant. A frame is one INSERT of one block, which is there as a whole or not at all; so whoever sees one of its rows
+//   knows that all are.
 // - `insert_deduplication_token` is `stream/from`: of all that is ever sent as the continuation of a stream at `from`,
 //   however it is cut and by whichever server, the table takes one block.
 // - The log (`framelock_frames`) is written after the rows and only spares looking through them. A server that dies in
@@ -12,8 +13,8 @@
 //
 //   read the log, compare seq and digest      else answer what is known
 //   look for rows at `from`                   there? record them, and answer by what they are
-//   INSERT with the token
-//   look again, record what is there
+//   make the table fit, INSERT with the token
+//   look again, record what is there          though the INSERT was refused: that may have been a view behind the table
 import { Problem, unavailable } from './problem.js';
 import { decide } from './sequence.js';
 import type { Engine, Frame, Outcome, Run, StreamKey, StreamState, Table, Write } from './types.js';
@@ -41,6 +42,8 @@ const INSERT_SETTINGS = {
   min_insert_block_size_rows: '100000000',
   min_insert_block_size_bytes: '0',
   input_format_null_as_default: '0',
+  // Or tables that merge rows would begin with those of the block, of which some would never be there.
+  optimize_on_insert: '0',
   wait_end_of_query: '1',
 };
 
@@ -48,6 +51,7 @@ const INSERT_SETTINGS = {
 const REJECTIONS: Record<string, string> = {
   '69': 'VALUE_OUT_OF_RANGE',
   '131': 'VALUE_OUT_OF_RANGE',
+  '190': 'CONSTRAINT', // lists of one Nested column that are not of one length
   '321': 'VALUE_OUT_OF_RANGE',
   '349': 'CONSTRAINT', // NULL in a column that has none
   '407': 'VALUE_OUT_OF_RANGE',
@@ -65,23 +69,33 @@ const MAX_ROUNDS = 4;
 export function clickhouse(options: ClickHouseOptions): Engine {
   const server = new Server(options);
   let made: Promise<void> | undefined;
-  const ready = (run: Run): Promise<void> => {
-    made ??= server.makeBooks(run).catch((error: unknown) => {
+  /** Works with the books. After a failure they are looked for again: somebody may have dropped them. */
+  const withBooks = async <T>(run: Run, work: () => Promise<T>): Promise<T> => {
+    try {
+      await (made ??= server.makeBooks(run));
+      return await work();
+    } catch (error) {
       made = undefined;
       throw error;
-    });
-    return made;
+    }
   };
   return {
-    async state(key, run) {
-      await ready(run);
-      return (await server.log(key, 0, run)).state;
-    },
-    async apply(write, run) {
-      await ready(run);
-      return apply(server, write, run);
-    },
+    state: (key, run) => withBooks(run, async () => (await server.log(key, 0, run)).state),
+    apply: (write, run) => withBooks(run, () => apply(server, write, run)),
   };
+}
+
+/**
+ * The statement that makes ClickHouse's books. `clickhouse()` runs it when the table is not there; a user that may not
+ * create tables needs it run by one that may.
+ *
+ * @example
+ * await admin.command({ query: clickhouseBooksSql() });
+ */
+export function clickhouseBooksSql(): string {
+  return `CREATE TABLE IF NOT EXISTS ${BOOKS} (stream String, to_seq UInt64, from_seq UInt64, tenant String,
+  table_name String, rows UInt64, digest String, skipped String, applied_at DateTime64(3) DEFAULT now64(3))
+ENGINE = MergeTree ORDER BY (stream, to_seq)`;
 }
 
 interface Landed {
@@ -90,25 +104,36 @@ interface Landed {
   rows: number;
 }
 
+type Columns = Record<string, unknown>[] | null;
+
 async function apply(server: Server, write: Write, run: Run): Promise<Outcome> {
   const { state, recorded } = await server.log(write, write.to, run);
   const kind = decide(state, recorded, write);
   if (kind !== 'apply') return { kind, state, rows: 0 };
   const { content, table } = write;
+  const columns = await server.columns(table, run);
+  // Before the rows are judged, or given up: they may be there, and the table have changed since.
+  const before = columns?.some(({ name }) => name === TAG) ? await server.landed(write, run) : null;
+  if (before) return recordFound(server, write, before, run);
   if ('skipped' in content) {
     await server.record(write, { to: write.to, digest: write.digest, rows: 0 }, content.skipped, run);
     return { kind: 'applied', state: { lastSeq: write.to, lastDigest: write.digest }, rows: 0 };
   }
   const { frame } = content;
-  const insert = await fit(server, frame, table, run);
-  const before = await server.landed(write, run);
-  if (before) return recordFound(server, write, before, run);
+  const insert = await fit(server, frame, table, columns, run);
+  let refused: Problem | undefined;
   if (frame.rows > 0) {
     const [data, token] = [frame.stream({ tag: TAG, value: tagOf(write) }), `${write.stream}/${write.from}`];
-    await server.insert(insert, data, token, run);
+    await server.insert(insert, data, token, run).catch((error: unknown) => {
+      if (!(error instanceof Problem) || error.code !== 'REJECTED') throw error;
+      refused = error;
+    });
     const after = await server.landed(write, run);
     if (!after)
-      throw unavailable(new Error('rows that were inserted are not there: is `_framelock` kept as it is?'));
+      throw (
+        refused ??
+        unavailable(new Error('rows that were inserted are not there: is `_framelock` kept as it is?'))
+      );
     if (after.to !== write.to || after.digest !== write.digest) return recordFound(server, write, after, run);
     if (after.rows !== frame.rows) {
       throw unavailable(
@@ -118,7 +143,7 @@ async function apply(server: Server, write: Write, run: Run): Promise<Outcome> {
   }
   await server.record(write, { to: write.to, digest: write.digest, rows: frame.rows }, '', run);
   const now = { lastSeq: write.to, lastDigest: write.digest };
-  return { kind: 'applied', state: now, rows: frame.rows };
+  return { kind: 'applied', state: now, rows: frame.rows, trouble: refused?.cause };
 }
 
 /** Rows at `from` that no record tells of: the record is written, and the request is judged by it. */
@@ -131,9 +156,8 @@ async function recordFound(server: Server, write: Write, found: Landed, run: Run
 }
 
 /** Makes the table fit, and gives the INSERT. */
-async function fit(server: Server, frame: Frame, table: Table, run: Run): Promise<string> {
+async function fit(server: Server, frame: Frame, table: Table, columns: Columns, run: Run): Promise<string> {
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const columns = await server.columns(table, run);
     const plan = frame.planInsert({
       namespace: table.namespace,
       table: table.name,
@@ -143,6 +167,7 @@ async function fit(server: Server, frame: Frame, table: Table, run: Run): Promis
     });
     if (plan.schema.length === 0) return plan.insert;
     for (const statement of plan.schema) await server.query(statement, {}, run);
+    columns = await server.columns(table, run);
   }
   throw unavailable(new Error('the table keeps changing'));
 }
@@ -150,19 +175,15 @@ async function fit(server: Server, frame: Frame, table: Table, run: Run): Promis
 /** Seqs with leading zeros, so that tags are in the order of the frames. */
 const padded = (seq: number): string => String(seq).padStart(16, '0');
 const startOf = ({ stream, from }: Write): string => `${stream}/${padded(from)}-`;
-const tagOf = (write: Write): string => `${startOf(write)}${padded(write.to)}/${write.digest}`;
+const tagOf = (write: Write): string => `${startOf(write)}${padded(write.to)}/${write.digest}${write.tenant}`;
 
 class Server {
   constructor(private readonly options: ClickHouseOptions) {}
 
+  /** Makes the books when they are not there. Looking first lets a user work who may not create tables. */
   async makeBooks(run: Run): Promise<void> {
-    await this.query(
-      `CREATE TABLE IF NOT EXISTS ${BOOKS} (stream String, to_seq UInt64, from_seq UInt64, tenant String,
-        table_name String, rows UInt64, digest String, skipped String, applied_at DateTime64(3) DEFAULT now64(3))
-      ENGINE = MergeTree ORDER BY (stream, to_seq)`,
-      {},
-      run,
-    );
+    const [found] = await this.query(`EXISTS TABLE ${BOOKS}`, {}, run);
+    if (found?.['result'] !== 1) await this.query(clickhouseBooksSql(), {}, run);
   }
 
   /** How far a stream is, and the digest under which `to` was recorded. */
@@ -176,12 +197,12 @@ class Server {
     );
     const lastSeq = Number(row?.['last'] ?? 0);
     if (lastSeq === 0) return { state: { lastSeq: 0, lastDigest: null }, recorded: null };
-    if (row?.['owner'] !== tenant) throw new Problem('FORBIDDEN', { detail: 'this stream is not yours' });
+    if (row?.['owner'] !== tenant) throw notYours();
     const state: StreamState = { lastSeq, lastDigest: String(row['last_digest']) };
     return { state, recorded: row['recorded'] ? String(row['recorded']) : null };
   }
 
-  /** What stands in a table at a stream's `from`. */
+  /** What stands in a table at a stream's `from`; of somebody else it is none of the sender's business. */
   async landed(write: Write, run: Run): Promise<Landed | null> {
     const start = startOf(write);
     // Everything that begins so, said as a range, which a table in the order of its tags finds at once.
@@ -191,13 +212,16 @@ class Server {
       { start, end: `${start.slice(0, -1)}.` },
       run,
     );
-    const [, to, digest] = /-(\d+)\/(.*)$/.exec(String(row?.['tag'] ?? '').slice(start.length - 1)) ?? [];
-    return to === undefined ? null : { to: Number(to), digest: digest!, rows: Number(row?.['found']) };
+    const tag = String(row?.['tag'] ?? '').slice(start.length);
+    const [, to, digest, tenant] = /^(\d+)\/(sha-256=:[^:]*:)(.*)$/s.exec(tag) ?? [];
+    if (to === undefined) return null;
+    if (tenant !== write.tenant) throw notYours();
+    return { to: Number(to), digest: digest!, rows: Number(row?.['found']) };
   }
 
-  async columns({ namespace, name }: Table, run: Run) {
+  async columns({ namespace, name }: Table, run: Run): Promise<Columns> {
     const rows = await this.query(
-      `SELECT name, type FROM system.columns WHERE table = {table:String}
+      `SELECT name, type, default_kind FROM system.columns WHERE table = {table:String}
         AND database = ${namespace === null ? 'currentDatabase()' : '{database:String}'} ORDER BY position`,
       { table: name, ...(namespace !== null && { database: namespace }) },
       run,
@@ -264,6 +288,8 @@ class Server {
     throw unavailable(cause, 2);
   }
 }
+
+const notYours = () => new Problem('FORBIDDEN', { detail: 'this stream is not yours' });
 
 /** A parameter's value as ClickHouse reads it: with its escapes. */
 const escaped = (text: string): string =>

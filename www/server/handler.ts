@@ -127,7 +127,9 @@ class Handler {
       }
       const table = this.#tables.get(frames.table);
       if (!table) throw new Problem('FORBIDDEN', { detail: 'this table is not written from outside' });
-      return answer(await this.#write(request, stream, frames, table, authorized, visit));
+      const outcome = await this.#write(request, stream, frames, table, authorized, visit);
+      if (outcome.trouble !== undefined) this.#tell(outcome.trouble, { stream, table: frames.table });
+      return answer(outcome);
     } finally {
       visit.leave();
     }

@@ -1,5 +1,5 @@
 // framelock/server: what takes forwarded frames on the other side. Web-standard but for toNodeListener; no dependency.
-export { clickhouse, type ClickHouseOptions } from './clickhouse.js';
+export { clickhouse, clickhouseBooksSql, type ClickHouseOptions } from './clickhouse.js';
 export { createFrameHandler } from './handler.js';
 export { toNodeListener, type NodeRequest, type NodeResponse } from './node-listener.js';
 export { pglite, type PGliteLike, type PGliteTransaction } from './pglite.js';

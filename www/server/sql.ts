@@ -65,13 +65,18 @@ const UNDER = (what: 'oid' | 'modifier'): string => `(
         SELECT ${what} FROM under ORDER BY level DESC LIMIT 1
       )`;
 
+/** The bits of a trigger through which COPY into a view goes; into one without it only INSERT does. */
+const INSTEAD_OF_INSERT = 68;
+
 /**
  * A table as src/copy/plan.rs reads it, as JSON text; null when there is none. `parameter` is the number of the
  * parameter with the quoted name.
  */
 export const describe = (parameter: number): string => `(
   SELECT json_build_object(
-    'rowSecurity', row_security_active(c.oid),
+    'noCopy', row_security_active(c.oid) OR c.relkind = 'v' AND NOT EXISTS (
+      SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND g.tgtype & ${INSTEAD_OF_INSERT} = ${INSTEAD_OF_INSERT}
+    ),
     'columns', (
       SELECT coalesce(json_agg(json_build_object(
         'name', a.attname,

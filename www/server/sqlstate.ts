@@ -6,7 +6,7 @@ import { Problem, unavailable } from './problem.js';
 /** Where in a transaction a statement stands. */
 export type Phase = 'books' | 'schema' | 'rows' | 'commit';
 
-type Meaning = 'VALUE_OUT_OF_RANGE' | 'CONSTRAINT' | 'SCHEMA_MISMATCH' | 'RETRY';
+type Meaning = 'INVALID_NAME' | 'VALUE_OUT_OF_RANGE' | 'CONSTRAINT' | 'SCHEMA_MISMATCH' | 'RETRY';
 
 /** What an SQLSTATE means in some phases; `routine` is the function of the server's source that reports it. */
 interface Rule {
@@ -34,6 +34,8 @@ const RULES: readonly Rule[] = [
   { state: /^54/, phases: ['rows'], means: 'VALUE_OUT_OF_RANGE' },
   // Too many columns; those that were dropped count too.
   { state: /^54011/, phases: ['schema'], means: 'SCHEMA_MISMATCH' },
+  // A column's name in letters that the database's encoding does not have.
+  { state: /^22P05/, phases: ['schema'], means: 'INVALID_NAME' },
   // A trigger says no, with a code of its own or without.
   { state: /^P0001/, phases: ROWS, means: 'CONSTRAINT' },
   { state: /^/, routine: 'exec_stmt_raise', phases: ROWS, means: 'CONSTRAINT' },

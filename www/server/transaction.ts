@@ -65,14 +65,22 @@ export function sqlEngine(database: SqlDatabase, { namespace }: BooksOptions): E
     });
     return made;
   };
+  const within = <T>(run: Run, work: (session: Session) => Promise<T>): Promise<T> =>
+    attempt('books', () =>
+      database.transaction(run, work).catch((error: { code?: unknown } | null) => {
+        // Somebody has dropped the books: whoever comes next makes them anew.
+        if (error?.code === '42P01') made = undefined;
+        throw error;
+      }),
+    );
   return {
     async state(key, run) {
       await ready(run);
-      return attempt('books', () => database.transaction(run, (session) => stateOf(session, books, key)));
+      return within(run, (session) => stateOf(session, books, key));
     },
     async apply(write, run) {
       await ready(run);
-      return attempt('books', () => database.transaction(run, (session) => apply(session, books, write)));
+      return within(run, (session) => apply(session, books, write));
     },
   };
 }

@@ -175,4 +175,6 @@ export interface Outcome {
   kind: 'applied' | 'duplicate' | 'gap' | 'forked';
   state: StreamState;
   rows: number;
+  /** What the operator is told though all is well with the rows. */
+  trouble?: unknown;
 }
