@@ -69,6 +69,12 @@ impl Store {
     }
 }
 
+/// Whether there is nothing but spaces, comments and semicolons.
+pub(super) fn is_empty(sql: &str) -> bool {
+    let mut tokens = Tokens { text: sql, at: 0 };
+    tokens.all(|(range, _)| &sql[range] == ";")
+}
+
 /// The branches of a query that is a compound at its outermost level; none of one that begins with `WITH` or has a
 /// `VALUES` among them. What comes after the last (`ORDER BY`, `LIMIT`) is of none.
 pub(super) fn branches(sql: &str) -> Vec<&str> {

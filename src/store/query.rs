@@ -1,6 +1,6 @@
 //! Reading: rows in SQLite's values out to a sink, with the catalogue's types beside them.
 
-use super::compound::branches;
+use super::compound::{branches, is_empty};
 use super::connection::{Params, Store, bind};
 use super::error::is_missing_table;
 use super::known::Types;
@@ -44,6 +44,9 @@ impl Store {
         let (prepared, written) = self.touched.preparing(|| conn.prepare(sql));
         self.touched.add(&written.tables);
         let mut statement = prepared.map_err(|e| self.sql_error(e))?;
+        if is_empty(sql) {
+            return Err(Error::new(Code::Sql, "the text holds no statement"));
+        }
         bind(&mut statement, params)?;
         let schema = if statement.readonly() { None } else { Some(self.schema_version()?) };
         let given = if !written.tables.is_empty() && statement.column_count() > 0 {

@@ -38,6 +38,8 @@ inBrowsers((context) => {
           names: await framelock.listDatabases(),
           second: await open().catch(({ code }) => code),
           faults: await testing.faults(db, { files: {} }).catch(({ code }) => code),
+          holds: await testing.holdWriteLock(db.name).catch(({ code }) => code),
+          namesAfter: await framelock.listDatabases(),
         }),
         { storage: 'memory' },
       ),
@@ -47,6 +49,8 @@ inBrowsers((context) => {
       names: [],
       second: 'INVALID_ARGUMENT',
       faults: 'INVALID_ARGUMENT',
+      holds: 'INVALID_ARGUMENT',
+      namesAfter: [],
     });
   });
 

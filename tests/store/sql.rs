@@ -87,6 +87,20 @@ fn what_would_act_on_the_frames_of_other_tabs_is_denied() {
 }
 
 #[test]
+fn a_query_without_a_statement_says_so() {
+    let mut store = store();
+    for sql in ["", " -- nothing", ";", "/* none */ ; "] {
+        let mut rows = PackedRows::new(PackOptions::default());
+        let error = store.query(sql, &Params::None, &mut rows).unwrap_err();
+        assert_eq!(
+            (error.code, &*error.message),
+            (Code::Sql, "the text holds no statement"),
+            "{sql}"
+        );
+    }
+}
+
+#[test]
 fn the_file_is_open_once() {
     let mut store = store();
     append(&mut store, &request("a", frame(0, 3))).unwrap();

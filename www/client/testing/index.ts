@@ -35,6 +35,9 @@ const ANSWER_MS = 5000;
 /** The workers of test databases, each the last one of its handle, for `faults`. */
 const workers = new WeakMap<Database, { last: EnginePort | undefined; canFail: boolean }>();
 
+/** The names of test databases in memory. */
+const inMemoryNames = new Set<string>();
+
 const spawnTestWorker = ({ workerUrl }: AssetOptions): Worker =>
   // Written out in full: bundlers look for exactly this expression.
   workerUrl === undefined
@@ -76,6 +79,7 @@ export async function withTestDatabase<T>(
   if (wanted) throw invalidArgument(`options: keep must be ${wanted}, not ${describe(keep)}`);
   const name = `test-${crypto.randomUUID()}`;
   const inMemory = openOptions.storage === 'memory';
+  if (inMemory) inMemoryNames.add(name);
   const handles: Promise<Database>[] = [];
   const open = (more: OpenOptions = {}): Promise<Database> => {
     if (inMemory && handles.length > 0) {
@@ -93,6 +97,7 @@ export async function withTestDatabase<T>(
   } finally {
     const opened = await Promise.allSettled(handles);
     await Promise.all(opened.map((handle) => handle.status === 'fulfilled' && handle.value.close()));
+    inMemoryNames.delete(name);
     if (!inMemory && !keep) {
       const removed = remove(name, openOptions);
       // The test's own error is the one to hear of.
@@ -123,7 +128,8 @@ async function remove(name: string, { workerUrl: _, ...assets }: AssetOptions): 
  * Another writer with an open transaction on the database `name`, as if in another tab: your own code then meets a
  * locked database. Resolves once the lock is held, with the function that gives it up again and leaves nothing written.
  *
- * Throws as `openDatabase` does, and `BUSY` when somebody else holds the lock for 15 seconds.
+ * Throws as `openDatabase` does, `BUSY` when somebody else holds the lock for 15 seconds, and `INVALID_ARGUMENT` for a test
+ * database in memory, which no other writer can have open.
  *
  * @example
  * const release = await holdWriteLock(db.name);
@@ -132,6 +138,8 @@ async function remove(name: string, { workerUrl: _, ...assets }: AssetOptions): 
  * await db.whenCommitted(receipt.frameId);
  */
 export async function holdWriteLock(name: string, options?: AssetOptions): Promise<() => Promise<void>> {
+  if (inMemoryNames.has(name))
+    throw invalidArgument(`${name} is in memory, where no other writer has a lock`);
   const holder = await openDatabase(name, options);
   let opened = () => {};
   let end = () => {};
