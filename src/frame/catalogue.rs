@@ -20,7 +20,7 @@ use super::verify_schema::{Dictionaries, check_field, check_flatbuffer};
 use crate::error::{Code, Error, Result};
 
 /// Makes the catalogue where there is none.
-pub const COLUMNS_DDL: &str = "CREATE TABLE IF NOT EXISTS _framelock_columns(\
+pub const COLUMNS_DDL: &str = "CREATE TABLE IF NOT EXISTS main._framelock_columns(\
     table_name TEXT NOT NULL COLLATE NOCASE, \
     column_name TEXT NOT NULL COLLATE NOCASE, \
     arrow_type TEXT NOT NULL, \
@@ -28,17 +28,17 @@ pub const COLUMNS_DDL: &str = "CREATE TABLE IF NOT EXISTS _framelock_columns(\
     PRIMARY KEY(table_name, column_name)) WITHOUT ROWID";
 
 /// Writes one row; parameters: table, column, type's name, field.
-pub const UPSERT_SQL: &str = "INSERT INTO _framelock_columns\
+pub const UPSERT_SQL: &str = "INSERT INTO main._framelock_columns\
     (table_name, column_name, arrow_type, field) VALUES(?1, ?2, ?3, ?4) \
     ON CONFLICT(table_name, column_name) DO UPDATE SET \
     arrow_type = excluded.arrow_type, field = excluded.field";
 
 /// Forgets a table's columns; parameter: table.
-pub const DELETE_SQL: &str = "DELETE FROM _framelock_columns WHERE table_name = ?1";
+pub const DELETE_SQL: &str = "DELETE FROM main._framelock_columns WHERE table_name = ?1";
 
 /// A table's columns: `column_name, field`; parameter: table.
 pub const SELECT_SQL: &str =
-    "SELECT column_name, field FROM _framelock_columns WHERE table_name = ?1";
+    "SELECT column_name, field FROM main._framelock_columns WHERE table_name = ?1";
 
 /// A field as the bytes of the `field` column. The same field gives the same bytes.
 ///

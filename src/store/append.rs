@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The table of applied frame ids, in the order in which they were applied; `digest` tells a
 /// repeat from a conflict, `own` an id that framelock made from one that the caller gave; `coerced`
 /// counts, as JSON, the values that were changed.
-const FRAMES_DDL: &str = "CREATE TABLE IF NOT EXISTS _framelock_frames(
+const FRAMES_DDL: &str = "CREATE TABLE IF NOT EXISTS main._framelock_frames(
   seq INTEGER PRIMARY KEY, frame_id TEXT NOT NULL UNIQUE, table_name TEXT NOT NULL,
   rows INTEGER NOT NULL, digest BLOB NOT NULL, own INTEGER NOT NULL, coerced TEXT)";
 
@@ -252,8 +252,8 @@ impl Store {
         self.applied_since_prune = 0;
         let pruned = self.read(|conn| {
             conn.prepare_cached(
-                "DELETE FROM _framelock_frames
-                 WHERE own AND seq <= (SELECT max(seq) FROM _framelock_frames) - ?",
+                "DELETE FROM main._framelock_frames
+                 WHERE own AND seq <= (SELECT max(seq) FROM main._framelock_frames) - ?",
             )?
             .execute([KEPT_OWN_IDS])
         });
@@ -339,7 +339,7 @@ impl Store {
     fn note_applied(&mut self, request: &AppendRequest, applied: &Applied) -> Result<()> {
         let conn = self.conn()?;
         conn.prepare_cached(
-            "INSERT INTO _framelock_frames(frame_id, table_name, rows, digest, own, coerced)
+            "INSERT INTO main._framelock_frames(frame_id, table_name, rows, digest, own, coerced)
              VALUES(?, ?, ?, ?, ?, ?)",
         )
         .and_then(|mut insert| {
@@ -374,7 +374,7 @@ impl Store {
     fn look_up(&self, frame_id: &str) -> Result<LookUp> {
         let conn = self.conn()?;
         let found = conn
-            .prepare_cached("SELECT digest, rows FROM _framelock_frames WHERE frame_id = ?")
+            .prepare_cached("SELECT digest, rows FROM main._framelock_frames WHERE frame_id = ?")
             .and_then(|mut select| {
                 select
                     .query_row([frame_id], |row| {
@@ -399,7 +399,7 @@ impl Store {
         };
         let (table, coerced): (_, Option<String>) = self.read(|conn| {
             const SELECT: &str =
-                "SELECT table_name, coerced FROM _framelock_frames WHERE frame_id = ?";
+                "SELECT table_name, coerced FROM main._framelock_frames WHERE frame_id = ?";
             conn.prepare_cached(SELECT)?.query_row([frame_id], |row| Ok((row.get(0)?, row.get(1)?)))
         })?;
         self.make_durable()?;

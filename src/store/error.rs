@@ -60,7 +60,7 @@ pub fn is_missing_table(error: &rusqlite::Error) -> bool {
         rusqlite::Error::SqliteFailure(_, Some(message)) => message,
         _ => return false,
     };
-    message.contains("no such table: _framelock_")
+    message.contains("no such table: ") && message.contains("_framelock_")
 }
 
 /// Whether an error says something of the frame itself, which no later try would change. A full

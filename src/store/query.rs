@@ -261,7 +261,7 @@ impl Store {
             let mut select = conn.prepare_cached(
                 "SELECT info.name, info.type, list.strict, known.field
                  FROM pragma_table_list(?1) AS list, pragma_table_xinfo(?1, 'main') AS info
-                 JOIN _framelock_columns AS known
+                 JOIN main._framelock_columns AS known
                    ON known.table_name = ?1 AND known.column_name = info.name
                  WHERE list.schema = 'main'",
             )?;
@@ -295,7 +295,7 @@ impl Store {
             .map_err(|e| self.sql_error(e))?;
         if known {
             conn.execute(
-                "DELETE FROM _framelock_columns WHERE NOT EXISTS (
+                "DELETE FROM main._framelock_columns WHERE NOT EXISTS (
                    SELECT 1 FROM pragma_table_xinfo(_framelock_columns.table_name, 'main') AS info
                    WHERE info.name = _framelock_columns.column_name COLLATE NOCASE)",
                 [],

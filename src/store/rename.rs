@@ -57,7 +57,7 @@ impl Store {
         };
         if name != *table {
             self.read(|conn| {
-                let sql = "UPDATE _framelock_columns SET table_name = ? WHERE table_name = ?";
+                let sql = "UPDATE main._framelock_columns SET table_name = ? WHERE table_name = ?";
                 conn.execute(sql, params![name, table])
             })?;
         }
@@ -67,7 +67,7 @@ impl Store {
             && columns.len() == now.len()
         {
             self.read(|conn| {
-                let sql = "UPDATE _framelock_columns SET column_name = ?
+                let sql = "UPDATE main._framelock_columns SET column_name = ?
                            WHERE table_name = ? AND column_name = ?";
                 conn.execute(sql, params![new, name, old])
             })?;

@@ -101,6 +101,21 @@ fn a_query_without_a_statement_says_so() {
 }
 
 #[test]
+fn a_temporary_table_that_takes_a_name_of_framelocks_hides_nothing() {
+    let mut store = store();
+    append(&mut store, &request("a", frame(0, 1))).unwrap();
+    for name in ["_framelock_frames", "_framelock_columns"] {
+        let make = format!("CREATE TEMP TABLE x AS SELECT * FROM {name} LIMIT 0");
+        exec(&mut store, &format!("{make}; ALTER TABLE x RENAME TO {name}")).unwrap();
+    }
+    append(&mut store, &request("b", frame(1, 1))).unwrap();
+    assert_eq!(one(&mut store, "SELECT count(*) FROM main._framelock_frames"), Value::Integer(2));
+    assert_eq!(one(&mut store, "SELECT count(*) FROM temp._framelock_frames"), Value::Integer(0));
+    assert!(append(&mut store, &request("a", frame(0, 1))).is_ok());
+    assert_eq!(count(&mut store), Value::Integer(2));
+}
+
+#[test]
 fn the_file_is_open_once() {
     let mut store = store();
     append(&mut store, &request("a", frame(0, 3))).unwrap();

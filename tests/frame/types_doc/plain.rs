@@ -169,7 +169,7 @@ pub fn nearest(page: &mut String) {
         page,
         "JavaScript values that do not fit",
         "The right kind, but no exact form: `LOSSY_VALUE` with row and column, or under `lossy: 'warn'` and `'allow'` the nearest, counted in the receipt. \
-         A lone surrogate in a string is `LOSSY_VALUE` whatever `lossy` says.",
+         The nearest of a lone surrogate in a string is U+FFFD.",
         &["value", "into", "nearest"],
     );
     let long = "123456789012345678901";
