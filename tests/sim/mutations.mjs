@@ -272,9 +272,9 @@ export const mutations = [
     name: 'outbox outside the transaction',
     what: 'the rows are committed, and the outbox item after them',
     file: 'src/store/write.rs',
-    find: '            self.enqueue(&request.frame_id, &frame, &plan)?;',
+    find: '            self.enqueue(&frame, &plan)?;',
     replace:
-      '            drop(self.run("RELEASE framelock"));\n            self.commit()?;\n            self.begin()?;\n            self.savepoint()?;\n            self.enqueue(&request.frame_id, &frame, &plan)?;',
+      '            drop(self.run("RELEASE framelock"));\n            self.commit()?;\n            self.begin()?;\n            self.savepoint()?;\n            self.enqueue(&frame, &plan)?;',
   },
   {
     name: 'wish lost on the way',
