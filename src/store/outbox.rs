@@ -222,6 +222,19 @@ impl Store {
                     )?;
                 }
             }
+            Record::Arrived { stream, after, number } => {
+                // The rows go back to their item: the server may lose it, and is sent it again.
+                for sql in [
+                    "UPDATE _framelock_outbox SET skip = NULL, digest = NULL, ipc = letter.ipc
+                     FROM _framelock_dead_letters AS letter, _framelock_stream AS ours
+                     WHERE letter.number = _framelock_outbox.number
+                       AND letter.number > ? AND letter.number <= ? AND ours.stream = ?",
+                    "DELETE FROM _framelock_dead_letters WHERE number > ? AND number <= ?
+                       AND EXISTS(SELECT 1 FROM _framelock_stream AS ours WHERE ours.stream = ?)",
+                ] {
+                    self.change(sql, params![after, number, stream])?;
+                }
+            }
             Record::Forked { stream, base } => self.start_stream(stream, *base)?,
             Record::Paused { stream, reason } => {
                 let remote = match reason {

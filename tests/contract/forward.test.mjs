@@ -394,6 +394,28 @@ inBrowsers((context) => {
       { 0: 1, 1: 1, 2: 1, 5: 2 },
     ));
 
+  test('what a copy saw refused is a dead letter here too', async () => {
+    const [server, tab, name] = [await newServer(), await context.browser.newTab(), newName()];
+    server.refuse = ({ frame }) => (Number(frame) === 5 ? 'CONSTRAINT' : undefined);
+    await tab.run(open, name, server.url);
+    await tab.run(append, 0, 1, 10);
+    await arrived(tab);
+    await tab.run(() => db.forwarding.pause());
+    await tab.run(append, 5, 2, 10);
+    const copy = await copied(tab, name);
+    await tab.run(() => db.forwarding.resume());
+    await arrived(tab, ({ pending, deadLetters }) => pending === 0 && deadLetters === 1);
+    await copy.run(open, `${name}-copy`, server.url);
+    await copy.run(() => db.forwarding.resume());
+    assert.equal((await arrived(copy)).deadLetters, 1);
+    const letters = () => db.forwarding.deadLetters();
+    assert.deepEqual(await copy.run(letters), await tab.run(letters));
+    assert.deepEqual(await copy.run(() => told.filter(({ what }) => what === 'forked')), []);
+    const frames = server.rows('ticks').map(({ frame }) => Number(frame));
+    assert.deepEqual([...new Set(frames)], [0, 6]);
+    await Promise.all([tab.close(), copy.close()]);
+  });
+
   test('what cannot be forwarded is refused, and options are looked at', async () => {
     const [server, tab, name] = [await newServer(), await context.browser.newTab(), newName()];
     await tab.run(open, name, server.url);

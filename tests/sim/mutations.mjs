@@ -299,6 +299,13 @@ export const mutations = [
     replace: '(self.outbox.acknowledged, own == remote.digest || true)',
   },
   {
+    name: 'skip taken for rows',
+    what: 'an item that a copy of the database gave up counts as acknowledged',
+    file: 'src/forward/answers.rs',
+    find: 'self.meet_skip(item, skip.digest, skip.code)',
+    replace: '{ let _ = skip; self.catch_up(item.number) }',
+  },
+  {
     name: 'rewind ignored',
     what: 'what the server lost is not sent again',
     file: 'src/forward/answers.rs',

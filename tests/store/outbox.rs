@@ -248,6 +248,32 @@ fn a_dead_letter_leaves_a_skip_and_may_be_sent_again_or_discarded() {
 }
 
 #[test]
+fn a_dead_letter_whose_rows_are_over_there_is_a_frame_again() {
+    let mut store = store();
+    for number in 1..=3 {
+        append(&mut store, &forwarded(&number.to_string(), frame(number, 4)));
+    }
+    let (stream, items) = (state(&store).stream.unwrap(), page(&store).items);
+    for number in 1..=3 {
+        let (stream, digest) = (stream.clone(), items[number as usize - 1].digest());
+        let record = Record::DeadLetter { stream, number, digest, refused: refused() };
+        store.record_in_outbox(&[record]).unwrap();
+    }
+    let arrived = |stream| Record::Arrived { stream, after: 1, number: 2 };
+    store.record_in_outbox(&[arrived("another".into())]).unwrap();
+    assert_eq!(state(&store).dead_letters, 3, "not of this stream");
+    store.record_in_outbox(&[arrived(stream.clone()), arrived(stream)]).unwrap();
+    let letters = store.dead_letters().unwrap();
+    assert_eq!(letters.iter().map(|letter| letter.id).collect::<Vec<_>>(), [1, 3]);
+    let now = page(&store).items;
+    assert_eq!(now[1], items[1]);
+    assert!(matches!(
+        (&now[0].content, &now[2].content),
+        (Content::Skip { .. }, Content::Skip { .. })
+    ));
+}
+
+#[test]
 fn a_fork_renumbers_what_is_not_acknowledged_by_moving_the_base() {
     let mut store = store();
     for number in 1..=4 {

@@ -16,7 +16,7 @@
 //   look again, record what is there
 import { Problem, unavailable } from './problem.js';
 import { decide } from './sequence.js';
-import type { Engine, Frame, Outcome, Run, StreamKey, StreamState, Table, Write } from './types.js';
+import type { Engine, Frame, Outcome, Run, Skipped, StreamKey, StreamState, Table, Write } from './types.js';
 
 /** Where ClickHouse is. */
 export interface ClickHouseOptions {
@@ -75,7 +75,10 @@ export function clickhouse(options: ClickHouseOptions): Engine {
   return {
     async state(key, run) {
       await ready(run);
-      return (await server.log(key, 0, run)).state;
+      const { state } = await server.log(key, 0, run);
+      return key.since === null
+        ? state
+        : { ...state, skipped: await server.skippedSince(key, key.since, run) };
     },
     async apply(write, run) {
       await ready(run);
@@ -179,6 +182,17 @@ class Server {
     if (row?.['owner'] !== tenant) throw new Problem('FORBIDDEN', { detail: 'this stream is not yours' });
     const state: StreamState = { lastSeq, lastDigest: String(row['last_digest']) };
     return { state, recorded: row['recorded'] ? String(row['recorded']) : null };
+  }
+
+  /** The first skip after a seq, if there is one. This log is never cut. */
+  async skippedSince({ stream }: StreamKey, since: number, run: Run): Promise<Skipped[]> {
+    const [row] = await this.query(
+      `SELECT toString(to_seq) AS seq, digest, skipped AS code FROM ${BOOKS}
+      WHERE stream = {stream:String} AND to_seq > {since:UInt64} AND skipped != '' ORDER BY to_seq LIMIT 1`,
+      { stream, since: String(since) },
+      run,
+    );
+    return row ? [{ seq: Number(row['seq']), digest: String(row['digest']), code: String(row['code']) }] : [];
   }
 
   /** What stands in a table at a stream's `from`. */
