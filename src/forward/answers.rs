@@ -1,24 +1,27 @@
 //! What the sender makes of an answer.
 
-use super::item::{Content, Digest};
+use super::item::{Content, Digest, Item};
 use super::outbox::{DeadLetter, PauseReason, Record, Refused};
 use super::report::Happened;
 use super::sender::{Asked, BODY_BYTES, LEAST_BODY_BYTES, Sender};
-use super::wire::{Remote, Verdict};
+use super::wire::{Remote, Skips, Verdict};
 
 impl Sender {
     /// An answer to what was asked.
     pub(super) fn judge(&mut self, asked: Asked, verdict: Verdict) {
         match (verdict, asked) {
-            (Verdict::Stands(remote), Asked::Where) => {
+            (Verdict::Stands(remote, skips), Asked::Where) => {
                 self.went_well();
                 self.doubt = false;
-                self.meet(remote);
+                self.meet(remote, skips);
             }
-            (Verdict::Stands(remote), Asked::Items { to, count, digest, .. }) => {
+            (Verdict::Stands(remote, skips), Asked::Items { to, count, digest, .. }) => {
                 let ours = Remote { last_seq: to - self.outbox.base, digest: Some(digest) };
                 self.went_well();
-                if remote == ours {
+                if remote == ours && skips != Skips::Unknown {
+                    // It was there before: from here, or from a copy of this database.
+                    self.meet(remote, skips);
+                } else if remote == ours {
                     self.previous = Some((to, digest));
                     self.acknowledge(to, count);
                 } else {
@@ -29,16 +32,16 @@ impl Sender {
                     }
                 }
             }
-            (Verdict::Gap(remote), Asked::Items { .. })
+            (Verdict::Gap(remote, _), Asked::Items { .. })
                 if remote.last_seq == self.outbox.acknowledged - self.outbox.base
                     && remote.digest == self.digest_before(self.outbox.acknowledged + 1) =>
             {
                 // Just what comes next was sent, and what it says to have before that is right.
                 self.failed("BAD_ANSWER".to_owned(), None);
             }
-            (Verdict::Gap(remote), Asked::Items { .. }) => {
+            (Verdict::Gap(remote, skips), Asked::Items { .. }) => {
                 self.went_well();
-                self.meet(remote);
+                self.meet(remote, skips);
             }
             (Verdict::Forked, Asked::Items { .. }) => self.fork(),
             (Verdict::Unauthorized(code), _) => {
@@ -92,9 +95,19 @@ impl Sender {
     }
 
     /// The server says where its stream ends. What it has there must be what the outbox has there.
-    fn meet(&mut self, remote: Remote) {
+    fn meet(&mut self, remote: Remote, skips: Skips) {
+        let acknowledged = self.outbox.acknowledged - self.outbox.base;
+        if let Skips::First(skip) = &skips {
+            if skip.seq <= acknowledged || skip.seq > remote.last_seq {
+                return self.look_to_compare(remote, Skips::Unknown);
+            }
+            // As if its stream ended there, as it once did. What comes behind is asked for afterwards.
+            let there = Remote { last_seq: skip.seq, digest: Some(skip.digest) };
+            self.doubt = true;
+            return self.look_to_compare(there, skips);
+        }
         if remote.last_seq > 0 {
-            return self.look_to_compare(remote);
+            return self.look_to_compare(remote, skips);
         }
         // An empty stream. It is empty here too, or was lost over there.
         if self.outbox.acknowledged > self.outbox.base {
@@ -105,24 +118,54 @@ impl Sender {
         }
     }
 
-    /// `own` is the digest of the own item in the server's last place, if it is kept.
-    pub(super) fn compared(&mut self, remote: Remote, own: Option<Digest>) {
-        let number = self.outbox.base + remote.last_seq;
+    /// `item` is the own one in the server's last place, if it is kept.
+    pub(super) fn compared(&mut self, remote: Remote, skips: Skips, item: Option<&Item>) {
+        let (number, own) = (self.outbox.base + remote.last_seq, item.map(Item::digest));
         let (acknowledged, agrees) = (self.outbox.acknowledged, own == remote.digest);
         if agrees {
             self.previous = own.map(|digest| (number, digest));
         }
         if number > acknowledged {
-            match agrees {
+            match (agrees, item, skips) {
+                (true, Some(item), Skips::First(skip)) => {
+                    self.meet_skip(item, skip.digest, skip.code)
+                }
+                (true, _, Skips::None) => self.all_is_there(number),
                 // Its answer was lost, or the record of it.
-                true => self.catch_up(number),
-                false => self.fork(),
+                (true, ..) => self.catch_up(number),
+                (false, ..) => self.fork(),
             }
         } else if !agrees {
             // Something else is there, and nobody can tell what of its own the server has before it.
             self.lost(self.outbox.base);
         } else if number < acknowledged {
             self.rewind(number);
+        }
+    }
+
+    /// The server has a skip in this item's place, and rows of all before that. What is rows here was refused when a
+    /// copy of this database sent it: it is a dead letter here, too.
+    fn meet_skip(&mut self, item: &Item, digest: Digest, code: String) {
+        self.all_is_there(item.number - 1);
+        match item.content {
+            Content::Skip { .. } => self.catch_up(item.number),
+            Content::Frame(_) => {
+                let refused = Refused { code, title: None, column: None, row: None };
+                self.put_aside(self.letter(item, refused), digest);
+            }
+        }
+    }
+
+    /// The server has rows of everything up to this number: those of a dead letter among it came from a copy of this
+    /// database.
+    fn all_is_there(&mut self, number: i64) {
+        let after = self.outbox.acknowledged;
+        if number > after {
+            self.catch_up(number);
+            if self.outbox.dead_letters > 0 {
+                let arrived = |stream| Record::Arrived { stream, after, number };
+                self.record(arrived, Happened::Acknowledged, None);
+            }
         }
     }
 
@@ -158,22 +201,30 @@ impl Sender {
 
     /// The server does not take this item, ever.
     fn refuse(&mut self, number: i64, digest: Digest, refused: Refused) {
-        let item = self.items.front().filter(|item| item.number == number);
-        let (Some(item), Some(stream)) = (item, self.outbox.stream.clone()) else {
+        let Some(item) = self.items.front().filter(|item| item.number == number) else {
             return;
         };
         if matches!(item.content, Content::Skip { .. }) {
             // It does not even take that it will not come.
             return self.failed(refused.code, None);
         }
-        let letter = DeadLetter {
-            id: number,
-            stream,
-            seq: number - self.outbox.base,
+        self.put_aside(self.letter(item, refused), digest);
+    }
+
+    fn letter(&self, item: &Item, refused: Refused) -> DeadLetter {
+        DeadLetter {
+            id: item.number,
+            stream: self.outbox.stream.clone().unwrap_or_default(),
+            seq: item.number - self.outbox.base,
             table: item.table.clone(),
             rows: item.rows,
-            refused: refused.clone(),
-        };
+            refused,
+        }
+    }
+
+    /// A skip takes the item's place, and the item is for the user to settle.
+    fn put_aside(&mut self, letter: DeadLetter, digest: Digest) {
+        let (number, refused) = (letter.id, letter.refused.clone());
         let record = |stream| Record::DeadLetter { stream, number, digest, refused };
         self.record(record, Happened::DeadLetter, Some(letter));
     }

@@ -84,19 +84,34 @@ impl Item {
     }
 }
 
-/// What an item has in the metadata of its schema: which frame its rows are of. Two frames of the same rows have digests
-/// of their own by it. Without it two copies of a database, each with the same rows in its last frame, would each take
-/// the other's frames before that for its own.
-pub fn stamp(frame_id: &str) -> (String, String) {
-    let id = xxhash_rust::xxh3::xxh3_128(frame_id.as_bytes());
-    ("framelock".to_owned(), format!("{STAMP}{id:032x}"))
+/// What the items of a frame have in the metadata of their schema: 16 random bytes, drawn when they are put into the
+/// outbox and as good as a name. What two copies of a database put there differs by it, whatever its rows and its
+/// frame's id are, so neither takes the other's items, and those before them, for its own.
+pub fn stamp(random: [u8; 16]) -> (String, String) {
+    ("framelock".to_owned(), format!("{STAMP}{}", digits(random)))
+}
+
+/// Gives an item that is put into the outbox again a stamp of its own, in the place of the one that it has.
+pub fn stamp_anew(ipc: &mut [u8], random: [u8; 16]) {
+    let at = schema_of(ipc).and_then(digits_at).and_then(|at| ipc.get_mut(at..at + STAMP_DIGITS));
+    if let Some(place) = at {
+        place.copy_from_slice(digits(random).as_bytes());
+    }
+}
+
+fn digits(random: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(random))
+}
+
+/// Where a stamp's digits begin. The first that looks like one is it: the metadata of a schema stand before its fields.
+fn digits_at(schema: &[u8]) -> Option<usize> {
+    let at = schema.windows(STAMP.len()).position(|bytes| bytes == STAMP.as_bytes())?;
+    Some(at + STAMP.len())
 }
 
 /// A schema message before and behind its stamp; all of it when it has none.
 fn around_stamp(schema: &[u8]) -> (&[u8], &[u8]) {
-    let at = schema.windows(STAMP.len()).position(|bytes| bytes == STAMP.as_bytes());
-    let digits = at.map_or(schema.len(), |at| at + STAMP.len());
-    let (before, stamped) = schema.split_at(digits);
+    let (before, stamped) = schema.split_at(digits_at(schema).unwrap_or(schema.len()));
     (before, stamped.get(STAMP_DIGITS..).unwrap_or_default())
 }
 
@@ -177,16 +192,24 @@ mod tests {
     #[test]
     fn frames_of_the_same_rows_have_digests_of_their_own_and_join() {
         let column: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
-        let of_frame = |number, frame_id| {
-            let schema = Schema::new(vec![Field::new("n", DataType::Int64, false)]);
-            let schema = Arc::new(schema.with_metadata([stamp(frame_id)]));
+        let of_frame = |number, random| {
+            // A column that is called as a stamp is none.
+            let name = stamp([9; 16]).1;
+            let schema = Schema::new(vec![Field::new(name, DataType::Int64, false)]);
+            let schema = Arc::new(schema.with_metadata([stamp(random)]));
             let batch = RecordBatch::try_new(schema.clone(), vec![column.clone()]).unwrap();
             let ipc = Frame::new(schema, vec![batch]).encode().unwrap();
             Item { number, table: "t".into(), rows: 2, content: Content::Frame(ipc) }
         };
-        let [one, two] = [of_frame(1, "one"), of_frame(2, "another frame's id")];
+        let [one, two] = [of_frame(1, [1; 16]), of_frame(2, [0xa2; 16])];
         assert_ne!(one.digest(), two.digest());
         assert!(one.joins(&two));
+        let (Content::Frame(ipc), Content::Frame(other)) = (&one.content, &two.content) else {
+            panic!()
+        };
+        let mut again = ipc.clone();
+        stamp_anew(&mut again, [0xa2; 16]);
+        assert!(again == *other, "nothing but the stamp is another");
         assert_eq!(Frame::decode(joined([one, two].iter()).into()).unwrap().rows, 4);
     }
 

@@ -5,7 +5,7 @@ use super::outbox::{DeadLetter, Look, OutboxState, Page, Record};
 use super::report::{Happened, Report};
 use super::sender::{Sender, State, Step};
 use super::window::Window;
-use super::wire::Remote;
+use super::wire::{Remote, Skips};
 
 /// What is read ahead.
 const LOOK_BYTES: usize = 8 << 20;
@@ -24,20 +24,21 @@ const STORAGE_MS: f64 = 2000.0;
 const EXPIRE_MS: f64 = 60_000.0;
 
 /// What a look is for.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Purpose {
     Open,
     More,
     /// Only the numbers, for the status.
     Count,
-    Compare(Remote),
+    Compare(Remote, Skips),
 }
 
 impl Sender {
     /// The answer to [`Step::Look`]; none if the storage failed.
     pub fn looked(&mut self, now_ms: f64, page: Option<Page>) -> Vec<Step> {
         self.now_ms = now_ms;
-        if let State::Looking(purpose) = self.state {
+        if let State::Looking(purpose) = &self.state {
+            let purpose = purpose.clone();
             self.state = State::Idle;
             match (page, purpose) {
                 (None, _) => {
@@ -47,12 +48,11 @@ impl Sender {
                 (Some(page), Purpose::Open) => self.opened(page),
                 (Some(page), Purpose::More) => self.loaded(page),
                 (Some(page), Purpose::Count) => self.counted(page.state),
-                (Some(page), Purpose::Compare(remote)) => {
+                (Some(page), Purpose::Compare(remote, skips)) => {
                     let number = self.outbox.base + remote.last_seq;
                     let own = page.items.first().filter(|item| item.number == number);
-                    let own = own.map(Item::digest);
                     self.counted(page.state);
-                    self.compared(remote, own);
+                    self.compared(remote, skips, own);
                 }
             }
         }
@@ -121,10 +121,10 @@ impl Sender {
     }
 
     /// When the next look may be: frames that came can wait for the caller's sake, nothing else can.
-    pub(super) fn may_look_at_ms(&self, purpose: Purpose) -> f64 {
+    pub(super) fn may_look_at_ms(&self, purpose: &Purpose) -> f64 {
         match purpose {
             Purpose::More | Purpose::Count => self.look_at_ms.max(self.free_at_ms()),
-            Purpose::Open | Purpose::Compare(_) => self.look_at_ms,
+            Purpose::Open | Purpose::Compare(..) => self.look_at_ms,
         }
     }
 
@@ -148,11 +148,11 @@ impl Sender {
 
     pub(super) fn look(&mut self, purpose: Purpose) -> bool {
         let whole = Look { after: None, items: LOOK_ITEMS, bytes: LOOK_BYTES, kept: true };
-        let look = match purpose {
+        let look = match &purpose {
             Purpose::Open => whole,
             Purpose::More => Look { after: Some(self.last_loaded()), kept: false, ..whole },
             Purpose::Count => Look { items: 0, kept: false, ..whole },
-            Purpose::Compare(remote) => {
+            Purpose::Compare(remote, _) => {
                 let after = Some(self.outbox.base + remote.last_seq - 1);
                 Look { after, items: 1, bytes: 0, kept: false }
             }
@@ -163,9 +163,9 @@ impl Sender {
         true
     }
 
-    /// The own item at the server's last place is wanted.
-    pub(super) fn look_to_compare(&mut self, remote: Remote) {
-        self.look(Purpose::Compare(remote));
+    /// The own item at the server's last place, or at its first skip, is wanted.
+    pub(super) fn look_to_compare(&mut self, remote: Remote, skips: Skips) {
+        self.look(Purpose::Compare(remote, skips));
     }
 
     /// The answer to [`Step::Record`]; not if the storage failed.

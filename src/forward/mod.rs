@@ -25,7 +25,7 @@ mod sender;
 mod window;
 mod wire;
 
-pub use item::{Content, Digest, Item, stamp};
+pub use item::{Content, Digest, Item, stamp, stamp_anew};
 pub use outbox::{DeadLetter, Look, OutboxState, Page, PauseReason, Record, Refused};
 pub use report::{Happened, Report, Status};
 pub use sender::{Sender, Settings, Step};

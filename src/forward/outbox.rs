@@ -115,6 +115,13 @@ pub enum Record {
         digest: Digest,
         refused: Refused,
     },
+    /// The server has rows of every item after `after` up to this number, although some were put aside: they are frames
+    /// again, and no dead letters.
+    Arrived {
+        stream: String,
+        after: i64,
+        number: i64,
+    },
     /// Somebody else sends under this stream's id: everything after `base` goes under a new one.
     Forked {
         stream: String,

@@ -377,7 +377,7 @@ impl Sender {
     /// Begins what comes next, if anything does.
     fn begin_next(&mut self) -> bool {
         if let Some(purpose) = self.next_look()
-            && self.now_ms >= self.may_look_at_ms(purpose)
+            && self.now_ms >= self.may_look_at_ms(&purpose)
         {
             return self.look(purpose);
         }
@@ -398,7 +398,7 @@ impl Sender {
             return false;
         };
         let (request, asked) = if self.doubt {
-            (wire::ask(stream), Asked::Where)
+            (wire::ask(stream, self.outbox.acknowledged - self.outbox.base), Asked::Where)
         } else {
             let items: Vec<&Item> = self.items.iter().take(self.count_together()).collect();
             let after = items.first().and_then(|item| self.digest_before(item.number));
@@ -481,7 +481,7 @@ impl Sender {
             _ => None,
         };
         let idle = self.state == State::Idle;
-        let look = self.next_look().filter(|_| idle).map(|purpose| self.may_look_at_ms(purpose));
+        let look = self.next_look().filter(|_| idle).map(|purpose| self.may_look_at_ms(&purpose));
         let sends = idle && (self.doubt || !self.items.is_empty()) && self.may_exchange();
         let times = [
             timeout,

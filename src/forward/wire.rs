@@ -32,11 +32,11 @@ pub struct Request {
     pub gzip: bool,
 }
 
-/// Where does the stream stand?
-pub fn ask(stream: &str) -> Request {
+/// Where does the stream stand, and what was given up after this sequence number?
+pub fn ask(stream: &str, since: i64) -> Request {
     Request {
         method: Method::Get,
-        path: format!("/v1/streams/{stream}"),
+        path: format!("/v1/streams/{stream}?since={since}"),
         content_type: "",
         content_digest: String::new(),
         item_digest: String::new(),
@@ -127,11 +127,39 @@ pub struct Answer {
 struct Fields {
     last_seq: Option<i64>,
     last_digest: Option<String>,
+    skipped: Option<Vec<SkipFields>>,
     code: Option<String>,
     reason: Option<String>,
     title: Option<String>,
     column: Option<String>,
     row: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct SkipFields {
+    seq: i64,
+    digest: String,
+    code: String,
+}
+
+/// What the server says of skips among the items that it has, after the last one that is known to be there. A digest
+/// does not tell: a skip has that of the item in whose place it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Skips {
+    /// It does not say, or does not know any more.
+    Unknown,
+    None,
+    /// The first of them.
+    First(Skip),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skip {
+    pub seq: i64,
+    pub digest: Digest,
+    /// Why the item was refused.
+    pub code: String,
 }
 
 /// Where the server's stream ends.
@@ -146,9 +174,9 @@ pub struct Remote {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// The stream ends there: after a PUT, the items are in.
-    Stands(Remote),
+    Stands(Remote, Skips),
     /// There is a gap before the items, or they overlap with what is there.
-    Gap(Remote),
+    Gap(Remote, Skips),
     Forked,
     /// 401 or 403, by its code.
     Unauthorized(String),
@@ -171,6 +199,19 @@ fn is_code(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(part)
 }
 
+impl Fields {
+    fn skips(&self) -> Skips {
+        match self.skipped.as_deref() {
+            None => Skips::Unknown,
+            Some([]) => Skips::None,
+            Some([skip, ..]) => Digest::parse(&skip.digest).map_or(Skips::Unknown, |digest| {
+                let code = if is_code(&skip.code) { &skip.code } else { "REJECTED" };
+                Skips::First(Skip { seq: skip.seq, digest, code: code.to_owned() })
+            }),
+        }
+    }
+}
+
 impl Answer {
     /// What it means.
     pub fn verdict(&self) -> Verdict {
@@ -191,8 +232,10 @@ impl Answer {
             (digest.is_some() || last_seq == 0).then_some(Remote { last_seq, digest })
         });
         match (self.status, remote, fields.code.as_deref()) {
-            (200 | 201, Some(remote), _) => Verdict::Stands(remote),
-            (409, Some(remote), Some("SEQ_GAP")) => Verdict::Gap(remote),
+            // What was written just now is what was sent.
+            (201, Some(remote), _) => Verdict::Stands(remote, Skips::Unknown),
+            (200, Some(remote), _) => Verdict::Stands(remote, fields.skips()),
+            (409, Some(remote), Some("SEQ_GAP")) => Verdict::Gap(remote, fields.skips()),
             (409, _, Some("STREAM_FORKED")) => Verdict::Forked,
             (401, ..) => Verdict::Unauthorized(code("UNAUTHENTICATED")),
             (403, ..) => Verdict::Unauthorized(code("FORBIDDEN")),
@@ -203,7 +246,7 @@ impl Answer {
             (422, ..) => Verdict::Refused(refused("REJECTED")),
             (413, ..) => Verdict::TooLarge(refused("TOO_LARGE")),
             (415, ..) => Verdict::Unsupported,
-            (200 | 201, None, _) => later("BAD_ANSWER".into()),
+            (200 | 201, ..) => later("BAD_ANSWER".into()),
             (status, ..) => later(format!("HTTP_{status}")),
         }
     }
@@ -251,11 +294,23 @@ mod tests {
         let digest = Digest::of(b"");
         let stands = format!(r#"{{"last_seq":3,"last_digest":"{}","rows":9}}"#, digest.text());
         let remote = Remote { last_seq: 3, digest: Some(digest) };
-        assert_eq!(verdict(201, &stands), Verdict::Stands(remote));
+        assert_eq!(verdict(201, &stands), Verdict::Stands(remote, Skips::Unknown));
+        let skipped =
+            |list: &str| verdict(200, &stands.replace("}", &format!(",\"skipped\":{list}}}")));
+        assert_eq!(skipped("[]"), Verdict::Stands(remote, Skips::None));
+        let list = format!(r#"[{{"seq":2,"digest":"{}","code":"CONSTRAINT"}}]"#, digest.text());
+        let first = Skips::First(Skip { seq: 2, digest, code: "CONSTRAINT".into() });
+        assert_eq!(skipped(&list), Verdict::Stands(remote, first));
+        for unknown in ["null", "[{}]", r#"[{"seq":2,"digest":"x","code":"A"}]"#] {
+            assert_eq!(skipped(unknown), Verdict::Stands(remote, Skips::Unknown), "{unknown}");
+        }
         let none = r#"{"last_seq":0,"last_digest":null}"#;
-        assert_eq!(verdict(200, none), Verdict::Stands(Remote { last_seq: 0, digest: None }));
+        assert_eq!(
+            verdict(200, none),
+            Verdict::Stands(Remote { last_seq: 0, digest: None }, Skips::Unknown)
+        );
         let gap = r#"{"code":"SEQ_GAP","last_seq":0,"last_digest":null}"#;
-        assert!(matches!(verdict(409, gap), Verdict::Gap(_)));
+        assert!(matches!(verdict(409, gap), Verdict::Gap(..)));
         assert_eq!(verdict(409, r#"{"code":"STREAM_FORKED"}"#), Verdict::Forked);
         assert_eq!(verdict(401, "<html>"), Verdict::Unauthorized("UNAUTHENTICATED".into()));
         let refusal = r#"{"code":"REJECTED","reason":"CONSTRAINT","column":"a","row":4}"#;

@@ -19,7 +19,8 @@ use super::error::is_missing_table;
 use super::rows::{Rows, source};
 use crate::error::{Code, Error, Result};
 use crate::forward::{
-    Content, DeadLetter, Digest, Item, Look, OutboxState, Page, PauseReason, Record, Refused, stamp,
+    Content, DeadLetter, Digest, Item, Look, OutboxState, Page, PauseReason, Record, Refused,
+    stamp, stamp_anew,
 };
 use crate::frame::Frame;
 use crate::frame::column::Column;
@@ -54,8 +55,8 @@ impl Store {
     ///
     /// # Errors
     /// Those of SQLite and its storage.
-    pub(super) fn enqueue(&mut self, frame_id: &str, frame: &Frame, plan: &Plan) -> Result<()> {
-        let pieces = pieces(frame, &plan.columns, &stamp(frame_id), ITEM)?;
+    pub(super) fn enqueue(&mut self, frame: &Frame, plan: &Plan) -> Result<()> {
+        let pieces = pieces(frame, &plan.columns, &stamp(self.random()), ITEM)?;
         if !pieces.is_empty() {
             self.ensure_stream()?;
         }
@@ -95,9 +96,13 @@ impl Store {
     }
 
     fn new_stream(&self) -> String {
+        uuid::Builder::from_random_bytes(self.random()).into_uuid().to_string()
+    }
+
+    fn random(&self) -> [u8; 16] {
         let mut random = [0; 16];
         self.vfs.slots().os().random(&mut random);
-        uuid::Builder::from_random_bytes(random).into_uuid().to_string()
+        random
     }
 
     /// Runs one statement; gives how many rows it changed.
@@ -217,6 +222,19 @@ impl Store {
                     )?;
                 }
             }
+            Record::Arrived { stream, after, number } => {
+                // The rows go back to their item: the server may lose it, and is sent it again.
+                for sql in [
+                    "UPDATE _framelock_outbox SET skip = NULL, digest = NULL, ipc = letter.ipc
+                     FROM _framelock_dead_letters AS letter, _framelock_stream AS ours
+                     WHERE letter.number = _framelock_outbox.number
+                       AND letter.number > ? AND letter.number <= ? AND ours.stream = ?",
+                    "DELETE FROM _framelock_dead_letters WHERE number > ? AND number <= ?
+                       AND EXISTS(SELECT 1 FROM _framelock_stream AS ours WHERE ours.stream = ?)",
+                ] {
+                    self.change(sql, params![after, number, stream])?;
+                }
+            }
             Record::Forked { stream, base } => self.start_stream(stream, *base)?,
             Record::Paused { stream, reason } => {
                 let remote = match reason {
@@ -305,17 +323,23 @@ impl Store {
         }
     }
 
-    /// Puts a dead letter behind everything in the outbox, as a new item.
+    /// Puts a dead letter behind everything in the outbox, as a new item: a copy of this database may retry its own,
+    /// and neither is the other.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` when there is no such letter.
     pub fn retry_dead_letter(&mut self, id: i64) -> Result<()> {
         self.in_own_transaction(|store| {
             store.find_letter(id)?;
+            let mut ipc: Vec<u8> = store.read(|conn| {
+                conn.prepare_cached("SELECT ipc FROM _framelock_dead_letters WHERE number = ?")?
+                    .query_row([id], |row| row.get(0))
+            })?;
+            stamp_anew(&mut ipc, store.random());
             store.change(
                 "INSERT INTO _framelock_outbox(table_name, rows, ipc)
-                 SELECT table_name, rows, ipc FROM _framelock_dead_letters WHERE number = ?",
-                [id],
+                 SELECT table_name, rows, ? FROM _framelock_dead_letters WHERE number = ?",
+                params![ipc, id],
             )?;
             store.remove_letter(id)
         })

@@ -167,7 +167,7 @@ impl Store {
     ) -> Result<Applied> {
         let HalfWritten { frame, plan, coerced, .. } = half;
         if request.forward {
-            self.enqueue(&request.frame_id, &frame, &plan)?;
+            self.enqueue(&frame, &plan)?;
         }
         Ok(Applied { rows: frame.rows, coerced, duplicate: false })
     }

@@ -78,9 +78,18 @@ export class ForwardServer {
       pathname.match(/^\/api\/v1\/streams\/([0-9a-f-]{36})(?:\/frames\/(.+))?$/) ?? [];
     if (stream === undefined) return [404, {}];
     const items = this.streams.get(stream) ?? [];
-    const stands = () => ({ last_seq: items.length, last_digest: items.at(-1)?.digest ?? null });
+    const [from, to = from] = range?.split('-').map(Number) ?? [];
+    const since = range === undefined ? searchParams.get('since') : from - 1;
+    const skipped = () => {
+      const at = items.findIndex(({ skip }, at) => at >= since && skip !== undefined);
+      return at < 0 ? [] : [{ seq: at + 1, ...items[at].skip }];
+    };
+    const stands = () => ({
+      last_seq: items.length,
+      last_digest: items.at(-1)?.digest ?? null,
+      skipped: skipped(),
+    });
     if (method === 'GET' && range === undefined) return [200, stands()];
-    const [from, to = from] = range.split('-').map(Number);
     const body = headers['content-encoding'] === 'gzip' ? gunzipSync(sent) : sent;
     if (headers['content-digest'] !== digestOf(body)) return [400, { code: 'DIGEST_MISMATCH' }];
     const digest = headers['framelock-item-digest'];

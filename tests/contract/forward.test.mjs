@@ -341,23 +341,78 @@ inBrowsers((context) => {
     await Promise.all([tab.close(), copy.close()]);
   });
 
-  test('two copies whose last frames have the same rows do not take each other for themselves', async () => {
+  /**
+   * Two copies that came to differ send the same last frame, each in its own way: neither takes that of the other,
+   * and with it the frame before, for its own. Frame 5 is a dead letter of both.
+   */
+  async function sendsAllTheSame(last, times) {
     const [server, tab, name] = [await newServer(), await context.browser.newTab(), newName()];
+    server.refuse = ({ frame }) => (Number(frame) === 5 ? 'CONSTRAINT' : undefined);
     await tab.run(open, name, server.url);
     await tab.run(append, 0, 1, 10);
-    await arrived(tab);
+    await tab.run(append, 5, 1, 10);
+    await arrived(tab, ({ pending, deadLetters }) => pending === 0 && deadLetters === 1);
     const copy = await copied(tab, name);
-    for (const frame of [1, 9]) await tab.run(append, frame, 1, 10);
+    server.refuse = () => undefined;
+    await tab.run(append, 1, 1, 10);
+    await last(tab);
     await arrived(tab);
     await server.stop();
     await copy.run(open, `${name}-copy`, server.url);
-    for (const frame of [2, 9]) await copy.run(append, frame, 1, 10);
+    await copy.run(append, 2, 1, 10);
+    await last(copy);
     await server.start();
     await arrived(copy);
     assert.ok(await copy.run(() => told.some(({ what }) => what === 'forked')));
     const frames = server.rows('ticks').map(({ frame }) => Number(frame));
-    const times = (wanted) => frames.filter((frame) => frame === wanted).length / 10;
-    assert.deepEqual([0, 1, 2, 9].map(times), [1, 1, 1, 2]);
+    const found = Object.keys(times).map((frame) => [
+      frame,
+      frames.filter((n) => n === Number(frame)).length / 10,
+    ]);
+    assert.deepEqual(Object.fromEntries(found), times);
+    await Promise.all([tab.close(), copy.close()]);
+  }
+
+  test('two copies whose last frames have the same rows do not take each other for themselves', () =>
+    sendsAllTheSame((tab) => tab.run(append, 9, 1, 10), { 0: 1, 1: 1, 2: 1, 9: 2 }));
+
+  test('nor do those whose last frames have the same id', () =>
+    sendsAllTheSame((tab) => tab.run(append, 9, 1, 10, 'ticks', { frameId: 'day 1' }), {
+      0: 1,
+      1: 1,
+      2: 1,
+      9: 2,
+    }));
+
+  test('nor do those that both retry the same dead letter', () =>
+    sendsAllTheSame(
+      (tab) =>
+        tab.run(async () => {
+          const [letter] = await db.forwarding.deadLetters();
+          await db.forwarding.retryDeadLetter(letter.id);
+        }),
+      { 0: 1, 1: 1, 2: 1, 5: 2 },
+    ));
+
+  test('what a copy saw refused is a dead letter here too', async () => {
+    const [server, tab, name] = [await newServer(), await context.browser.newTab(), newName()];
+    server.refuse = ({ frame }) => (Number(frame) === 5 ? 'CONSTRAINT' : undefined);
+    await tab.run(open, name, server.url);
+    await tab.run(append, 0, 1, 10);
+    await arrived(tab);
+    await tab.run(() => db.forwarding.pause());
+    await tab.run(append, 5, 2, 10);
+    const copy = await copied(tab, name);
+    await tab.run(() => db.forwarding.resume());
+    await arrived(tab, ({ pending, deadLetters }) => pending === 0 && deadLetters === 1);
+    await copy.run(open, `${name}-copy`, server.url);
+    await copy.run(() => db.forwarding.resume());
+    assert.equal((await arrived(copy)).deadLetters, 1);
+    const letters = () => db.forwarding.deadLetters();
+    assert.deepEqual(await copy.run(letters), await tab.run(letters));
+    assert.deepEqual(await copy.run(() => told.filter(({ what }) => what === 'forked')), []);
+    const frames = server.rows('ticks').map(({ frame }) => Number(frame));
+    assert.deepEqual([...new Set(frames)], [0, 6]);
     await Promise.all([tab.close(), copy.close()]);
   });
 

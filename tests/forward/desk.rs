@@ -3,8 +3,8 @@
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use framelock::forward::{
-    Answer, Content, Digest, Happened, Outcome, Record, Report, Request, Sender, Settings, Status,
-    Step,
+    Answer, Content, Digest, Happened, Item, Outcome, Record, Report, Request, Sender, Settings,
+    Status, Step,
 };
 use framelock::frame::Frame;
 use framelock::frame::options::AppendOptions;
@@ -140,12 +140,13 @@ impl Desk {
         self.work(steps);
     }
 
-    /// The path of the request that waits, without the stream's id and the digest of the item before.
+    /// The path of the request that waits, without the stream's id, the digest of the item before, and what was
+    /// acknowledged.
     pub fn path(&self) -> &str {
         let (_, request) = self.asked.as_ref().expect("a request");
         let stream = self.status().stream.expect("a stream");
         let path = request.path.split_once(&*stream).expect("of this stream").1;
-        path.split_once("&after=").map_or(path, |(path, _)| path)
+        path.split_once("&after=").or(path.split_once("?since=")).map_or(path, |(path, _)| path)
     }
 
     /// The digest of the item before, as the request that waits says it.
@@ -186,6 +187,20 @@ impl Desk {
         self.answer(status, &format!("{{{code}\"last_seq\":{last_seq},\"last_digest\":{digest}}}"));
     }
 
+    /// The server says where it stands, and which item it has as a skip: none, or this number.
+    pub fn knows(&mut self, status: u16, last: i64, skip: Option<i64>) {
+        let digest = |number| self.own_digest(number).text();
+        let skip = skip.map(|seq| {
+            format!(r#"{{"seq":{seq},"digest":"{}","code":"CONSTRAINT"}}"#, digest(seq))
+        });
+        let (code, skip) = (if status == 409 { "SEQ_GAP" } else { "" }, skip.unwrap_or_default());
+        let last_digest = digest(last);
+        let body = format!(
+            r#"{{"code":"{code}","last_seq":{last},"last_digest":"{last_digest}","skipped":[{skip}]}}"#
+        );
+        self.answer(status, &body);
+    }
+
     /// The server takes what was sent.
     pub fn takes(&mut self) {
         let (_, request) = self.asked.as_ref().expect("a request");
@@ -210,13 +225,25 @@ impl Desk {
         std::mem::take(&mut self.told).into_iter().map(|report| report.what).collect()
     }
 
-    /// The digest of an own item.
+    /// The digest of an own item that is a frame.
     pub fn digest(&self, number: i64) -> Digest {
+        assert!(self.is_frame(number));
+        self.own_digest(number)
+    }
+
+    /// Whether an own item is a frame, and not a skip.
+    pub fn is_frame(&self, number: i64) -> bool {
+        matches!(self.item(number).content, Content::Frame(_))
+    }
+
+    fn own_digest(&self, number: i64) -> Digest {
+        self.item(number).digest()
+    }
+
+    fn item(&self, number: i64) -> Item {
         let look =
             framelock::forward::Look { after: Some(number - 1), items: 1, bytes: 0, kept: false };
-        let page = self.store.look_at_outbox(&look).unwrap();
-        assert!(matches!(page.items[0].content, Content::Frame(_)));
-        page.items[0].digest()
+        self.store.look_at_outbox(&look).unwrap().items.remove(0)
     }
 
     /// A sender that agrees with its server on nothing, with frames 1, 2, 3 … in table t.

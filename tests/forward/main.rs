@@ -467,6 +467,93 @@ fn a_refused_item_is_found_among_its_neighbours_and_skipped() {
 }
 
 #[test]
+fn an_item_that_a_copy_saw_refused_is_a_dead_letter_here_too() {
+    // The server tells when it is asked, in the answer to the item itself, and to one that comes behind a gap.
+    for when in 0..3 {
+        let mut desk = Desk::begun(4);
+        if when == 0 {
+            desk.outcome(Outcome::Failed);
+            let steps = desk.sender.end();
+            desk.work(steps);
+            desk.begin();
+            desk.knows(200, 3, Some(2));
+        } else {
+            let (status, last) = [(200, 4), (409, 3)][when - 1];
+            desk.knows(status, last, Some(2));
+        }
+        desk.wait(200.0);
+        let letters = desk.store.dead_letters().unwrap();
+        assert_eq!((letters.len(), letters[0].seq), (1, 2), "{when}");
+        assert_eq!(letters[0].refused.code, "CONSTRAINT");
+        let told = desk.told.iter().find(|report| report.what == Happened::DeadLetter).unwrap();
+        assert_eq!(told.dead_letter.as_ref(), Some(&letters[0]));
+        assert_eq!((desk.status().pending, desk.status().dead_letters), (3, 1), "{when}");
+        // What is behind it is asked for, and its own skip is none to wonder at.
+        let since = |desk: &Desk| {
+            let (_, request) = desk.asked.as_ref().expect("a question");
+            request.path.split_once("?since=").expect("since when").1.to_owned()
+        };
+        assert_eq!(since(&desk), "1");
+        desk.knows(200, 3, Some(2));
+        desk.wait(200.0);
+        assert_eq!(since(&desk), "2");
+        desk.knows(200, 3, None);
+        desk.wait(200.0);
+        assert_eq!((desk.path(), desk.numbers()), ("/frames/4?table=t", vec![4]));
+        desk.takes();
+        assert_eq!((desk.status().pending, desk.status().dead_letters), (0, 1));
+        assert!(!desk.what_was_told().contains(&Happened::Forked));
+    }
+}
+
+#[test]
+fn a_dead_letter_that_a_copy_brought_over_is_none() {
+    let mut desk = Desk::begun(2);
+    desk.answer(422, "{}");
+    desk.answer(422, "{}");
+    desk.wait(200.0);
+    assert_eq!((desk.path(), desk.status().dead_letters), ("/frames/1?table=t&skip=1", 1));
+    // It has the rows in that place, with the digest that the skip has.
+    desk.knows(200, 1, None);
+    desk.wait(200.0);
+    assert_eq!((desk.status().dead_letters, desk.store.dead_letters().unwrap().len()), (0, 0));
+    assert!(desk.is_frame(1), "should the server lose it");
+    assert_eq!((desk.path(), desk.numbers()), ("/frames/2?table=t", vec![2]));
+}
+
+#[test]
+fn what_a_server_does_not_say_of_skips_changes_nothing() {
+    let mut desk = Desk::begun(1);
+    desk.answer(422, "{}");
+    desk.wait(200.0);
+    let (_, request) = desk.asked.as_ref().unwrap();
+    let digest = Digest::parse(&request.item_digest);
+    desk.stands(200, 1, digest);
+    desk.wait(200.0);
+    assert_eq!((desk.status().pending, desk.status().dead_letters), (0, 1));
+    assert!(desk.asked.is_none());
+}
+
+#[test]
+fn a_copy_that_gave_up_something_else_is_a_fork() {
+    let mut desk = Desk::begun(3);
+    let stream = desk.status().stream;
+    let skip = format!(r#"{{"seq":2,"digest":"{}","code":"CONSTRAINT"}}"#, other().text());
+    let digest = other().text();
+    desk.answer(
+        409,
+        &format!(
+            r#"{{"code":"SEQ_GAP","last_seq":2,"last_digest":"{digest}","skipped":[{skip}]}}"#
+        ),
+    );
+    desk.wait(200.0);
+    assert_ne!(desk.status().stream, stream);
+    desk.stands(200, 0, None);
+    assert_eq!(desk.numbers(), [1, 2, 3]);
+    assert_eq!(desk.status().dead_letters, 0);
+}
+
+#[test]
 fn a_skip_that_is_refused_waits_and_is_told_again() {
     let mut desk = Desk::begun(1);
     desk.answer(422, "{}");

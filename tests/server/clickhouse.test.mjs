@@ -82,6 +82,10 @@ describe('ClickHouse', { skip: why }, () => {
       201,
     );
     assert.equal((await put(stream, 3, 'ticks', frames[2])).status, 201);
+    const since = async (seq) =>
+      (await read(await handler(stateRequest(stream, { search: { since: seq } })))).skipped;
+    assert.deepEqual(await since(1), [{ seq: 2, digest, code: 'CONSTRAINT' }]);
+    assert.deepEqual(await since(2), []);
     assert.deepEqual([await rowsOf(101), await rowsOf(102), await rowsOf(103)], [100, 0, 100]);
   });
 

@@ -32,8 +32,10 @@ test('a frame is written once, however often it is sent', async () => {
   const frame = ticks(1, 1001);
   const last = { last_seq: 1, last_digest: digestOf(frame) };
   assert.deepEqual(await put(stream, 1, 'ticks', frame), { status: 201, ...last, rows: 100 });
-  assert.deepEqual(await put(stream, 1, 'ticks', frame), { status: 200, ...last, rows: 0 });
-  assert.deepEqual(await put(stream, 1, 'ticks', frame, { gzip: true }), { status: 200, ...last, rows: 0 });
+  assert.deepEqual(await put(stream, 1, 'ticks', frame), { status: 200, ...last, skipped: [], rows: 0 });
+  assert.deepEqual(await put(stream, 1, 'ticks', frame, { gzip: true }), {
+    ...{ status: 200, ...last, skipped: [], rows: 0 },
+  });
   assert.deepEqual(await state(stream), { status: 200, ...last });
   assert.equal(await rowsOf(1001), 100);
 });
@@ -92,6 +94,34 @@ test('twins at once: one writes, both are told so', async () => {
     assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 200, 200, 200, 200, 201]);
     assert.equal(await rowsOf(1200 + round), 100);
   }
+});
+
+test('who asks since when, and who sends what is there, is told of the first skip after that', async () => {
+  const stream = randomUUID();
+  const frames = [1, 2, 3, 4].map((seq) => ticks(1, 1250 + seq));
+  const since = (seq) => state(stream, { search: { since: seq } });
+  assert.deepEqual(await since(0), { status: 200, last_seq: 0, last_digest: null });
+  for (const [at, frame] of frames.entries()) {
+    const skip = { digest: digestOf(frame), code: `CODE_${at + 1}` };
+    if (at % 2 === 0) assert.equal((await put(stream, at + 1, 'ticks', frame)).status, 201);
+    else assert.equal((await handler(skipRequest(stream, at + 1, 'ticks', skip))).status, 201);
+  }
+  const [two, four] = [2, 4].map((seq) => ({ seq, digest: digestOf(frames[seq - 1]), code: `CODE_${seq}` }));
+  const told = async (answer) => (await answer).skipped;
+  assert.deepEqual(await told(since(0)), [two]);
+  assert.deepEqual(await told(since(1)), [two]);
+  assert.deepEqual(await told(since(2)), [four]);
+  assert.deepEqual(await told(since(4)), []);
+  assert.equal(await told(state(stream)), undefined, 'nobody asked');
+  const repeat = await put(stream, 2, 'ticks', frames[1]);
+  assert.deepEqual([repeat.status, repeat.skipped], [200, [two]]);
+  const gap = await put(stream, 6, 'ticks', frames[0]);
+  assert.deepEqual([gap.code, gap.skipped], ['SEQ_GAP', []]);
+  // Of what was cut off the log nobody can tell.
+  await pool.query('DELETE FROM framelock_frames WHERE stream = $1 AND to_seq < 3', [stream]);
+  assert.equal(await told(since(1)), undefined);
+  assert.deepEqual(await told(since(2)), [four]);
+  for (const bad of ['-1', 'x', '']) assert.equal((await since(bad)).code, 'BAD_REQUEST', bad);
 });
 
 test('an item that was rejected is skipped, and the log says so', async () => {

@@ -23,6 +23,7 @@ test('addresses: below any base, and nothing that is nearly one', () => {
   assert.deepEqual(parseRoute(at(`${frames}/7?table=a%20b`), 'PUT'), {
     stream: STREAM,
     frames: { from: 7, to: 7, table: 'a b', skip: false, after: null },
+    since: 6,
   });
   assert.deepEqual(parseRoute(at(`${frames}/7-9?table=t`), 'PUT').frames, {
     from: 7,
@@ -34,7 +35,14 @@ test('addresses: below any base, and nothing that is nearly one', () => {
   const after = digestOf('the item before');
   const { frames: said } = parseRoute(at(`${frames}/7?table=t&after=${encodeURIComponent(after)}`), 'PUT');
   assert.equal(said.after, after);
-  assert.equal(parseRoute(at(`/v1/streams/${STREAM}`), 'GET').frames, null);
+  for (const [search, since] of [
+    ['', null],
+    ['?since=0', 0],
+    ['?since=12', 12],
+  ]) {
+    const route = { stream: STREAM, frames: null, since };
+    assert.deepEqual(parseRoute(at(`/v1/streams/${STREAM}${search}`), 'GET'), route);
+  }
   const refused = (path, method = 'PUT') => {
     try {
       parseRoute(at(path), method);

@@ -37,8 +37,12 @@ export function skipRequest(stream, seq, table, skip, options = {}) {
   });
 }
 
-export function stateRequest(stream, { token = 'alice', base = 'http://server/sync' } = {}) {
-  return new Request(`${base}/v1/streams/${stream}`, { headers: { Authorization: `Bearer ${token}` } });
+export function stateRequest(stream, options = {}) {
+  const { token = 'alice', search, base = 'http://server/sync' } = options;
+  const query = search ? `?${new URLSearchParams(search)}` : '';
+  return new Request(`${base}/v1/streams/${stream}${query}`, {
+    headers: { Authorization: `Bearer ${token}` },
+  });
 }
 
 /** What a response says, in one object that is compared at once. */

@@ -71,6 +71,9 @@ impl World {
     }
 
     pub fn server_hears(&mut self, tab: TabId, id: u32, request: &Request) {
+        if !self.calm && self.luck.chance(self.plan.given_up) && self.server.give_up(request) {
+            self.count("given up by a copy");
+        }
         let hurdle = (!self.calm).then(|| self.hurdle()).flatten();
         let answer = hurdle.unwrap_or_else(|| self.server.answer(request));
         self.trace
@@ -165,7 +168,8 @@ impl World {
                 return broken(format!("the server has {frame}, which is not to be forwarded"));
             }
         }
-        let refused = |frame: &str| self.server.refuses(frame);
+        let given_up = &self.server.given_up;
+        let refused = |frame: &str| self.server.refuses(frame) || given_up.contains(frame);
         let expected: Vec<_> = ours.iter().filter(|(_, frame, _)| !refused(frame)).collect();
         for (_, frame, rows) in &expected {
             let streams = times.iter().filter(|((_, name), _)| name == frame);

@@ -272,9 +272,9 @@ export const mutations = [
     name: 'outbox outside the transaction',
     what: 'the rows are committed, and the outbox item after them',
     file: 'src/store/write.rs',
-    find: '            self.enqueue(&request.frame_id, &frame, &plan)?;',
+    find: '            self.enqueue(&frame, &plan)?;',
     replace:
-      '            drop(self.run("RELEASE framelock"));\n            self.commit()?;\n            self.begin()?;\n            self.savepoint()?;\n            self.enqueue(&request.frame_id, &frame, &plan)?;',
+      '            drop(self.run("RELEASE framelock"));\n            self.commit()?;\n            self.begin()?;\n            self.savepoint()?;\n            self.enqueue(&frame, &plan)?;',
   },
   {
     name: 'wish lost on the way',
@@ -297,6 +297,13 @@ export const mutations = [
     file: 'src/forward/answers.rs',
     find: '(self.outbox.acknowledged, own == remote.digest)',
     replace: '(self.outbox.acknowledged, own == remote.digest || true)',
+  },
+  {
+    name: 'skip taken for rows',
+    what: 'an item that a copy of the database gave up counts as acknowledged',
+    file: 'src/forward/answers.rs',
+    find: 'self.meet_skip(item, skip.digest, skip.code)',
+    replace: '{ let _ = skip; self.catch_up(item.number) }',
   },
   {
     name: 'rewind ignored',

@@ -147,6 +147,9 @@ knobs! {
 
     /// Frames of more bytes go to the holder by way of the queue; 0: as shipped, where none is so large.
     offer_bytes = |rng| sometimes(rng, 0.25, |rng| *rng.pick(&[1.0, 500.0, 2048.0, 2048.0]));
+
+    /// Frames on their way that a copy of the database was refused before, and gave up, of 1.
+    given_up = |rng| sometimes(rng, 0.2, |rng| rng.unit() * 0.4);
 }
 
 /// Knobs that shrinking leaves alone: a world needs them, or they are no trouble.

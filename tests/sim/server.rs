@@ -44,6 +44,8 @@ pub struct Server {
     pub lost: BTreeSet<String>,
     /// Of eight frames, so many are refused.
     refuses: u64,
+    /// Frames that a copy of the database was refused, and gave up.
+    pub given_up: BTreeSet<String>,
 }
 
 /// One row, as the server keeps it.
@@ -72,7 +74,8 @@ impl Server {
         let parts: Vec<&str> = path.split('/').collect();
         match (request.method, &parts[..]) {
             (Method::Get, ["", "v1", "streams", stream]) => {
-                let stands = self.stream(stream).stands();
+                let since = query.strip_prefix("since=").and_then(|since| since.parse().ok());
+                let stands = self.stream(stream).stands(since.expect("since when"));
                 respond(200, &format!("{{{stands}}}"))
             }
             (Method::Put, ["", "v1", "streams", stream, "frames", range]) => {
@@ -102,13 +105,13 @@ impl Server {
             if known.log.contains(&to) && !same {
                 return respond(409, r#"{"code":"STREAM_FORKED"}"#);
             }
-            return respond(200, &format!("{{{}}}", known.stands()));
+            return respond(200, &format!("{{{}}}", known.stands(from - 1)));
         }
         let follows = known.entries.last().is_none_or(|entry| {
             after_of(query).is_none_or(|after| after == percent_encoded(&entry.digest.text()))
         });
         if from != last + 1 || !follows {
-            return respond(409, &format!("{{\"code\":\"SEQ_GAP\",{}}}", known.stands()));
+            return respond(409, &format!("{{\"code\":\"SEQ_GAP\",{}}}", known.stands(from - 1)));
         }
         let table = query.split('&').next().unwrap_or_default();
         let skipped = query.contains("&skip=1");
@@ -122,6 +125,7 @@ impl Server {
                 entry.tables.push(table.to_owned());
             }
         }
+        self.given_up.retain(|frame| entry.frames.iter().all(|(applied, _)| applied != frame));
         let known = self.stream(stream);
         // The digests of the items before the last are not told; only their number is.
         let filler = Entry { frames: Vec::new(), tables: Vec::new(), ..entry.clone() };
@@ -131,7 +135,7 @@ impl Server {
         if known.log.len() > LOGGED {
             known.log.remove(0);
         }
-        respond(201, &format!("{{{}}}", known.stands()))
+        respond(201, &format!("{{{}}}", known.stands(to)))
     }
 
     fn stream(&mut self, name: &str) -> &mut Stream {
@@ -145,7 +149,9 @@ impl Server {
 
     /// Loses the last requests of the newest stream: a replica takes over that never had them.
     pub fn rewind(&mut self, requests: usize) {
-        let Some((_, stream)) = self.streams.last_mut().filter(|_| !self.forked) else {
+        let Some((_, stream)) =
+            self.streams.last_mut().filter(|_| !self.forked && self.given_up.is_empty())
+        else {
             return;
         };
         self.rewound = true;
@@ -172,6 +178,32 @@ impl Server {
         let (frames, tables) = (Vec::new(), Vec::new());
         stream.entries.push(Entry { digest, frames, tables, skipped: false });
         stream.log.push(stream.entries.len() as u64);
+    }
+
+    /// A copy of the database had the frame of this request in its outbox too, was refused it, and gave it up. Gives
+    /// whether it did: the request must be about one frame, the next. Not in a world where the server loses items: a
+    /// late repeat of the frame could come in the place of the skip.
+    pub fn give_up(&mut self, request: &Request) -> bool {
+        let (path, query) = request.path.split_once('?').unwrap_or_default();
+        let ["", "v1", "streams", name, "frames", seq] = path.split('/').collect::<Vec<_>>()[..]
+        else {
+            return false;
+        };
+        let rewound = self.rewound;
+        let stream = self.stream(name);
+        let next = stream.entries.len() as u64 + 1;
+        let follows = stream.entries.last().is_none_or(|entry| {
+            after_of(query).is_none_or(|after| after == percent_encoded(&entry.digest.text()))
+        });
+        if rewound || seq.parse() != Ok(next) || query.contains("&skip=1") || !follows {
+            return false;
+        }
+        let digest = Digest::parse(&request.item_digest).expect("a digest");
+        let (frames, tables) = (Vec::new(), Vec::new());
+        stream.entries.push(Entry { digest, frames, tables, skipped: true });
+        stream.log.push(next);
+        self.given_up.extend(rows_of(&request.body).into_iter().map(|(frame, _)| frame));
+        true
     }
 
     /// Every row, in the order of streams and sequence numbers.
@@ -201,10 +233,17 @@ impl Server {
 }
 
 impl Stream {
-    fn stands(&self) -> String {
+    /// Where it ends, and the first item after `since` that was given up.
+    fn stands(&self, since: u64) -> String {
+        let mut later = self.entries.iter().enumerate().skip(since as usize);
+        let skip = later.find(|(_, entry)| entry.skipped).map(|(at, entry)| {
+            let digest = entry.digest.text();
+            format!(r#"{{"seq":{},"digest":"{digest}","code":"CONSTRAINT"}}"#, at + 1)
+        });
         let digest = self.entries.last().map(|entry| format!("\"{}\"", entry.digest.text()));
         let digest = digest.unwrap_or("null".to_owned());
-        format!("\"last_seq\":{},\"last_digest\":{digest}", self.entries.len())
+        let (last_seq, skip) = (self.entries.len(), skip.unwrap_or_default());
+        format!(r#""last_seq":{last_seq},"last_digest":{digest},"skipped":[{skip}]"#)
     }
 }
 

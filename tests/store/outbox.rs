@@ -28,7 +28,6 @@ fn state(store: &Store) -> OutboxState {
     store.outbox_state().unwrap()
 }
 
-/// The rows of an item, decoded.
 /// An item's rows, without the stamp.
 fn rows(content: &Content) -> Frame {
     let Content::Frame(ipc) = content else { panic!("a skip has no rows") };
@@ -82,6 +81,19 @@ fn two_frames_of_the_same_rows_are_two_items_and_a_table_has_one_name() {
     assert_eq!((&*items[0].table, &*items[1].table), ("t", "t"));
     assert_ne!(items[0].digest(), items[1].digest());
     assert!(items[0].joins(&items[1]));
+}
+
+#[test]
+fn a_frame_of_the_same_id_and_rows_is_another_item_in_another_database() {
+    let item = || {
+        let mut store = store();
+        append(&mut store, &forwarded("a", frame(0, 5)));
+        assert_eq!(page(&store).items[0].digest(), page(&store).items[0].digest(), "it stays");
+        page(&store).items.remove(0)
+    };
+    let (one, other) = (item(), item());
+    assert_ne!(one.digest(), other.digest());
+    assert_eq!(rows(&one.content), rows(&other.content));
 }
 
 #[test]
@@ -224,6 +236,8 @@ fn a_dead_letter_leaves_a_skip_and_may_be_sent_again_or_discarded() {
     store.retry_dead_letter(1).unwrap();
     let last = page(&store).items.pop().unwrap();
     assert_eq!((last.number, rows(&last.content)), (3, frame(1, 4)));
+    assert_ne!(last.digest(), digest, "a copy of this database may retry it, too");
+    assert!(last.joins(&page(&store).items[1]));
     assert_eq!(store.retry_dead_letter(1).unwrap_err().code, Code::InvalidArgument);
     let digest = Digest([0; 32]);
     let again = Record::DeadLetter { stream, number: 3, digest, refused: refused() };
@@ -231,6 +245,32 @@ fn a_dead_letter_leaves_a_skip_and_may_be_sent_again_or_discarded() {
     store.discard_dead_letter(3).unwrap();
     assert_eq!((store.dead_letters().unwrap(), state(&store).last), (vec![], 3));
     assert_eq!(store.discard_dead_letter(3).unwrap_err().code, Code::InvalidArgument);
+}
+
+#[test]
+fn a_dead_letter_whose_rows_are_over_there_is_a_frame_again() {
+    let mut store = store();
+    for number in 1..=3 {
+        append(&mut store, &forwarded(&number.to_string(), frame(number, 4)));
+    }
+    let (stream, items) = (state(&store).stream.unwrap(), page(&store).items);
+    for number in 1..=3 {
+        let (stream, digest) = (stream.clone(), items[number as usize - 1].digest());
+        let record = Record::DeadLetter { stream, number, digest, refused: refused() };
+        store.record_in_outbox(&[record]).unwrap();
+    }
+    let arrived = |stream| Record::Arrived { stream, after: 1, number: 2 };
+    store.record_in_outbox(&[arrived("another".into())]).unwrap();
+    assert_eq!(state(&store).dead_letters, 3, "not of this stream");
+    store.record_in_outbox(&[arrived(stream.clone()), arrived(stream)]).unwrap();
+    let letters = store.dead_letters().unwrap();
+    assert_eq!(letters.iter().map(|letter| letter.id).collect::<Vec<_>>(), [1, 3]);
+    let now = page(&store).items;
+    assert_eq!(now[1], items[1]);
+    assert!(matches!(
+        (&now[0].content, &now[2].content),
+        (Content::Skip { .. }, Content::Skip { .. })
+    ));
 }
 
 #[test]

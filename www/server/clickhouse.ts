@@ -17,7 +17,7 @@
 //   look again, record what is there          though the INSERT was refused: that may have been a view behind the table
 import { Problem, unavailable } from './problem.js';
 import { decide } from './sequence.js';
-import type { Engine, Frame, Outcome, Run, StreamKey, StreamState, Table, Write } from './types.js';
+import type { Engine, Frame, Outcome, Run, Skipped, StreamKey, StreamState, Table, Write } from './types.js';
 
 /** Where ClickHouse is. */
 export interface ClickHouseOptions {
@@ -80,7 +80,13 @@ export function clickhouse(options: ClickHouseOptions): Engine {
     }
   };
   return {
-    state: (key, run) => withBooks(run, async () => (await server.log(key, 0, run)).state),
+    state: (key, run) =>
+      withBooks(run, async () => {
+        const { state } = await server.log(key, 0, run);
+        return key.since === null
+          ? state
+          : { ...state, skipped: await server.skippedSince(key, key.since, run) };
+      }),
     apply: (write, run) => withBooks(run, () => apply(server, write, run)),
   };
 }
@@ -200,6 +206,17 @@ class Server {
     if (row?.['owner'] !== tenant) throw notYours();
     const state: StreamState = { lastSeq, lastDigest: String(row['last_digest']) };
     return { state, recorded: row['recorded'] ? String(row['recorded']) : null };
+  }
+
+  /** The first skip after a seq, if there is one. This log is never cut. */
+  async skippedSince({ stream }: StreamKey, since: number, run: Run): Promise<Skipped[]> {
+    const [row] = await this.query(
+      `SELECT toString(to_seq) AS seq, digest, skipped AS code FROM ${BOOKS}
+       WHERE stream = {stream:String} AND to_seq > {since:UInt64} AND skipped != '' ORDER BY to_seq LIMIT 1`,
+      { stream, since: String(since) },
+      run,
+    );
+    return row ? [{ seq: Number(row['seq']), digest: String(row['digest']), code: String(row['code']) }] : [];
   }
 
   /** What stands in a table at a stream's `from`; of somebody else it is none of the sender's business. */

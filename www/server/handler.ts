@@ -115,21 +115,23 @@ class Handler {
   }
 
   async #route(request: Request, route: Route): Promise<Response> {
-    const { stream, frames } = route;
+    const { stream, frames, since } = route;
     const authorized = await this.#authorize(request, stream, frames?.table ?? null);
     const visit = this.#gate.enter(authorized.tenant);
     try {
+      const key = { stream, tenant: authorized.tenant, since };
+      const known = () => this.#run((run) => this.options.engine.state(key, run));
       if (!frames) {
         await visit.apply(0);
-        const key = { stream, tenant: authorized.tenant };
-        const state = await this.#run((run) => this.options.engine.state(key, run));
-        return json(200, stateOf(state));
+        return json(200, stateOf(await known()));
       }
       const table = this.#tables.get(frames.table);
       if (!table) throw new Problem('FORBIDDEN', { detail: 'this table is not written from outside' });
       const outcome = await this.#write(request, stream, frames, table, authorized, visit);
       if (outcome.trouble !== undefined) this.#tell(outcome.trouble, { stream, table: frames.table });
-      return answer(outcome);
+      // Of what was here before, the sender wants to know whether it is rows.
+      const isNew = outcome.kind === 'applied' || outcome.kind === 'forked';
+      return answer(isNew ? outcome : { ...outcome, state: await known() });
     } finally {
       visit.leave();
     }
@@ -275,7 +277,11 @@ function answer({ kind, state, rows }: Outcome): Response {
   return json(kind === 'applied' ? 201 : 200, { ...stateOf(state), rows });
 }
 
-const stateOf = ({ lastSeq, lastDigest }: StreamState) => ({ last_seq: lastSeq, last_digest: lastDigest });
+const stateOf = ({ lastSeq, lastDigest, skipped }: StreamState) => ({
+  last_seq: lastSeq,
+  last_digest: lastDigest,
+  ...(skipped && { skipped }),
+});
 
 function json(status: number, body: object): Response {
   const headers = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };

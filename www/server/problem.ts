@@ -28,6 +28,7 @@ export interface ProblemDetails {
   row?: number;
   last_seq?: number;
   last_digest?: string | null;
+  skipped?: readonly object[] | undefined;
 }
 
 /** Thrown anywhere below the handler, answered by it. */

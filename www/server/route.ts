@@ -1,6 +1,6 @@
 // The addresses of the wire, below any base:
 //
-//   {base}/v1/streams/{stream}                     GET: how far the stream is
+//   {base}/v1/streams/{stream}                     GET: how far the stream is; ?since= asks for skips after that seq
 //   {base}/v1/streams/{stream}/frames/{seq}        PUT: one item;    ?table= names its table, &skip=1 gives it up
 //   {base}/v1/streams/{stream}/frames/{from}-{to}  PUT: consecutive items of one table
 //
@@ -12,10 +12,13 @@ export interface Route {
   stream: string;
   /** Null when the stream's state is asked for. */
   frames: { from: number; to: number; table: string; skip: boolean; after: string | null } | null;
+  /** Where the sender's knowledge ends; null when it does not say. */
+  since: number | null;
 }
 
 const PATH = /\/v1\/streams\/([^/]*)(?:\/frames\/([^/]*))?$/;
 const STREAM = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const SINCE = /^(?:0|[1-9]\d{0,14})$/;
 const SEQ = /^([1-9]\d{0,15})(?:-([1-9]\d{0,15}))?$/;
 
 /** Reads an address; throws a problem when it is none of ours. */
@@ -24,7 +27,11 @@ export function parseRoute(url: URL, method: string): Route {
   if (stream === undefined) throw new Problem('NOT_FOUND');
   if (method !== (frames === undefined ? 'GET' : 'PUT')) throw new Problem('METHOD_NOT_ALLOWED');
   if (!STREAM.test(stream)) throw bad('a stream is a UUID in lower case');
-  if (frames === undefined) return { stream, frames: null };
+  if (frames === undefined) {
+    const since = url.searchParams.get('since');
+    if (since !== null && !SINCE.test(since)) throw bad('since is a seq, or 0');
+    return { stream, frames: null, since: since === null ? null : Number(since) };
+  }
   const [, first, last = first] = SEQ.exec(frames) ?? [];
   const [from, to] = [Number(first), Number(last)];
   if (!Number.isSafeInteger(from) || !Number.isSafeInteger(to)) throw bad('a seq is a number from 1');
@@ -36,7 +43,7 @@ export function parseRoute(url: URL, method: string): Route {
   if (skip && from !== to) throw bad('one item at a time is given up');
   const after = url.searchParams.get('after');
   if (after !== null && !isDigest(after)) throw bad('after is a digest');
-  return { stream, frames: { from, to, table, skip, after } };
+  return { stream, frames: { from, to, table, skip, after }, since: from - 1 };
 }
 
 const bad = (detail: string) => new Problem('BAD_REQUEST', { detail });

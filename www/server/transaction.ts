@@ -21,7 +21,19 @@ import {
   type Books,
 } from './sql.js';
 import { problemOf, type Phase } from './sqlstate.js';
-import type { Engine, Frame, Outcome, Plan, Run, StreamKey, StreamState, Table, Write } from './types.js';
+import type {
+  Engine,
+  Frame,
+  Outcome,
+  Plan,
+  Run,
+  Skipped,
+  StateKey,
+  StreamKey,
+  StreamState,
+  Table,
+  Write,
+} from './types.js';
 
 /** A row of a driver's result. */
 export type Row = Record<string, unknown>;
@@ -113,10 +125,31 @@ async function makeBooks(database: SqlDatabase, run: Run, books: Books, namespac
  * How far a stream is, without a lock. Only as a server says that may be written: a standby, which may lag, would have
  * a browser send again what was acknowledged, or believe that the server has lost it.
  */
-async function stateOf(session: Session, books: Books, key: StreamKey): Promise<StreamState> {
+async function stateOf(session: Session, books: Books, key: StateKey): Promise<StreamState> {
   const [server] = await session.query("SELECT current_setting('transaction_read_only') AS read_only");
   if (server?.['read_only'] !== 'off') throw unavailable(new Error('the database is read-only'), 5);
-  return (await readStream(session, books, key, '')) ?? NEW_STREAM;
+  const state = (await readStream(session, books, key, '')) ?? NEW_STREAM;
+  return key.since === null
+    ? state
+    : { ...state, skipped: await skippedSince(session, books, key.stream, key.since) };
+}
+
+/** The first skip after a seq, if there is one; undefined when the log does not go back that far. */
+async function skippedSince(
+  session: Session,
+  { frames }: Books,
+  stream: string,
+  since: number,
+): Promise<Skipped[] | undefined> {
+  const [log] = await session.query(
+    `SELECT EXISTS (SELECT 1 FROM ${frames} WHERE stream = $1 AND from_seq <= $2::bigint + 1) AS whole, (
+      SELECT json_build_object('seq', to_seq, 'digest', digest, 'code', skipped)::text FROM ${frames}
+      WHERE stream = $1 AND to_seq > $2::bigint AND skipped IS NOT NULL ORDER BY to_seq LIMIT 1
+    ) AS skip`,
+    [stream, since],
+  );
+  if (log?.['whole'] !== true) return undefined;
+  return log['skip'] === null ? [] : [JSON.parse(log['skip'] as string) as Skipped];
 }
 
 const NEW_STREAM: StreamState = { lastSeq: 0, lastDigest: null };

@@ -102,7 +102,7 @@ export type FrameHandler = (request: Request) => Promise<Response>;
 /** A place for rows, made by `postgres`, `pglite` or `clickhouse`. What is in it is not public. */
 export interface Engine {
   /** @internal */
-  readonly state: (key: StreamKey, run: Run) => Promise<StreamState>;
+  readonly state: (key: StateKey, run: Run) => Promise<StreamState>;
   /** @internal */
   readonly apply: (write: Write, run: Run) => Promise<Outcome>;
 }
@@ -113,10 +113,24 @@ export interface StreamKey {
   tenant: string;
 }
 
+/** A stream, and where the asker's knowledge of it ends; null when it does not say. @internal */
+export interface StateKey extends StreamKey {
+  since: number | null;
+}
+
 /** How far a stream is: its last seq, and the digest of that item as the browser keeps it. @internal */
 export interface StreamState {
   lastSeq: number;
   lastDigest: string | null;
+  /** The first item after `since` that was given up, if one was; not there when nobody asked, or the log is too short. */
+  skipped?: Skipped[] | undefined;
+}
+
+/** An item that was given up. @internal */
+export interface Skipped {
+  seq: number;
+  digest: string;
+  code: string;
 }
 
 /** How long an engine has. @internal */
