@@ -37,17 +37,17 @@ pub const ITEM_BYTES: usize = 4 << 20;
 const ITEM: Most = Most { bytes: ITEM_BYTES, rows: 250_000 };
 
 const DDL: [&str; 3] = [
-    "CREATE TABLE IF NOT EXISTS _framelock_stream(
+    "CREATE TABLE IF NOT EXISTS main._framelock_stream(
        id INTEGER PRIMARY KEY CHECK(id = 1), stream TEXT NOT NULL, base INTEGER NOT NULL,
        acknowledged INTEGER NOT NULL, paused TEXT, remote INTEGER)",
-    "CREATE TABLE IF NOT EXISTS _framelock_outbox(
+    "CREATE TABLE IF NOT EXISTS main._framelock_outbox(
        number INTEGER PRIMARY KEY, table_name TEXT NOT NULL, rows INTEGER NOT NULL, skip TEXT,
        digest BLOB, ipc BLOB NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS _framelock_dead_letters(
+    "CREATE TABLE IF NOT EXISTS main._framelock_dead_letters(
        number INTEGER PRIMARY KEY, stream TEXT NOT NULL, seq INTEGER NOT NULL,
        table_name TEXT NOT NULL, rows INTEGER NOT NULL, refused TEXT NOT NULL, ipc BLOB NOT NULL)",
 ];
-const INSERT: &str = "INSERT INTO _framelock_outbox(table_name, rows, ipc)";
+const INSERT: &str = "INSERT INTO main._framelock_outbox(table_name, rows, ipc)";
 
 impl Store {
     /// Puts a frame's rows, as they were stored, behind everything in the outbox. Part of the open
@@ -77,7 +77,7 @@ impl Store {
     fn ensure_stream(&self) -> Result<()> {
         let known = self
             .conn()?
-            .prepare_cached("SELECT EXISTS(SELECT 1 FROM _framelock_stream)")
+            .prepare_cached("SELECT EXISTS(SELECT 1 FROM main._framelock_stream)")
             .and_then(|mut select| select.query_row([], |row| row.get::<_, bool>(0)));
         match known {
             Ok(true) => return Ok(()),
@@ -89,7 +89,7 @@ impl Store {
         }
         let stream = self.new_stream();
         self.change(
-            "INSERT INTO _framelock_stream(id, stream, base, acknowledged) VALUES(1, ?, 0, 0)",
+            "INSERT INTO main._framelock_stream(id, stream, base, acknowledged) VALUES(1, ?, 0, 0)",
             params![stream],
         )?;
         Ok(())
@@ -119,10 +119,10 @@ impl Store {
             .conn()?
             .prepare_cached(
                 "SELECT stream, base, acknowledged, paused, remote,
-                   (SELECT min(number) FROM _framelock_outbox),
-                   (SELECT max(number) FROM _framelock_outbox),
-                   (SELECT count(*) FROM _framelock_dead_letters)
-                 FROM _framelock_stream",
+                   (SELECT min(number) FROM main._framelock_outbox),
+                   (SELECT max(number) FROM main._framelock_outbox),
+                   (SELECT count(*) FROM main._framelock_dead_letters)
+                 FROM main._framelock_stream",
             )
             .and_then(|mut select| select.query_row([], read_state).optional());
         match found {
@@ -144,7 +144,7 @@ impl Store {
         let after = look.after.unwrap_or(page.state.acknowledged);
         page.items = self.read(|conn| {
             let mut select = conn.prepare_cached(
-                "SELECT number, table_name, rows, skip, digest, ipc FROM _framelock_outbox
+                "SELECT number, table_name, rows, skip, digest, ipc FROM main._framelock_outbox
                  WHERE number > ? ORDER BY number LIMIT ?",
             )?;
             let mut rows = select.query(params![after, look.items as i64])?;
@@ -162,7 +162,7 @@ impl Store {
         if look.kept {
             page.kept = self.read(|conn| {
                 conn.prepare_cached(
-                    "SELECT number, length(ipc) FROM _framelock_outbox WHERE number <= ?
+                    "SELECT number, length(ipc) FROM main._framelock_outbox WHERE number <= ?
                      ORDER BY number",
                 )?
                 .query_map([page.state.acknowledged], |row| {
@@ -198,26 +198,26 @@ impl Store {
         match record {
             Record::Acknowledged { stream, number, keep_from } => {
                 let ours = self.change(
-                    "UPDATE _framelock_stream SET acknowledged = ? WHERE stream = ?",
+                    "UPDATE main._framelock_stream SET acknowledged = ? WHERE stream = ?",
                     params![number, stream],
                 )?;
                 let below = (*keep_from).min(*number);
                 if ours > 0 && below > 0 {
-                    self.change("DELETE FROM _framelock_outbox WHERE number < ?", [below])?;
+                    self.change("DELETE FROM main._framelock_outbox WHERE number < ?", [below])?;
                 }
             }
             Record::DeadLetter { stream, number, digest, refused } => {
                 let text = serde_json::to_string(refused).unwrap_or_default();
                 let moved = self.change(
-                    "INSERT INTO _framelock_dead_letters
+                    "INSERT INTO main._framelock_dead_letters
                      SELECT number, stream, number - base, table_name, rows, ?, ipc
-                     FROM _framelock_outbox, _framelock_stream
+                     FROM main._framelock_outbox, main._framelock_stream
                      WHERE stream = ? AND number = ? AND skip IS NULL",
                     params![text, stream, number],
                 )?;
                 if moved > 0 {
                     self.change(
-                        "UPDATE _framelock_outbox SET skip = ?, digest = ?, ipc = x'' WHERE number = ?",
+                        "UPDATE main._framelock_outbox SET skip = ?, digest = ?, ipc = x'' WHERE number = ?",
                         params![refused.code, digest.0, number],
                     )?;
                 }
@@ -225,12 +225,12 @@ impl Store {
             Record::Arrived { stream, after, number } => {
                 // The rows go back to their item: the server may lose it, and is sent it again.
                 for sql in [
-                    "UPDATE _framelock_outbox SET skip = NULL, digest = NULL, ipc = letter.ipc
-                     FROM _framelock_dead_letters AS letter, _framelock_stream AS ours
+                    "UPDATE main._framelock_outbox SET skip = NULL, digest = NULL, ipc = letter.ipc
+                     FROM main._framelock_dead_letters AS letter, _framelock_stream AS ours
                      WHERE letter.number = _framelock_outbox.number
                        AND letter.number > ? AND letter.number <= ? AND ours.stream = ?",
-                    "DELETE FROM _framelock_dead_letters WHERE number > ? AND number <= ?
-                       AND EXISTS(SELECT 1 FROM _framelock_stream AS ours WHERE ours.stream = ?)",
+                    "DELETE FROM main._framelock_dead_letters WHERE number > ? AND number <= ?
+                       AND EXISTS(SELECT 1 FROM main._framelock_stream AS ours WHERE ours.stream = ?)",
                 ] {
                     self.change(sql, params![after, number, stream])?;
                 }
@@ -242,7 +242,7 @@ impl Store {
                     PauseReason::RemoteRewound { remote } => Some(remote),
                 };
                 self.change(
-                    "UPDATE _framelock_stream SET paused = ?, remote = ? WHERE stream = ?",
+                    "UPDATE main._framelock_stream SET paused = ?, remote = ? WHERE stream = ?",
                     params![reason.code(), remote, stream],
                 )?;
             }
@@ -253,7 +253,7 @@ impl Store {
     /// Items after `base` go under a new stream id, from 1 on.
     fn start_stream(&self, old: &str, base: i64) -> Result<()> {
         self.change(
-            "UPDATE _framelock_stream SET stream = ?1, base = ?2, acknowledged = ?2,
+            "UPDATE main._framelock_stream SET stream = ?1, base = ?2, acknowledged = ?2,
                paused = NULL, remote = NULL WHERE stream = ?3",
             params![self.new_stream(), base, old],
         )?;
@@ -269,7 +269,7 @@ impl Store {
             store.ensure_stream()?;
             // A pause for a better reason stays what it is.
             store.change(
-                "UPDATE _framelock_stream SET paused = ? WHERE paused IS NULL",
+                "UPDATE main._framelock_stream SET paused = ? WHERE paused IS NULL",
                 [PauseReason::Asked.code()],
             )?;
             Ok(())
@@ -285,7 +285,7 @@ impl Store {
             return Ok(());
         }
         self.in_own_transaction(|store| {
-            store.change("UPDATE _framelock_stream SET paused = NULL, remote = NULL", [])?;
+            store.change("UPDATE main._framelock_stream SET paused = NULL, remote = NULL", [])?;
             Ok(())
         })
     }
@@ -313,7 +313,7 @@ impl Store {
     /// Those of SQLite and its storage.
     pub fn dead_letters(&self) -> Result<Vec<DeadLetter>> {
         let list = self.conn()?.prepare_cached(
-            "SELECT number, stream, seq, table_name, rows, refused FROM _framelock_dead_letters
+            "SELECT number, stream, seq, table_name, rows, refused FROM main._framelock_dead_letters
              ORDER BY number",
         );
         let list = list.and_then(|mut select| select.query_map([], read_letter)?.collect());
@@ -332,13 +332,15 @@ impl Store {
         self.in_own_transaction(|store| {
             store.find_letter(id)?;
             let mut ipc: Vec<u8> = store.read(|conn| {
-                conn.prepare_cached("SELECT ipc FROM _framelock_dead_letters WHERE number = ?")?
-                    .query_row([id], |row| row.get(0))
+                conn.prepare_cached(
+                    "SELECT ipc FROM main._framelock_dead_letters WHERE number = ?",
+                )?
+                .query_row([id], |row| row.get(0))
             })?;
             stamp_anew(&mut ipc, store.random());
             store.change(
-                "INSERT INTO _framelock_outbox(table_name, rows, ipc)
-                 SELECT table_name, rows, ? FROM _framelock_dead_letters WHERE number = ?",
+                "INSERT INTO main._framelock_outbox(table_name, rows, ipc)
+                 SELECT table_name, rows, ? FROM main._framelock_dead_letters WHERE number = ?",
                 params![ipc, id],
             )?;
             store.remove_letter(id)
@@ -357,7 +359,7 @@ impl Store {
     }
 
     fn remove_letter(&self, id: i64) -> Result<()> {
-        self.change("DELETE FROM _framelock_dead_letters WHERE number = ?", [id]).map(|_| ())
+        self.change("DELETE FROM main._framelock_dead_letters WHERE number = ?", [id]).map(|_| ())
     }
 
     fn find_letter(&self, id: i64) -> Result<()> {
