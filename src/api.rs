@@ -7,6 +7,7 @@ use crate::calls::{parse_call, uuid};
 use crate::error::{Code, Error, Result};
 use crate::message::{lock_name, presence_name};
 use crate::node::{Call, Config, Event, OFFER_BYTES, PIECE};
+use crate::platform::FileError;
 use crate::web::both::both;
 use crate::web::convert::{Post, error_object, get, number};
 use crate::web::driver::{Driver, Storage, random_bytes, sleep_ms};
@@ -146,6 +147,12 @@ async fn open(
         both(both(opfs::directory(), be_present(name)), persisted()).await;
     let (directory, presence) = (directory?, presence?);
     // Nobody removes the files from here on.
+    if get(options, "mustExist").is_truthy()
+        && let Err(FileError::Lost(_)) = opfs::file_in(&directory, name, false).await
+    {
+        let message = "the database was deleted, or the browser's storage cleared";
+        return Err(Error::new(Code::StorageLost, message));
+    }
     let queue = QueueFiles::new(directory.clone(), name);
     let looks = both(opfs::shared_reads(&directory), queue.may_wait());
     let ((shared_reads, queue_waits), files) = both(looks, checked_files(&directory, name)).await;

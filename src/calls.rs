@@ -167,6 +167,10 @@ fn parse_append(
         return Err(Error::new(Code::InvalidArgument, message).in_table(&table));
     }
     let (content, digest) = parse_content(args, buffers, &table)?;
+    if forward && content.rows() > 0 && content.has_no_columns() {
+        let message = "rows without columns, which are rows of defaults, cannot be forwarded";
+        return Err(Error::new(Code::SchemaMismatch, message).in_table(&table));
+    }
     let looked_at = match &content {
         Content::Frame(frame) => early::check_frame(&table, frame, &options),
         Content::Packed(packed) => early::check_packed(&table, packed, &options),

@@ -421,23 +421,23 @@ impl Node {
 
     /// `whenCommitted`: the queue is drained by now, so the frame is in, refused, or unknown.
     pub(super) fn run_when_committed(&mut self, call: CallId, frame_id: String, since_ms: f64) {
-        let applied = self.store.find_applied(&frame_id);
-        match applied.map(|found| found.filter(|frame| !self.knows_another(frame))) {
-            Ok(None) if self.queue.loaded_at_ms < since_ms && !self.queue.is_paused() => {
-                // It may be in the queue since the last look.
-                self.queue.dirty = true;
-                let (work, until_ms) = (Work::WhenCommitted { frame_id }, f64::INFINITY);
-                self.ops.push_front(Op { call, work, since_ms, until_ms });
+        let applied = match self.store.find_applied(&frame_id) {
+            Ok(Some(frame)) if !self.knows_another(&frame) => {
+                return self.reply(call, committed_receipt(&frame));
             }
-            Ok(Some(frame)) => self.reply(call, committed_receipt(&frame)),
-            Ok(None) if self.queue.drain_at_ms.is_some() => {
-                self.queue.waiters.push((call, frame_id));
-            }
-            Ok(None) => {
-                self.queue.rejected_calls.push(RejectedCall::Find(call, frame_id));
-                self.effects.push(Effect::LoadRejected);
-            }
-            Err(error) => self.fail(call, error),
+            Ok(applied) => applied,
+            Err(error) => return self.fail(call, error),
+        };
+        if self.queue.loaded_at_ms < since_ms && !self.queue.is_paused() {
+            // It may be in the queue since the last look.
+            self.queue.dirty = true;
+            let (work, until_ms) = (Work::WhenCommitted { frame_id }, f64::INFINITY);
+            self.ops.push_front(Op { call, work, since_ms, until_ms });
+        } else if self.queue.drain_at_ms.is_some() {
+            self.queue.waiters.push((call, frame_id));
+        } else {
+            self.queue.rejected_calls.push(RejectedCall::Find(call, frame_id, applied));
+            self.effects.push(Effect::LoadRejected);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The rejected list: queued frames that the database refused, until they are settled.
 
 use super::Node;
+use super::handoff::committed_receipt;
 use super::op::Append;
 use super::queue::storage_error;
 use super::types::{CallId, Effect, Rejected, Reply};
@@ -12,7 +13,8 @@ use crate::platform::FileError;
 /// What is asked of the list.
 pub(super) enum RejectedCall {
     List(CallId),
-    Find(CallId, String),
+    /// A frame by its id, and what is in the database under that id.
+    Find(CallId, String, Option<FrameName>),
     /// What was done to the list before is to be answered when it is done.
     Settled(CallId),
 }
@@ -21,7 +23,7 @@ impl RejectedCall {
     pub fn call(&self) -> CallId {
         match self {
             RejectedCall::List(call)
-            | RejectedCall::Find(call, _)
+            | RejectedCall::Find(call, ..)
             | RejectedCall::Settled(call) => *call,
         }
     }
@@ -113,16 +115,20 @@ impl Node {
                 (RejectedCall::List(call), Ok(list)) => {
                     self.reply(call, Reply::RejectedList(list.clone()));
                 }
-                (RejectedCall::Find(call, frame_id), Ok(list)) => {
+                (RejectedCall::Find(call, frame_id, applied), Ok(list)) => {
                     let found = list.iter().find(|rejected| rejected.frame_id == frame_id);
-                    let error = found.map_or_else(
-                        || {
+                    match (found, applied) {
+                        (Some(rejected), _) => self.fail(call, rejected.error.clone().into()),
+                        // What was refused here under this id is settled, by another tab perhaps.
+                        (None, Some(frame)) => {
+                            self.queue.forget_refused(&frame_id);
+                            self.reply(call, committed_receipt(&frame));
+                        }
+                        (None, None) => {
                             let message = format!("no frame {frame_id:?} was queued or applied");
-                            Error::new(Code::InvalidArgument, message)
-                        },
-                        |rejected| rejected.error.clone().into(),
-                    );
-                    self.fail(call, error);
+                            self.fail(call, Error::new(Code::InvalidArgument, message));
+                        }
+                    }
                 }
             }
         }

@@ -70,6 +70,14 @@ impl Content {
         }
     }
 
+    /// Whether its rows have no columns.
+    pub fn has_no_columns(&self) -> bool {
+        match self {
+            Content::Frame(frame) => frame.schema.fields().is_empty(),
+            Content::Packed(packed) => packed.column_names().next().is_none(),
+        }
+    }
+
     /// About how many bytes it takes to hand it on.
     pub fn bytes_estimate(&self) -> u64 {
         match self {

@@ -228,6 +228,7 @@ impl Store {
         match committed {
             Ok(()) => {
                 self.last_ended_well = true;
+                self.known.get_mut().unsettled = false;
                 self.detach_images();
             }
             Err(_) => self.rollback(),

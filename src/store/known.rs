@@ -26,6 +26,8 @@ pub(super) type Types = SortedMap<String, Field>;
 #[derive(Default)]
 pub(super) struct Known {
     version: i64,
+    /// Something was learnt in a transaction that is not known to be committed.
+    pub unsettled: bool,
     plans: Vec<KnownPlan>,
     /// By the table's name as SQLite says it.
     pub types: SortedMap<String, Rc<Types>>,

@@ -122,10 +122,18 @@ impl Store {
         let HalfWritten { frame, plan, sql, transfer, coerced, batch, row, done } = half;
         let end = done.saturating_add(count.max(1));
         if plan.columns.is_empty() {
+            let conn = self.conn()?;
+            let (prepared, tables) = self.touched.during(|| conn.prepare(sql));
+            let mut insert = prepared.map_err(|e| self.sql_error(e))?;
+            self.touched.add(&tables);
             while *done < end.min(frame.rows) {
-                self.run(sql).map_err(|error| error.at_row(*done))?;
+                insert.raw_execute().map_err(|e| self.sql_error(e).at_row(*done))?;
                 *done += 1;
             }
+            if *done == frame.rows {
+                *batch = frame.batches.len();
+            }
+            self.vfs.slots().os().progress(&request.frame_id, *done, frame.rows);
             return Ok(());
         }
         while *done < end

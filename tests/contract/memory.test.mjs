@@ -226,6 +226,68 @@ inBrowsers(
       assert.deepEqual(seen, ['WORKER_FAILED', ['heard']]);
     });
 
+    test('live queries go on in the next worker, whenever the last one died', async () => {
+      const seen = await tab.run(async (options) => {
+        const workers = [];
+        const Own = globalThis.Worker;
+        globalThis.Worker = class extends Own {
+          constructor(...args) {
+            super(...args);
+            workers.push(this);
+          }
+        };
+        const later = globalThis.setTimeout;
+        globalThis.setTimeout = (work, ms, ...rest) => later(work, ms === 10_000 ? 500 : ms, ...rest);
+        try {
+          const db = await framelock.openDatabase('small-live', options);
+          const other = await framelock.openDatabase('small-live');
+          await other.exec('CREATE TABLE t(a)');
+          const [runs, errors] = [[], []];
+          const onError = ({ code }) => errors.push(code);
+          const stop = framelock.live(db, 'SELECT count(*) AS n FROM t', [], ([{ n }]) => runs.push(n), {
+            onError,
+          });
+          const until = async (n) => {
+            for (let i = 0; i < 300 && runs.at(-1) !== n; i++)
+              await new Promise((resolve) => later(resolve, 20));
+            return runs.at(-1);
+          };
+          const counts = [await until(0)];
+          // While nothing runs; what another one commits before the next worker is there is not heard of.
+          workers[0].terminate();
+          await other.exec('INSERT INTO t VALUES (1)');
+          counts.push(await until(1));
+          // While it runs.
+          await Promise.all([
+            codeOf(db.appendFrame('t', megabytes(64))),
+            other.exec('INSERT INTO t VALUES (2)'),
+          ]);
+          counts.push(await until(2));
+          stop();
+          await Promise.all([db.close(), other.close()]);
+          return { counts, errors: [...new Set(errors)].filter((code) => code !== 'WORKER_FAILED') };
+        } finally {
+          [globalThis.Worker, globalThis.setTimeout] = [Own, later];
+        }
+      }, SMALL);
+      assert.deepEqual(seen, { counts: [0, 1, 2], errors: [] });
+    });
+
+    test('a database that was deleted meanwhile is lost, and not silently empty', async () => {
+      const codes = await tab.run(async (options) => {
+        const db = await framelock.openDatabase('small-gone', options);
+        const codes = [
+          await codeOf(db.appendFrame('t', { a: [1] })),
+          await codeOf(db.appendFrame('t', megabytes(64))),
+        ];
+        await framelock.deleteDatabase('small-gone');
+        codes.push(await codeOf(db.appendFrame('t', { a: [2] })), await codeOf(db.query('SELECT 1')));
+        await db.close();
+        return [...codes, (await framelock.listDatabases()).includes('small-gone')];
+      }, SMALL);
+      assert.deepEqual(codes, ['direct', 'WORKER_FAILED', 'STORAGE_LOST', 'STORAGE_LOST', false]);
+    });
+
     test('what was queued comes before what the next worker appends', async () => {
       const rows = await tab.run(async (options) => {
         const db = await framelock.openDatabase('small-queue', options);

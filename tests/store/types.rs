@@ -340,3 +340,33 @@ fn a_temporary_table_hides_no_types() {
     let sum = "SELECT group_concat(ts) AS all_of_them FROM main.t";
     assert_eq!(crate::one(&mut store, sum), Value::Text("5,7000".into()));
 }
+
+#[test]
+fn types_are_forgotten_when_sqlite_itself_rolls_back() {
+    const FROM_U: &str = "SELECT ts FROM u";
+    let seconds = || -> (&str, ArrayRef) { ("ts", Arc::new(TimestampSecondArray::from(vec![7]))) };
+    let int = || -> (&str, ArrayRef) { ("ts", Arc::new(Int32Array::from(vec![7]))) };
+    let disk = Disk::new();
+    let (mut one, mut other) = (disk.opened(), Store::new(Box::new(crate::NoOs)));
+    table(&mut one, "bad", vec![int()], "{}");
+    exec(
+        &mut one,
+        "CREATE TRIGGER tr BEFORE INSERT ON bad BEGIN SELECT RAISE(ROLLBACK, 'no'); END",
+    );
+    one.begin().unwrap();
+    let batch = RecordBatch::try_from_iter([seconds()]).unwrap();
+    let frame = Frame::new(batch.schema(), vec![batch]);
+    one.apply_in_savepoint(&AppendRequest { table: "u".into(), ..request("u", frame) }).unwrap();
+    assert_eq!(types(&mut one, FROM_U), [SECONDS]);
+    let batch = RecordBatch::try_from_iter([int()]).unwrap();
+    let frame = Frame::new(batch.schema(), vec![batch]);
+    one.apply_in_savepoint(&AppendRequest { table: "bad".into(), ..request("b", frame) })
+        .unwrap_err();
+    assert!(!one.in_transaction());
+    one.detach().unwrap();
+    disk.attach(&mut other, Mode::Exclusive).unwrap();
+    table(&mut other, "u", vec![int()], "{}");
+    other.detach().unwrap();
+    disk.attach(&mut one, Mode::Shared).unwrap();
+    assert_eq!(types(&mut one, FROM_U), [DataType::Int32]);
+}

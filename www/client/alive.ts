@@ -6,6 +6,8 @@ const locks = (): LockManager | undefined => (globalThis.navigator as Partial<Na
 
 /** In the worker: resolves with the name of the lock once it is held; with nothing where there are no locks. */
 export function holdWhileAlive(): Promise<string | undefined> {
+  const manager = locks();
+  if (manager === undefined) return Promise.resolve(undefined);
   // What ends so is no lock that the handle works with (testing/hooks.ts).
   const name = `framelock-worker/${crypto.randomUUID()}/open`;
   return new Promise((resolve) => {
@@ -13,10 +15,8 @@ export function holdWhileAlive(): Promise<string | undefined> {
       resolve(name);
       return new Promise(() => {});
     };
-    const request = locks()?.request(name, {}, hold);
     // Refused: nobody watches then.
-    if (request === undefined) resolve(undefined);
-    else request.catch(() => resolve(undefined));
+    manager.request(name, {}, hold).catch(() => resolve(undefined));
   });
 }
 

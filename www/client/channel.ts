@@ -9,6 +9,9 @@ import type { StartMessage, WorkerMessage } from './messages.js';
 import { type EnginePort, type Spawn, spawning } from './spawn.js';
 import type { AssetOptions } from './types.js';
 
+/** After these another worker would not help. */
+const FINAL = ['CLOSED', 'STORAGE_LOST', 'NOT_A_DATABASE', 'CORRUPT', 'PROTOCOL_VERSION'];
+
 /** A worker that has not started by then never will: its script or its wasm hangs. */
 const START_MS = 10_000;
 
@@ -101,6 +104,7 @@ export async function startWorker(
   message: StartMessage,
   assets: AssetOptions,
   spawnBy?: Spawn,
+  signal?: AbortSignal,
 ): Promise<Started> {
   const inMemory = message.kind === 'open' && message.options.storage === 'memory';
   const { spawn, needsWasm } = spawning(assets, inMemory, spawnBy);
@@ -118,6 +122,7 @@ export async function startWorker(
     return await new Promise<Started>((resolve, reject) => {
       const stop = guard(START_MS, () => reject(workerFailed(`the worker did not start in ${START_MS} ms`)));
       ended.signal.addEventListener('abort', stop);
+      signal?.addEventListener('abort', () => reject(signal.reason as FramelockError), once);
       for (const type of ['error', 'messageerror'] as const) {
         worker.addEventListener(type, (event) => reject(failureOf(event)), once);
       }
@@ -154,16 +159,16 @@ export class Channel {
   readonly #over = new AbortController();
 
   constructor(
-    started: Started | Promise<Started>,
+    started: Started | ((signal: AbortSignal) => Promise<Started>),
     onEvent: (message: EventMessage) => void,
     onToken: (refresh: boolean) => Promise<string | undefined>,
   ) {
     this.#onEvent = onEvent;
     this.#onToken = onToken;
-    if (!(started instanceof Promise)) this.#begin(started);
+    if (typeof started !== 'function') this.#begin(started);
     else {
       const begin = (started: Started) => this.#begin(started);
-      started.then(begin, (error: FramelockError) => this.end(error));
+      started(this.over).then(begin, (error: FramelockError) => this.end(error));
     }
   }
 
@@ -226,9 +231,9 @@ export class Channel {
     return this.#over.signal;
   }
 
-  /** Whether the worker died by itself; another one can take its place. */
+  /** Whether the worker died by itself, or did not start; another one can take its place. */
   get hasFailed(): boolean {
-    return this.#ended?.code === 'WORKER_FAILED';
+    return this.#ended !== undefined && !FINAL.includes(this.#ended.code);
   }
 
   /** Refuses further calls with this error; those under way go on. */

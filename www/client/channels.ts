@@ -4,14 +4,35 @@ import type { Channel, Started } from './channel.js';
 import { watchLifecycle } from './lifecycle.js';
 import type { EventMessage } from './messages.js';
 
-/** So long after its worker died a handle that only listens or forwards has another one: one that dies at once, each time, is no load. */
+/**
+ * A handle that only listens or forwards has another worker at once, and so long after one that lived shorter than that:
+ * one that dies at once, each time, is no load.
+ */
 const AGAIN_MS = 10_000;
+
+/** Starts another worker; the signal ends it. */
+export type Start = (signal: AbortSignal) => Promise<Started>;
+
+const listeners = new WeakMap<object, Set<() => void>>();
+
+/** Calls `tell` whenever a handle has another worker: it heard nothing meanwhile. Returns a function that stops. */
+export function whenRestarted(db: object, tell: () => void): () => void {
+  const own = listeners.get(db) ?? new Set();
+  listeners.set(db, own.add(tell));
+  return () => void own.delete(tell);
+}
+
+/** A handle has another worker. */
+export function tellRestarted(db: object): void {
+  for (const tell of listeners.get(db) ?? []) tell();
+}
 
 /** The one channel that a handle has at a time. */
 export class Channels {
   #current: Channel;
-  readonly #open: (started: Started | Promise<Started>) => Channel;
-  readonly #start: (() => Promise<Started>) | undefined;
+  readonly #open: (started: Started | Start) => Channel;
+  readonly #start: Start | undefined;
+  readonly #onRestart: () => void;
   /** The events that the engine was asked for; it sends no others. */
   readonly #asked = new Set<EventMessage['event']>();
   #works: boolean;
@@ -19,23 +40,28 @@ export class Channels {
 
   /**
    * Begins with a worker that has started. `start` starts another one in its place; without it the handle dies with
-   * the first. `works`: it has work to do though nobody calls.
+   * the first. `works`: it has work to do though nobody calls. `onRestart` is called when another one was started.
    */
   constructor(
     started: Started,
-    open: (started: Started | Promise<Started>) => Channel,
-    start: (() => Promise<Started>) | undefined,
+    open: (started: Started | Start) => Channel,
+    start: Start | undefined,
     works: boolean,
+    onRestart: () => void,
   ) {
     this.#open = open;
     this.#start = start;
     this.#works = works;
+    this.#onRestart = onRestart;
     this.#current = this.#begin(started);
   }
 
   /** The channel for the next call. */
   get current(): Channel {
-    if (this.#current.hasFailed && this.#start) this.#current = this.#begin(this.#start());
+    if (this.#current.hasFailed && this.#start) {
+      this.#current = this.#begin(this.#start);
+      queueMicrotask(this.#onRestart);
+    }
     return this.#current;
   }
 
@@ -52,14 +78,16 @@ export class Channels {
     this.current.listen(event);
   }
 
-  #begin(started: Started | Promise<Started>): Channel {
+  #begin(started: Started | Start): Channel {
+    const began = performance.now();
     this.#stopWatching();
     const channel = this.#open(started);
     for (const event of this.#asked) channel.listen(event);
     this.#stopWatching = watchLifecycle((state) => channel.lifecycle(state));
     channel.over.addEventListener('abort', () => {
       this.#stopWatching();
-      if (this.#start && this.#works && channel.hasFailed) setTimeout(() => this.current, AGAIN_MS);
+      if (!this.#start || !this.#works || !channel.hasFailed) return;
+      setTimeout(() => this.current, performance.now() - began < AGAIN_MS ? AGAIN_MS : 0);
     });
     return channel;
   }

@@ -2,7 +2,7 @@
 // in statements.ts.
 import { copyBytes, databaseName, describe, guarded, isBytes, text } from './arguments.js';
 import { callSafely, Channel, type Started, startWorker } from './channel.js';
-import { Channels } from './channels.js';
+import { Channels, type Start, tellRestarted } from './channels.js';
 import { FramelockError, fromWire, invalidArgument } from './errors.js';
 import type { Forwarding } from './forward-types.js';
 import { askForToken, forwardingOf, forwardOptions, type GetToken } from './forwarding.js';
@@ -32,7 +32,7 @@ type Listener = (detail: never) => void;
 /** What a handle is made of beside its worker. */
 interface Parts {
   /** Starts another worker in the place of one that died. Not for what only the worker's memory holds. */
-  start: (() => Promise<Started>) | undefined;
+  start: Start | undefined;
   defaults: Defaults;
   onWrite: () => void;
   forward: { getToken: GetToken | undefined } | undefined;
@@ -54,13 +54,13 @@ class Handle extends HandleStatements implements Database {
   #closing: Promise<void> | undefined;
 
   constructor(name: string, started: Started, { start, defaults, onWrite, forward }: Parts) {
-    const open = (started: Started | Promise<Started>) =>
+    const open = (started: Started | Start) =>
       new Channel(
         started,
         ({ event, detail }) => this.#emit(event, detail),
         (refresh) => askForToken(forward?.getToken, refresh),
       );
-    const channels = new Channels(started, open, start, forward !== undefined);
+    const channels = new Channels(started, open, start, forward !== undefined, () => tellRestarted(this));
     const host: Host = {
       get channel() {
         return channels.current;
@@ -234,15 +234,12 @@ export async function openHandle(name: string, options?: OpenOptions, spawn?: Sp
   const checkedName = databaseName(name);
   const { storage, durability, persist, retry, fallback, forward, ...assets } = openOptions(options);
   const to = forward === undefined ? undefined : forwardOptions(forward);
-  const message = {
-    kind: 'open',
-    name: checkedName,
-    options: to ? { storage, durability, forward: to.forward } : { storage, durability },
-  } as const;
-  const start = () => startWorker(message, assets, spawn);
+  const wanted = to ? { storage, durability, forward: to.forward } : { storage, durability };
+  const message = { kind: 'open', name: checkedName, options: wanted } as const;
+  const again = { ...message, options: { ...wanted, mustExist: true } };
   const inFile = storage === 'opfs';
-  return new Handle(checkedName, await start(), {
-    start: inFile ? start : undefined,
+  return new Handle(checkedName, await startWorker(message, assets, spawn), {
+    start: inFile ? (signal) => startWorker(again, assets, spawn, signal) : undefined,
     defaults: { retry, fallback },
     onWrite: inFile && persist === 'auto' ? askToPersist : () => {},
     forward: to,

@@ -35,8 +35,8 @@ export interface Attempt {
  * - `NOT_A_DATABASE`: the bytes are not SQLite; they were left as they are.
  * - `PROTOCOL_VERSION`: a tab with an incompatible framelock version holds the database.
  * - `WORKER_FAILED`: the worker or the wasm did not load, died (out of memory, say), or did not answer. A frame in flight
- *   may or may not have been written: append it again with the same `frameId`, and it is applied at most once. The next
- *   call on the handle starts another worker; only a database in memory is gone with its worker.
+ *   may or may not have been written: append it again with the same `frameId`, and it is applied at most once. Where the
+ *   worker died, the next call on the handle starts another one; only a database in memory is gone with its worker.
  * - `CLOSED`: the handle was closed, or the transaction is over.
  */
 export type ErrorCode =

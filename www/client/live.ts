@@ -2,6 +2,7 @@
 // It stands on what every caller has, `query` and `on('commit')`, and the engine knows nothing of it.
 import { callback as isFunction, describe, ownOptions, signal as isSignal, sqlText } from './arguments.js';
 import { callSafely } from './channel.js';
+import { whenRestarted } from './channels.js';
 import { FramelockError, invalidArgument } from './errors.js';
 import { queryOptions } from './options.js';
 import type { Database, Params, QueryOptions, StatementOptions } from './types.js';
@@ -21,7 +22,7 @@ export interface LiveOptions extends Omit<QueryOptions, 'signal'> {
 const BUSY_AGAIN_MS = 500;
 
 /** After these there is nothing left to ask, or no sense in asking again. */
-const FINAL = ['CLOSED', 'INVALID_ARGUMENT', 'WORKER_FAILED', 'STORAGE_LOST', 'PROTOCOL_VERSION'];
+const FINAL = ['CLOSED', 'INVALID_ARGUMENT', 'STORAGE_LOST', 'PROTOCOL_VERSION'];
 
 /** SQLite compares names so. */
 const fold = (name: string) => name.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
@@ -95,9 +96,12 @@ export function live<Row = Record<string, unknown>>(
   let dependencies: Dependencies | undefined;
   let stale = true;
   let running = false;
+  /** The last run ended with its worker. */
+  let hasFailed = false;
 
   const stop = () => {
     off();
+    forget();
     signal?.removeEventListener('abort', stop);
     ended.abort();
   };
@@ -115,6 +119,12 @@ export function live<Row = Record<string, unknown>>(
     stale = true;
     void run();
   });
+  // What was committed meanwhile was not heard of.
+  const forget = whenRestarted(db, () => {
+    dependencies = undefined;
+    stale = true;
+    void run();
+  });
 
   const once = async () => {
     try {
@@ -124,13 +134,20 @@ export function live<Row = Record<string, unknown>>(
         if (!stale) dependencies = found;
       }
       const rows = await db.query<Row>(text, values, { ...reading, ...waiting });
+      hasFailed = false;
       if (!ended.signal.aborted) callSafely(() => callback(rows));
     } catch (error) {
       if (ended.signal.aborted) return;
       const code = error instanceof FramelockError ? error.code : undefined;
       if (code !== 'CLOSED') callSafely(() => onError(error));
-      if (code !== undefined && FINAL.includes(code)) return stop();
-      if (code === 'BUSY') {
+      // A worker that dies of this query, or has no successor, does so again.
+      const isFinal = code === 'WORKER_FAILED' ? hasFailed : code !== undefined && FINAL.includes(code);
+      if (isFinal) return stop();
+      hasFailed = code === 'WORKER_FAILED';
+      if (hasFailed) {
+        dependencies = undefined;
+        stale = true;
+      } else if (code === 'BUSY') {
         stale = true;
         await new Promise((resolve) => setTimeout(resolve, BUSY_AGAIN_MS));
       } else {

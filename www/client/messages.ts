@@ -133,6 +133,8 @@ export type StartMessage = Engine &
         options: {
           storage: 'opfs' | 'memory';
           durability: 'full' | 'relaxed';
+          /** The file was there before: without it the storage is lost. */
+          mustExist?: boolean;
           /** Where frames are forwarded to; tables whose frames always are; what is kept how long. */
           forward?: { url: string; hasToken: boolean; tables: string[]; keepMs?: number; keepBytes?: number };
         };
