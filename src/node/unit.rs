@@ -19,6 +19,8 @@ const LOOK_MS: f64 = 10.0;
 const OFFERS_MS: f64 = 50.0;
 /// A call of this tab's own goes before offers once it has waited for so long.
 const OWN_PATIENCE_MS: f64 = 250.0;
+/// So much longer is the turn of a holder whose own call has waited so long, and found the queue before it.
+const AFTER_DRAIN_MS: f64 = 100.0;
 
 impl Node {
     /// Runs the next unit, if there is one that may. Gives whether to try for another.
@@ -164,9 +166,11 @@ impl Node {
     /// After a part of the queue, or while it is being read.
     fn drain_done(&mut self) -> bool {
         if !self.queue.loading {
-            // A drain has its turn, too, but not again and again that of a call of this tab's own.
+            // A drain has its turn, too, but not again and again that of a call of this tab's own: a queue that is
+            // empty soon lets it go first.
             let due = |op: &Op| self.now_ms - op.since_ms >= OWN_PATIENCE_MS;
-            self.served = !self.ops.front().is_some_and(due);
+            let soon = self.now_ms < self.turn_until_ms + AFTER_DRAIN_MS;
+            self.served = !(soon && self.ops.front().is_some_and(due));
             self.look();
         }
         false
