@@ -15,6 +15,9 @@ const FINAL = ['CLOSED', 'STORAGE_LOST', 'NOT_A_DATABASE', 'CORRUPT', 'PROTOCOL_
 /** A worker that has not started by then never will: its script or its wasm hangs. */
 const START_MS = 10_000;
 
+/** A worker whose lock is gone and that does not answer for so long is dead. */
+const PONG_MS = 1000;
+
 /** What a call may have beside its arguments. */
 export interface CallOptions {
   /** Transferred: the caller's side gives them away. */
@@ -157,6 +160,8 @@ export class Channel {
   /** Why no call is taken any more. */
   #ended: FramelockError | undefined;
   readonly #over = new AbortController();
+  /** Called when the worker, whose lock is gone, says that it lives. */
+  #isAlive = () => {};
 
   constructor(
     started: Started | ((signal: AbortSignal) => Promise<Started>),
@@ -176,12 +181,19 @@ export class Channel {
     if (this.over.aborted) return worker.terminate();
     this.#worker = worker;
     if (alive !== undefined) {
-      watchAlive(alive, this.over, () => this.end(workerFailed('the worker was ended from outside')));
+      watchAlive(alive, this.over, () => this.#askWhetherAlive());
     }
     worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => this.#receive(data);
     worker.onerror = (event) => this.end(failureOf(event));
     worker.onmessageerror = (event) => this.end(failureOf(event));
     for (const [message, transfer] of this.#unsent.splice(0)) worker.postMessage(message, transfer);
+  }
+
+  /** The worker's lock is gone, with the worker or, when the browser's storage was cleared, with all locks. */
+  #askWhetherAlive(): void {
+    const end = () => this.end(workerFailed('the worker was ended from outside'));
+    this.#isAlive = guard(PONG_MS, end);
+    this.#post({ kind: 'ping' });
   }
 
   /** Asks the worker for an operation. Messages go out at once and in the order of the calls. */
@@ -289,6 +301,9 @@ export class Channel {
         break;
       case 'token':
         void this.#answerToken(message.id, message.refresh);
+        break;
+      case 'pong':
+        this.#isAlive();
         break;
       case 'failed':
         this.end(fromWire(message.error));

@@ -153,6 +153,8 @@ export type PageMessage =
   | StartMessage
   | CallMessage
   | { kind: 'cancel'; id: number }
+  /** Asks the worker itself, and not the engine, whether it lives. */
+  | { kind: 'ping' }
   | { kind: 'lifecycle'; state: LifecycleState }
   /** From now on somebody listens to this event; before, it is not sent. */
   | { kind: 'listen'; event: EventMessage['event'] }
@@ -168,6 +170,7 @@ export type EventMessage = {
 export type WorkerMessage =
   /** `alive` names a lock that the worker holds as long as it lives. */
   | { kind: 'opened'; alive?: string }
+  | { kind: 'pong' }
   | { kind: 'failed'; error: WireError }
   | { kind: 'done'; value: unknown }
   | { kind: 'reply'; id: number; value: unknown }

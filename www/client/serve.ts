@@ -65,7 +65,7 @@ export function serve(send: Send): Served {
     else if (message.kind === 'lifecycle') handle?.lifecycle(message.state);
     else if (message.kind === 'listen') handle?.listen(message.event);
     else if (message.kind === 'token') takeToken(message);
-    else start(message).catch(fail);
+    else if (message.kind !== 'ping') start(message).catch(fail);
   }
 
   function takeToken({ id, token }: Extract<PageMessage, { kind: 'token' }>): void {

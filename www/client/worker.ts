@@ -27,6 +27,7 @@ const { receive, fail } = serve((message, transfer) => {
 addEventListener('error', (event) => fail((event as ErrorEvent).error ?? (event as ErrorEvent).message));
 addEventListener('unhandledrejection', (event) => fail((event as PromiseRejectionEvent).reason));
 scope.onmessage = ({ data }) => {
+  if (data.kind === 'ping') return scope.postMessage({ kind: 'pong' });
   if (data.kind === 'open') {
     isFirst = data.isFirst === true;
     alive = holdWhileAlive();
