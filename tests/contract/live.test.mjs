@@ -77,8 +77,10 @@ inBrowsers((context) => {
       );
       await until((rows) => rows?.[0].n === 0);
     });
+    // The tables' own commit may be heard of after the first run began.
+    const before = await watcher.run(() => quiet().then(() => runs.length));
     await exec(writer, 'INSERT INTO other VALUES (1)');
-    assert.equal(await watcher.run(() => quiet().then(() => runs.length)), 1);
+    assert.equal(await watcher.run(() => quiet().then(() => runs.length)), before);
     let expected = 0;
     for (const table of ['a', 'B', 'c']) {
       await exec(writer, `INSERT INTO ${table} VALUES (1)`);
