@@ -100,7 +100,7 @@ impl Node {
     ) {
         let known = self.digest_under_way(&request.frame_id);
         if known.is_some_and(|digest| digest != request.digest) {
-            return self.fail(call, id_conflict(&request.frame_id, &request.table));
+            return self.fail(call, request.id_conflict());
         }
         self.queue.forget_refused(&request.frame_id);
         if policy.attempts == 0 && fallback == Fallback::None {
@@ -141,7 +141,7 @@ impl Node {
         if request.own_id || !is_seen || !self.store.is_open() {
             return false;
         }
-        let (digest, table) = (request.digest, request.table.clone());
+        let (digest, conflict) = (request.digest, request.id_conflict());
         match self.store.find_applied(&request.frame_id) {
             Ok(Some(frame)) if frame.digest == digest => {
                 let call = self.ops[at].call;
@@ -152,7 +152,7 @@ impl Node {
                     self.give_receipt(call, receipt);
                 }
             }
-            Ok(Some(frame)) => self.fail_op(at, id_conflict(&frame.frame_id, &table)),
+            Ok(Some(_)) => self.fail_op(at, conflict),
             _ => return false,
         }
         true
@@ -314,9 +314,4 @@ impl Node {
     pub(super) fn jitter(&mut self) -> f64 {
         next_random(&mut self.random)
     }
-}
-
-fn id_conflict(frame_id: &str, table: &str) -> Error {
-    let message = format!("frame id {frame_id:?} was used for another frame");
-    Error::new(Code::FrameIdConflict, message).in_table(table)
 }

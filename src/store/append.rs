@@ -61,6 +61,14 @@ pub enum Content {
     Packed(Packed),
 }
 
+impl AppendRequest {
+    /// The error of an id that another frame has.
+    pub fn id_conflict(&self) -> Error {
+        let message = format!("frame id {:?} was used for another frame", self.frame_id);
+        Error::new(Code::FrameIdConflict, message).in_table(&self.table)
+    }
+}
+
 impl Content {
     /// How many rows there are.
     pub fn rows(&self) -> u64 {
@@ -334,8 +342,7 @@ impl Store {
             LookUp::NoTable => self.run(FRAMES_DDL).map(|()| None),
             LookUp::Unknown => Ok(None),
             LookUp::Applied { digest, .. } if digest != request.digest => {
-                let message = format!("frame id {:?} was used for another frame", request.frame_id);
-                Err(in_table(Error::new(Code::FrameIdConflict, message), request))
+                Err(request.id_conflict())
             }
             LookUp::Applied { rows, .. } => {
                 Ok(Some(Applied { rows, coerced: BTreeMap::new(), duplicate: true }))

@@ -113,13 +113,10 @@ pub(super) fn authorize(touched: &Touched, context: &AuthContext<'_>) -> Authori
         }
         // It would act on the frames of other tabs, and only while this one has the lease.
         AuthAction::CreateTempTrigger { .. } => Authorization::Deny,
-        AuthAction::CreateVtable { table_name, .. } | AuthAction::DropVtable { table_name, .. }
-            if is_own(table_name) && touched.noted().is_callers =>
-        {
-            Authorization::Deny
-        }
-        // It would stand before our own.
-        AuthAction::CreateTempTable { table_name: name }
+        // None of ours is of these kinds.
+        AuthAction::CreateVtable { table_name: name, .. }
+        | AuthAction::DropVtable { table_name: name, .. }
+        | AuthAction::CreateTempTable { table_name: name }
         | AuthAction::CreateTempView { view_name: name }
             if is_own(name) =>
         {

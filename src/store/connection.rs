@@ -62,8 +62,6 @@ pub struct Store {
     pub(super) committed: BTreeSet<String>,
     pub(super) applied_since_prune: u32,
     pub(super) known: RefCell<Known>,
-    /// The last transaction was committed; what was learnt in one that was not does not hold.
-    last_ended_well: bool,
     pub(super) vfs: Vfs,
     /// From so many rows on frames are transferred, and how many rows were.
     pub(super) transfer_rows: u64,
@@ -84,7 +82,6 @@ impl Store {
             committed: BTreeSet::new(),
             applied_since_prune: 0,
             known: RefCell::default(),
-            last_ended_well: false,
             vfs: Vfs::register(os),
             transfer_rows: TRANSFER_ROWS,
             transfers: false,
@@ -208,9 +205,7 @@ impl Store {
     pub fn begin(&mut self) -> Result<()> {
         self.touched.clear();
         self.transfers = false;
-        if !std::mem::replace(&mut self.last_ended_well, false) {
-            self.known.get_mut().clear();
-        }
+        self.known.get_mut().begin();
         self.run("BEGIN IMMEDIATE")
     }
 
@@ -227,8 +222,7 @@ impl Store {
         let committed = self.run("COMMIT");
         match committed {
             Ok(()) => {
-                self.last_ended_well = true;
-                self.known.get_mut().unsettled = false;
+                self.known.get_mut().settle();
                 self.detach_images();
             }
             Err(_) => self.rollback(),

@@ -27,7 +27,7 @@ pub(super) type Types = SortedMap<String, Field>;
 pub(super) struct Known {
     version: i64,
     /// Something was learnt in a transaction that is not known to be committed.
-    pub unsettled: bool,
+    unsettled: bool,
     plans: Vec<KnownPlan>,
     /// By the table's name as SQLite says it.
     pub types: SortedMap<String, Rc<Types>>,
@@ -45,13 +45,27 @@ struct KnownPlan {
 }
 
 impl Known {
-    /// Forgets what is not of this version of the schema.
-    pub fn at(&mut self, version: i64) -> &mut Self {
-        if self.version != version {
+    /// Forgets what is not of this version of the schema, and, outside of a transaction, what was learnt in one that
+    /// ended otherwise than by a commit: SQLite may roll back by itself.
+    pub fn at(&mut self, version: i64, in_transaction: bool) -> &mut Self {
+        if self.version != version || (self.unsettled && !in_transaction) {
             self.clear();
             self.version = version;
         }
+        self.unsettled |= in_transaction;
         self
+    }
+
+    /// A transaction begins: what was learnt in the last one holds only if that was committed.
+    pub fn begin(&mut self) {
+        if self.unsettled {
+            self.clear();
+        }
+    }
+
+    /// The transaction is committed.
+    pub fn settle(&mut self) {
+        self.unsettled = false;
     }
 
     /// Forgets everything.

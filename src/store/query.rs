@@ -180,7 +180,7 @@ impl Store {
         sql: &str,
         statement: &rusqlite::Statement<'_>,
     ) -> Result<Vec<ReadColumn>> {
-        self.look_at_known()?;
+        self.known.borrow_mut().at(self.schema_version()?, self.in_transaction());
         let mut columns = self.origins(statement)?;
         if columns.iter().all(|column| column.field.is_none()) {
             return Ok(columns);
@@ -241,18 +241,6 @@ impl Store {
             columns.push(ReadColumn { name: column.name().to_owned(), field });
         }
         Ok(columns)
-    }
-
-    /// Forgets what is of another schema, or of a transaction that ended otherwise than by [`Store::commit`]: SQLite may
-    /// roll back by itself.
-    fn look_at_known(&self) -> Result<()> {
-        let version = self.schema_version()?;
-        let mut known = self.known.borrow_mut();
-        if known.unsettled && !self.in_transaction() {
-            known.clear();
-        }
-        known.at(version).unsettled |= self.in_transaction();
-        Ok(())
     }
 
     /// As [`Store::catalogue_of`], from what is known where it is.

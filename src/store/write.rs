@@ -66,7 +66,7 @@ impl Store {
         let AppendRequest { table, options, .. } = request;
         let version = self.schema_version()?;
         self.inserts.at(version);
-        let cached = self.known.get_mut().at(version).state(table, options);
+        let cached = self.known.get_mut().at(version, true).state(table, options);
         let mut fresh = None;
         let (frame, mut coerced) = match &request.content {
             Content::Frame(frame) => (frame.clone(), BTreeMap::new()),

@@ -60,6 +60,17 @@ inBrowsers(
       await tab.run(() => {
         /** A frame of so many megabytes of numbers. */
         globalThis.megabytes = (count) => ({ a: new Float64Array(count * 2 ** 17) });
+        /** Collects the workers that are started; `Own` is to be put back. */
+        globalThis.collectWorkers = () => {
+          const [workers, Own] = [[], globalThis.Worker];
+          globalThis.Worker = class extends Own {
+            constructor(...args) {
+              super(...args);
+              workers.push(this);
+            }
+          };
+          return { workers, Own };
+        };
         globalThis.codeOf = (promise) =>
           promise.then(({ path }) => path ?? 'resolved').catch(({ code }) => code);
       });
@@ -166,14 +177,7 @@ inBrowsers(
 
     test('a worker that is ended from outside: its calls fail at once, and the handle goes on', async () => {
       const seen = await tab.run(async () => {
-        const workers = [];
-        const Own = globalThis.Worker;
-        globalThis.Worker = class extends Own {
-          constructor(...args) {
-            super(...args);
-            workers.push(this);
-          }
-        };
+        const { workers, Own } = collectWorkers();
         try {
           const db = await framelock.openDatabase('ended');
           await db.appendFrame('t', { a: [1] });
@@ -228,14 +232,7 @@ inBrowsers(
 
     test('live queries go on in the next worker, whenever the last one died', async () => {
       const seen = await tab.run(async (options) => {
-        const workers = [];
-        const Own = globalThis.Worker;
-        globalThis.Worker = class extends Own {
-          constructor(...args) {
-            super(...args);
-            workers.push(this);
-          }
-        };
+        const { workers, Own } = collectWorkers();
         const later = globalThis.setTimeout;
         globalThis.setTimeout = (work, ms, ...rest) => later(work, ms === 10_000 ? 500 : ms, ...rest);
         try {

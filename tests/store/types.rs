@@ -39,6 +39,16 @@ fn rows(store: &mut Store, sql: &str, options: PackOptions) -> Result<Vec<Packed
     Ok(rows.columns)
 }
 
+/// A column `ts` of seconds.
+fn seconds() -> (&'static str, ArrayRef) {
+    ("ts", Arc::new(TimestampSecondArray::from(vec![7])))
+}
+
+/// The same number without a unit.
+fn int() -> (&'static str, ArrayRef) {
+    ("ts", Arc::new(Int32Array::from(vec![7])))
+}
+
 const SECONDS: DataType = DataType::Timestamp(TimeUnit::Second, None);
 
 /// Tables `a` and `b`, whose `ts` count seconds and milliseconds, and views of them.
@@ -266,8 +276,6 @@ fn a_descending_primary_key_is_no_row_id() {
 fn types_that_were_known_are_forgotten_with_their_schema() {
     const FROM_U: &str = "SELECT ts FROM u";
     const FROM_V: &str = "SELECT ts FROM v";
-    let seconds = || -> (&str, ArrayRef) { ("ts", Arc::new(TimestampSecondArray::from(vec![7]))) };
-    let int = || -> (&str, ArrayRef) { ("ts", Arc::new(Int32Array::from(vec![7]))) };
     let disk = Disk::new();
     let (mut one, mut other) = (disk.opened(), Store::new(Box::new(crate::NoOs)));
 
@@ -327,7 +335,6 @@ fn types_stay_whatever_a_table_is_renamed_by() {
 
 #[test]
 fn a_temporary_table_hides_no_types() {
-    let seconds = || -> (&str, ArrayRef) { ("ts", Arc::new(TimestampSecondArray::from(vec![7]))) };
     let millis: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![5]));
     let mut store = store();
     table(&mut store, "t", vec![("ts", millis)], "{}");
@@ -344,8 +351,6 @@ fn a_temporary_table_hides_no_types() {
 #[test]
 fn types_are_forgotten_when_sqlite_itself_rolls_back() {
     const FROM_U: &str = "SELECT ts FROM u";
-    let seconds = || -> (&str, ArrayRef) { ("ts", Arc::new(TimestampSecondArray::from(vec![7]))) };
-    let int = || -> (&str, ArrayRef) { ("ts", Arc::new(Int32Array::from(vec![7]))) };
     let disk = Disk::new();
     let (mut one, mut other) = (disk.opened(), Store::new(Box::new(crate::NoOs)));
     table(&mut one, "bad", vec![int()], "{}");

@@ -99,6 +99,9 @@ export interface Started {
   alive: string | undefined;
 }
 
+/** Starts a worker; the signal ends it. */
+export type Start = (signal: AbortSignal) => Promise<Started>;
+
 /**
  * Starts a worker for one purpose. Resolves with it and with its first answer. Whatever goes wrong, the worker is gone and
  * a later start is not affected.
@@ -125,7 +128,7 @@ export async function startWorker(
     return await new Promise<Started>((resolve, reject) => {
       const stop = guard(START_MS, () => reject(workerFailed(`the worker did not start in ${START_MS} ms`)));
       ended.signal.addEventListener('abort', stop);
-      signal?.addEventListener('abort', () => reject(signal.reason as FramelockError), once);
+      signal?.addEventListener('abort', () => reject(signal.reason), once);
       for (const type of ['error', 'messageerror'] as const) {
         worker.addEventListener(type, (event) => reject(failureOf(event)), once);
       }
@@ -164,7 +167,7 @@ export class Channel {
   #isAlive = () => {};
 
   constructor(
-    started: Started | ((signal: AbortSignal) => Promise<Started>),
+    started: Started | Start,
     onEvent: (message: EventMessage) => void,
     onToken: (refresh: boolean) => Promise<string | undefined>,
   ) {

@@ -1,6 +1,6 @@
 // The channel of a handle, and the next one: a worker that died, since its wasm trapped or ran out of memory, takes
 // the calls under way with it and not the handle. What its successor must be told again is told here.
-import type { Channel, Started } from './channel.js';
+import type { Channel, Start, Started } from './channel.js';
 import { watchLifecycle } from './lifecycle.js';
 import type { EventMessage } from './messages.js';
 
@@ -9,9 +9,6 @@ import type { EventMessage } from './messages.js';
  * one that dies at once, each time, is no load.
  */
 const AGAIN_MS = 10_000;
-
-/** Starts another worker; the signal ends it. */
-export type Start = (signal: AbortSignal) => Promise<Started>;
 
 const listeners = new WeakMap<object, Set<() => void>>();
 

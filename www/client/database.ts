@@ -1,8 +1,8 @@
 // A handle: a worker, its channel, the page's lifecycle and the listeners, and how all of it ends. The statements are
 // in statements.ts.
 import { copyBytes, databaseName, describe, guarded, isBytes, text } from './arguments.js';
-import { callSafely, Channel, type Started, startWorker } from './channel.js';
-import { Channels, type Start, tellRestarted } from './channels.js';
+import { callSafely, Channel, type Start, type Started, startWorker } from './channel.js';
+import { Channels, tellRestarted } from './channels.js';
 import { FramelockError, fromWire, invalidArgument } from './errors.js';
 import type { Forwarding } from './forward-types.js';
 import { askForToken, forwardingOf, forwardOptions, type GetToken } from './forwarding.js';
