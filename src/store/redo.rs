@@ -29,16 +29,19 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 /// How much goes into a log.
 #[derive(Debug, Clone, Copy)]
 pub struct LogLimits {
-    /// A larger transaction goes by way of SQLite's journal, which writes no page twice that is new.
+    /// The most that a record takes. A transaction that changes more goes by way of SQLite's journal.
     pub record_bytes: usize,
+    /// More new pages than this are none of a record's matter: they are flushed in the database before it.
+    pub new_bytes: u64,
     /// A log that would grow beyond this is emptied first.
     pub log_bytes: u64,
 }
 
 impl Default for LogLimits {
-    /// About 30 small commits to a log.
+    /// About 30 small commits to a log. A record of new pages beside some changed ones takes less time than
+    /// a second flush.
     fn default() -> LogLimits {
-        LogLimits { record_bytes: 256 << 10, log_bytes: 1 << 20 }
+        LogLimits { record_bytes: 256 << 10, new_bytes: 192 << 10, log_bytes: 1 << 20 }
     }
 }
 
@@ -152,18 +155,47 @@ pub struct Batch {
     /// The record, but for its checksum.
     record: Vec<u8>,
     page_bytes: usize,
-    max_bytes: usize,
+    limits: LogLimits,
+    /// So long the database is before the commit.
+    old_size: u64,
+    /// What lies beyond that is not in the record.
+    passes_new_pages: bool,
     is_refused: bool,
 }
 
 impl Batch {
-    fn new(max_bytes: usize) -> Batch {
-        Batch { record: vec![0; RECORD_HEAD_BYTES], page_bytes: 0, max_bytes, is_refused: false }
+    fn new(limits: LogLimits, old_size: u64) -> Batch {
+        Batch {
+            record: vec![0; RECORD_HEAD_BYTES],
+            page_bytes: 0,
+            limits,
+            old_size,
+            passes_new_pages: false,
+            is_refused: false,
+        }
     }
 
-    /// The database will grow by so many bytes. What is too large is refused before it is copied.
-    pub fn expect(&mut self, bytes: u64) {
-        self.is_refused |= bytes > self.max_bytes as u64;
+    /// How long the database is before the commit.
+    pub fn old_size(&self) -> u64 {
+        self.old_size
+    }
+
+    /// The database will be so long. New pages that are too many for a record are to be in the database,
+    /// and durable, before there is one: nobody reads them without it.
+    pub fn expect(&mut self, new_size: u64) {
+        let grows_much = new_size.saturating_sub(self.old_size) > self.limits.new_bytes;
+        // The first page of an empty database is a new one, and every record needs it.
+        self.passes_new_pages = grows_much && self.old_size > 0;
+    }
+
+    /// Whether new pages are not in the record.
+    pub fn passes_new_pages(&self) -> bool {
+        self.passes_new_pages
+    }
+
+    /// Whether a page is for the database alone.
+    pub fn passes(&self, offset: u64) -> bool {
+        self.passes_new_pages && offset >= self.old_size
     }
 
     /// Takes a page; gives whether it could.
@@ -172,7 +204,7 @@ impl Batch {
             self.page_bytes = page.len();
         }
         let length = self.record.len() + PLACE_BYTES + page.len();
-        self.is_refused |= page.len() != self.page_bytes || length > self.max_bytes;
+        self.is_refused |= page.len() != self.page_bytes || length > self.limits.record_bytes;
         if !self.is_refused {
             self.record.extend_from_slice(&offset.to_le_bytes());
             self.record.extend_from_slice(page);
@@ -227,9 +259,9 @@ impl Redo {
         self.log.is_some()
     }
 
-    /// A commit begins.
-    pub fn begin(&mut self) {
-        self.batch = Some(Batch::new(self.limits.record_bytes));
+    /// A commit begins, of a database that is so long.
+    pub fn begin(&mut self, old_size: u64) {
+        self.batch = Some(Batch::new(self.limits, old_size));
     }
 
     /// The commit whose pages are coming.
@@ -237,13 +269,17 @@ impl Redo {
         self.batch.as_mut()
     }
 
-    /// The commit whose pages have come, unless it is refused. Every commit has the first page, with
-    /// the counter that [`is_stale`] needs.
+    /// The commit whose pages have come.
     pub fn end_batch(&mut self) -> Option<Batch> {
-        let batch = self.batch.take()?;
+        self.batch.take()
+    }
+
+    /// Whether a commit can be a record of this log. Every one has the first page, with the counter that
+    /// [`is_stale`] needs.
+    pub fn takes(&self, batch: &Batch) -> bool {
         let counts = batch.pages().any(|(offset, _)| offset == 0);
         let other_pages = self.log.as_ref().is_some_and(|log| log.page_bytes != batch.page_bytes);
-        (!batch.is_refused && counts && !other_pages).then_some(batch)
+        !batch.is_refused && counts && !other_pages
     }
 
     /// Whether the log has to be emptied before it takes this.
@@ -341,7 +377,7 @@ mod tests {
     const PAGE: usize = 64;
 
     fn append(redo: &mut Redo, file: &mut Vec<u8>, pages: &[(u64, u8)]) {
-        redo.begin();
+        redo.begin(PAGE as u64);
         for (offset, fill) in pages {
             assert!(redo.batch().unwrap().take(&[*fill; PAGE], *offset));
         }
@@ -438,22 +474,42 @@ mod tests {
     #[test]
     fn what_is_too_large_or_of_other_pages_is_refused() {
         let (mut redo, ..) = log();
-        redo.begin();
+        let size = 1 << 30;
+        redo.begin(size);
         let batch = redo.batch().unwrap();
         let first = batch.take(&[0; PAGE], 0);
         let taken = (0..).take_while(|at| batch.take(&[0; PAGE], at * PAGE as u64)).count();
         let max = LogLimits::default().record_bytes;
         assert!(first && (taken + 1) * (PAGE + 8) <= max && (taken + 3) * (PAGE + 8) > max);
-        assert!(redo.end_batch().is_none());
-        redo.begin();
-        redo.batch().unwrap().expect(max as u64 + 1);
-        assert!(!redo.batch().unwrap().take(&[0; PAGE], 0));
+        let batch = redo.end_batch().unwrap();
+        assert!(!redo.takes(&batch));
         // Pages of another size than the log's; none that counts the commit.
         for (page, offset) in [(vec![0; 2 * PAGE], 0), (vec![0; PAGE], PAGE as u64)] {
-            redo.begin();
+            redo.begin(size);
             assert!(redo.batch().unwrap().take(&page, offset));
-            assert!(redo.end_batch().is_none(), "{offset}");
+            let batch = redo.end_batch().unwrap();
+            assert!(!redo.takes(&batch), "{offset}");
         }
+    }
+
+    #[test]
+    fn new_pages_that_are_too_many_pass_the_record() {
+        let (mut redo, ..) = log();
+        let (old, max) = (4 * PAGE as u64, LogLimits::default().new_bytes);
+        for (new, passes) in [(old + max, false), (old + max + 1, true), (PAGE as u64, false)] {
+            redo.begin(old);
+            let batch = redo.batch().unwrap();
+            batch.expect(new);
+            assert!(batch.take(&[0; PAGE], 0) && !batch.passes(old - 1), "{new}");
+            assert_eq!((batch.passes(old), batch.passes_new_pages()), (passes, passes), "{new}");
+            let batch = redo.end_batch().unwrap();
+            assert!(redo.takes(&batch), "{new}");
+        }
+        // All pages of an empty database are new, the first one too.
+        redo.begin(0);
+        let batch = redo.batch().unwrap();
+        batch.expect(max + 1);
+        assert!(!batch.passes(0) && !batch.passes_new_pages());
     }
 
     #[test]

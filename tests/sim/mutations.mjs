@@ -62,6 +62,13 @@ export const mutations = [
       'if *sum != hash.digest128().to_le_bytes() && entries(record, page_bytes as usize).any(|(at, _)| at > 1 << 20) {',
   },
   {
+    name: 'new pages not durable',
+    what: 'new pages that are too many for a record are not flushed before there is one',
+    file: 'src/store/slots.rs',
+    find: '            return database.sync();',
+    replace: '            return database.write_pending();',
+  },
+  {
     name: 'log not replayed',
     what: 'the redo log of a dead tab is dropped',
     file: 'src/store/slots.rs',

@@ -150,6 +150,9 @@ knobs! {
 
     /// Frames on their way that a copy of the database was refused before, and gave up, of 1.
     given_up = |rng| sometimes(rng, 0.2, |rng| rng.unit() * 0.4);
+
+    /// So many bytes of new pages go to the redo log; more are flushed in the database before.
+    new_bytes = |rng| *rng.pick(&[0.0, 0.0, 9e3, 17e3, 196_608.0]);
 }
 
 /// Knobs that shrinking leaves alone: a world needs them, or they are no trouble.

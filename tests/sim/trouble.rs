@@ -185,6 +185,7 @@ impl World {
     pub fn log_limits(&self) -> LogLimits {
         LogLimits {
             record_bytes: self.plan.record_bytes as usize,
+            new_bytes: self.plan.new_bytes as u64,
             log_bytes: self.plan.log_bytes as u64,
         }
     }
