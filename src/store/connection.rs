@@ -20,6 +20,9 @@ use std::collections::BTreeSet;
 /// Measured best of 4, 8 and 16 KiB for bulk appends on OPFS.
 const PAGE_BYTES: u32 = 8192;
 const CACHE_KIB: u32 = 16 * 1024;
+/// A transaction that changes more is written before its commit, and so has a journal. That of a large
+/// frame that is forwarded has its pages and the outbox's.
+const SPILL_KIB: u32 = 32 * 1024;
 
 /// Statement parameters.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -134,7 +137,7 @@ impl Store {
         // Foreign keys hold by default: a frame may be written by any tab, and is refused by all or by none.
         let settings = format!(
             "PRAGMA page_size={PAGE_BYTES}; PRAGMA cache_size=-{CACHE_KIB};
-             PRAGMA temp_store=MEMORY; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+             PRAGMA cache_spill=-{SPILL_KIB}; PRAGMA temp_store=MEMORY; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
         );
         conn.execute_batch(&settings).map_err(sql_error)?;
         // Reads the first page: what is no database is noticed here.
