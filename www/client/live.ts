@@ -55,7 +55,7 @@ async function dependenciesOf(
     options,
   );
   if (program.some(({ opcode, p2 }) => opcode === 'Transaction' && Number(p2) !== 0)) {
-    throw invalidArgument('live takes a query that only reads');
+    throw invalidArgument('the query of live must only read');
   }
   const known = new Set(schema.map(({ name }) => fold(name)));
   const tables = new Map(schema.map(({ rootpage, tbl_name }) => [Number(rootpage), fold(tbl_name)]));
@@ -86,7 +86,7 @@ export function live<Row = Record<string, unknown>>(
 ): () => void {
   const text = sqlText(sql);
   if (typeof callback !== 'function') {
-    throw invalidArgument(`live takes a function, not ${describe(callback)}`);
+    throw invalidArgument(`the callback of live must be a function, not ${describe(callback)}`);
   }
   const { signal, onError = reportError, ...reading } = liveOptions(options);
   // Changing them afterwards changes nothing.
