@@ -67,11 +67,11 @@ async function dependenciesOf(
 }
 
 /**
- * Runs a query now, and again whenever a commit in any tab changed a table that it reads. Commits that come while it
- * runs are answered by one further run; every run sees all that was committed before it. Returns a function that ends it; so
- * does closing the database.
+ * Runs a query now, and again after every commit, in any tab, that changed a table which the query reads. Commits during
+ * a run lead to one further run. Every run sees all that was committed before it. Returns a function that ends it; closing
+ * the database ends it too.
  *
- * @param callback Given the rows of every run, also when they are the same as before.
+ * @param callback Called with the rows of every run, even if they are the same as before.
  * @example
  * const stop = live(db, 'SELECT sym, max(price) AS top FROM ticks GROUP BY sym', [], (rows) => {
  *   list.replaceChildren(...rows.map(({ sym, top }) => new Option(`${sym} ${top}`)));
