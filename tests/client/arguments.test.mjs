@@ -58,6 +58,8 @@ test('table names', () => {
   ]) {
     refuses(() => tableName(name));
   }
+  // The place is said once.
+  refuses(() => tableName('sqlite_x'), /^table "sqlite_x": names that start with/);
 });
 
 test('parameters are copied by value', () => {
@@ -129,7 +131,12 @@ test('options: own keys only, undefined counts as not given, misspellings and wr
       retry: { __proto__: null },
     },
   );
-  refuses(() => appendOptions({ fallBack: 'none' }, defaults), /fallBack/);
+  refuses(
+    () => appendOptions({ fallBack: 'none' }, defaults),
+    /unknown option "fallBack"; known: .*fallback/,
+  );
+  refuses(() => appendOptions([], defaults), /must be an object, not an array/);
+  refuses(() => appendOptions({ mode: {} }, defaults), /not an object$/);
   refuses(() => appendOptions({ mode: 'insert' }, defaults), /mode must be one of/);
   refuses(() => appendOptions({ frameId: '' }, defaults), /frameId/);
   refuses(() => appendOptions({ frameId: 'x'.repeat(129) }, defaults));

@@ -76,7 +76,9 @@ export function guarded<T>(what: string, read: () => T): T {
 export function describe(value: unknown): string {
   try {
     if (typeof value === 'string') return JSON.stringify(value).slice(0, 200);
-    return String(value).slice(0, 200);
+    if (Array.isArray(value)) return 'an array';
+    const text = String(value).slice(0, 200);
+    return text === '[object Object]' ? 'an object' : text;
   } catch {
     return typeof value;
   }
@@ -101,7 +103,11 @@ export function ownOptions<T extends object>(
       const value = (given as Record<string, unknown>)[key];
       if (value === undefined) continue;
       const known = Object.hasOwn(checks, key);
-      if (!known) throw invalidArgument(`${what} has no option ${describe(key)}`);
+      if (!known) {
+        throw invalidArgument(
+          `${what}: unknown option ${describe(key)}; known: ${Object.keys(checks).join(', ')}`,
+        );
+      }
       const wanted = checks[key as keyof T](value);
       if (wanted) throw invalidArgument(`${what}: ${key} must be ${wanted}, not ${describe(value)}`);
       copy[key] = value;
@@ -123,10 +129,11 @@ export function databaseName(name: unknown): string {
 /** A table's name: any text but framelock's and SQLite's own prefixes. */
 export function tableName(table: unknown): string {
   const wanted = text()(table);
-  if (wanted) throw invalidArgument(`a table name must be ${wanted}; not ${describe(table)}`);
+  if (wanted) throw invalidArgument(`a table name must be ${wanted}, not ${describe(table)}`);
   if (/^(sqlite_|_framelock_)/i.test(table as string)) {
-    const reason = 'names that start with sqlite_ or _framelock_ are reserved';
-    throw invalidArgument(`table ${describe(table)}: ${reason}`, { table: table as string });
+    throw invalidArgument('names that start with sqlite_ or _framelock_ are reserved', {
+      table: table as string,
+    });
   }
   return table as string;
 }

@@ -1,6 +1,7 @@
 // One worker and the calls under way in it. Every promise made here settles: by the worker's answer, by its death, by
 // its end, or by a guard. It knows the protocol's envelopes and nothing of what the operations mean.
 import { watchAlive } from './alive.js';
+import { describe } from './arguments.js';
 import { guard } from './deadline.js';
 import { compileEngine, isFirstUse } from './engine.js';
 import { FramelockError, fromWire, invalidArgument } from './errors.js';
@@ -86,7 +87,7 @@ function started(spawn: Spawn, assets: AssetOptions): EnginePort {
     return spawn(assets);
   } catch (cause) {
     if (cause instanceof FramelockError) throw cause;
-    throw workerFailed('the browser refused to start the worker', cause);
+    throw workerFailed(`the browser refused to start the worker: ${describe(cause)}`, cause);
   }
 }
 

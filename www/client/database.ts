@@ -152,7 +152,7 @@ class Handle extends HandleStatements implements Database {
   on<E extends keyof DatabaseEvents>(event: E, listener: (detail: DatabaseEvents[E]) => void): () => void {
     if (!Object.hasOwn(this.#listeners, event)) throw invalidArgument(`there is no event ${describe(event)}`);
     if (typeof listener !== 'function') {
-      throw invalidArgument(`a listener is a function, not ${describe(listener)}`);
+      throw invalidArgument(`a listener must be a function, not ${describe(listener)}`);
     }
     // In an object of its own: one function may listen twice, and each is ended by itself.
     const entry = { listener: listener as Listener };
@@ -183,7 +183,7 @@ class Handle extends HandleStatements implements Database {
   }
 
   async #close(): Promise<void> {
-    const closed = new FramelockError('CLOSED', `the handle on ${this.name} was closed`);
+    const closed = new FramelockError('CLOSED', `the handle on "${this.name}" was closed`);
     const channel = this.#channels.last;
     const answer = channel.call('close', {}, { guardMs: CLOSE_MS });
     channel.refuse(closed);

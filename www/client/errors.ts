@@ -3,7 +3,7 @@
 
 /** One tried attempt of an append, in a receipt or in a `BUSY` error. */
 export interface Attempt {
-  /** Which rung of the ladder was tried. */
+  /** Which step of the ladder was tried. */
   path: 'direct' | 'handoff';
   /** `busy`: the lock stayed taken; `unreachable`: no holder answered; `refused`: it answered with an error. */
   outcome: 'committed' | 'busy' | 'unreachable' | 'refused';
@@ -14,8 +14,8 @@ export interface Attempt {
 }
 
 /**
- * The stable error codes. In each case but `WORKER_FAILED` and `STORAGE_LOST` nothing of the failed call was
- * written; of several statements in one `exec`, those before the failing one were.
+ * The stable error codes. Except with `WORKER_FAILED` and `STORAGE_LOST`, nothing of the failed call was written; of
+ * several statements in one `exec`, those before the failing one were.
  *
  * - `BUSY`: the lock stayed taken through every attempt. Safe to call again.
  * - `TIMEOUT`: the deadline passed before the call was carried out.
@@ -35,7 +35,7 @@ export interface Attempt {
  * - `NOT_A_DATABASE`: the bytes are not SQLite; they were left as they are.
  * - `PROTOCOL_VERSION`: a tab with an incompatible framelock version holds the database.
  * - `WORKER_FAILED`: the worker or the wasm did not load, died (out of memory, say), or did not answer. A frame in flight
- *   may or may not have been written: append it again with the same `frameId`, and it is applied at most once. Where the
+ *   may or may not have been written: append it again with the same `frameId`: it is applied at most once. Where the
  *   worker died, the next call on the handle starts another one; only a database in memory is gone with its worker.
  * - `CLOSED`: the handle was closed, or the transaction is over.
  */
@@ -81,8 +81,8 @@ export interface WireError extends ErrorDetails {
 }
 
 /**
- * Every error that framelock throws. `code` is stable; `message` is for people, and begins with the table, column and row
- * concerned.
+ * Every error that framelock throws. `code` is stable. `message` is for people, and begins with the table, column and
+ * row concerned.
  *
  * @example
  * try {

@@ -32,7 +32,7 @@ export type PackedFrame = (IpcBytes | RawTable | PackedValues) & { descriptor?: 
  * surrogate, unless such are to be replaced; each with `column` and `row` where there is one.
  */
 export function packFrame(input: unknown, replaces = false): PackedFrame {
-  if (typeof input !== 'object' || input === null) throw notAFrame(input === null ? 'null' : typeof input);
+  if (typeof input !== 'object' || input === null) throw notAFrame(kindOf(input));
   let table = false;
   try {
     const bytes = bytesOf(input);
@@ -43,7 +43,7 @@ export function packFrame(input: unknown, replaces = false): PackedFrame {
     if (table && isApacheTable(input)) return copyTable(readApacheTable(input));
     if (table && isFlechetteTable(input)) return copyTable(readFlechetteTable(input));
     table = false;
-    if (isPromise(input)) throw notAFrame('a promise: await it; it');
+    if (isPromise(input)) throw notAFrame('a promise', 'await it, or ');
     if (isPlain(input)) return packColumns(input, replaces);
   } catch (cause) {
     if (cause instanceof FramelockError) throw cause;
@@ -62,9 +62,12 @@ function hasFields(input: object): boolean {
 /** What `await` was forgotten before is no frame yet. */
 const isPromise = (input: object): boolean => typeof (input as { then?: unknown }).then === 'function';
 
-function notAFrame(what: string): FramelockError {
+function notAFrame(what: string, first = ''): FramelockError {
   return new FramelockError(
     'INVALID_ARGUMENT',
-    `${what} is not a frame: give Arrow IPC bytes, an Arrow table, columns or an array of row objects`,
+    `${what} is not a frame: ${first}give Arrow IPC bytes, an Arrow table, columns or an array of row objects`,
   );
 }
+
+/** What a value without properties is, in words. */
+const kindOf = (value: unknown): string => (value == null ? String(value) : `a ${typeof value}`);

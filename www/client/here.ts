@@ -14,7 +14,7 @@ let failed = false;
 function needDedicatedWorker(): void {
   const { DedicatedWorkerGlobalScope: Scope } = globalThis as { DedicatedWorkerGlobalScope?: Function };
   if (Scope !== undefined && globalThis instanceof Scope) return;
-  throw new FramelockError('INVALID_ARGUMENT', 'framelock/here is for dedicated workers; this is none');
+  throw new FramelockError('INVALID_ARGUMENT', 'framelock/here works in a dedicated worker only');
 }
 
 function spawnHere(): EnginePort {

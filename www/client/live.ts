@@ -55,7 +55,7 @@ async function dependenciesOf(
     options,
   );
   if (program.some(({ opcode, p2 }) => opcode === 'Transaction' && Number(p2) !== 0)) {
-    throw invalidArgument('live takes a query that only reads');
+    throw invalidArgument('the query of live must only read');
   }
   const known = new Set(schema.map(({ name }) => fold(name)));
   const tables = new Map(schema.map(({ rootpage, tbl_name }) => [Number(rootpage), fold(tbl_name)]));
@@ -67,11 +67,11 @@ async function dependenciesOf(
 }
 
 /**
- * Runs a query now, and again whenever a commit in any tab changed a table that it reads. Commits that come while it
- * runs are answered by one further run; every run sees all that was committed before it. Returns a function that ends it; so
- * does closing the database.
+ * Runs a query now, and again after every commit, in any tab, that changed a table which the query reads. Commits during
+ * a run lead to one further run. Every run sees all that was committed before it. Returns a function that ends it; closing
+ * the database ends it too.
  *
- * @param callback Given the rows of every run, also when they are the same as before.
+ * @param callback Called with the rows of every run, even if they are the same as before.
  * @example
  * const stop = live(db, 'SELECT sym, max(price) AS top FROM ticks GROUP BY sym', [], (rows) => {
  *   list.replaceChildren(...rows.map(({ sym, top }) => new Option(`${sym} ${top}`)));
@@ -86,7 +86,7 @@ export function live<Row = Record<string, unknown>>(
 ): () => void {
   const text = sqlText(sql);
   if (typeof callback !== 'function') {
-    throw invalidArgument(`live takes a function, not ${describe(callback)}`);
+    throw invalidArgument(`the callback of live must be a function, not ${describe(callback)}`);
   }
   const { signal, onError = reportError, ...reading } = liveOptions(options);
   // Changing them afterwards changes nothing.

@@ -29,7 +29,10 @@ function toWire(reason: unknown, memory: WebAssembly.Memory | undefined): WireEr
     reason instanceof WebAssembly.RuntimeError && megabytes !== undefined
       ? ` with ${megabytes} MB in use, out of memory or by a fault of its own`
       : '';
-  return { code: 'WORKER_FAILED', message: `the worker failed${why}: ${String(reason)}` };
+  return {
+    code: 'WORKER_FAILED',
+    message: `the worker failed${why}: ${String(reason).replace(/^Error: /, '')}`,
+  };
 }
 
 /** Begins to serve one channel, whose messages to the page's side go through `send`. */

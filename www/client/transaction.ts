@@ -49,7 +49,7 @@ export async function runTransaction<T>(
   fn: (tx: Transaction) => Promise<T> | T,
   options?: TransactionOptions,
 ): Promise<T> {
-  if (typeof fn !== 'function') throw invalidArgument(`transaction takes a function, not ${describe(fn)}`);
+  if (typeof fn !== 'function') throw invalidArgument(`transaction needs a function, not ${describe(fn)}`);
   const { signal, ...args } = transactionOptions(options, host.defaults);
   // Its number means something to this worker alone, and not to one that takes its place.
   const { channel } = host;

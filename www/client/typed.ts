@@ -15,8 +15,8 @@ type TypedArray =
   | BigUint64Array;
 
 /**
- * What may be given for a value that is read back as `Value`: a number for a bigint that it is, a Date's milliseconds
- * or stored count, a buffer for bytes, `undefined` for null.
+ * What may be given for a value that is read back as `Value`: a number for a bigint, a stored number for a `Date`, a
+ * buffer for bytes, `undefined` for null.
  */
 export type Given<Value> = Value extends bigint
   ? bigint | number

@@ -9,26 +9,28 @@ export interface Database extends Statements {
   /** The name it was opened by. */
   readonly name: string;
   /**
-   * What may be done about forwarding.
+   * Controls forwarding: pauses it, resumes it, settles dead letters.
    *
    * @example
    * for (const { id, code, column } of await db.forwarding.deadLetters()) console.warn(id, code, column);
    */
   readonly forwarding: Forwarding;
   /**
-   * The rows of a SELECT in batches of one schema, each an Arrow IPC stream of its own. The query runs to its end
-   * before the first batch comes, so that nobody waits for the lock while the loop goes on; what was not asked for yet
-   * lies in the worker. Leaving the loop early frees it.
+   * The rows of a SELECT in batches, each an Arrow IPC stream of its own with the same schema. The query runs to its
+   * end before the first batch comes, so that nobody waits for the lock while the loop runs. Batches that were not asked
+   * for yet are in the worker's memory; leaving the loop early frees them.
    *
    * @example
    * for await (const bytes of db.stream('SELECT * FROM ticks')) show(tableFromIPC(bytes));
    */
   stream(sql: string, params?: Params, options?: StreamOptions): AsyncIterable<Uint8Array<ArrayBuffer>>;
   /**
-   * Runs `fn` inside one write transaction: commits when its promise resolves, rolls back when it rejects, and then
+   * Runs `fn` inside one write transaction. Commits when its promise resolves. Rolls back when it rejects, and then
    * rejects with the same reason. Throws `BUSY` when the lock stays taken, and `CLOSED` when the handle is closed before
-   * it ends. `db.appendFrame` inside `fn` is another writer; `tx.appendFrame` joins the transaction. `db.exec` and the
-   * reads of `db` would wait for the very transaction that they are in: use `tx`.
+   * the transaction ends.
+   *
+   * Inside `fn` use `tx`. `tx.appendFrame` joins the transaction; `db.appendFrame` is another writer, whose frame is
+   * queued. `db.exec` and the reads of `db` would wait for the very transaction that they are in, until `BUSY`.
    *
    * @example
    * await db.transaction(async (tx) => {
@@ -45,8 +47,9 @@ export interface Database extends Statements {
    */
   whenCommitted(frameId: string, options?: { signal?: AbortSignal | undefined }): Promise<AppendReceipt>;
   /**
-   * Applies the durable queue now. `applied` frames came out of it and in since the call, `rejected` are on the rejected list
-   * (whoever had the lock may have put them there before this call), `remaining` could not be applied yet.
+   * Applies the durable queue now. `applied`: frames that were taken from the queue and applied since the call.
+   * `rejected`: frames on the rejected list, also those that were there before. `remaining`: frames that could not be
+   * applied yet.
    *
    * @example
    * const { applied, rejected, remaining } = await db.drain();
@@ -55,14 +58,14 @@ export interface Database extends Statements {
     signal?: AbortSignal | undefined;
   }): Promise<{ applied: number; rejected: number; remaining: number }>;
   /**
-   * The queued frames that the database refused, oldest first. None is ever dropped by itself.
+   * The queued frames that the database refused, oldest first. They stay until you retry or discard them.
    *
    * @example
    * for (const { frameId, error } of await db.rejected()) console.warn(frameId, error.code);
    */
   rejected(): Promise<RejectedFrame[]>;
   /**
-   * Puts a rejected frame back into the queue, for when its cause was cured; `whenCommitted` tells the outcome.
+   * Puts a rejected frame back into the queue, once its cause is gone. `whenCommitted` tells the outcome.
    *
    * @example
    * await db.retryRejected(frameId);
@@ -83,23 +86,24 @@ export interface Database extends Statements {
    */
   status(): Promise<Status>;
   /**
-   * Listens to an event. Returns a function that ends it. What a listener throws is reported and stops nothing.
+   * Listens to an event. Returns a function that stops listening. What a listener throws is reported as an uncaught
+   * error, and stops nothing.
    *
    * @example
    * const off = db.on('commit', ({ tables, origin }) => refresh(tables, origin));
    */
   on<E extends keyof DatabaseEvents>(event: E, listener: (detail: DatabaseEvents[E]) => void): () => void;
   /**
-   * The bytes of a standard SQLite file. It is read piece by piece into one array; other tabs write again when the last
-   * piece is out. For a large file see {@link Database.exportBlob}.
+   * The bytes of a standard SQLite file, in one array. Other tabs can write again once all of it is read. For a large
+   * file see {@link Database.exportBlob}.
    *
    * @example
    * const bytes = await db.exportFile();
    */
   exportFile(): Promise<Uint8Array<ArrayBuffer>>;
   /**
-   * The same as a Blob, which the browser may keep on disk: no array of the file's size is ever made. A snapshot: the
-   * lock is let go when the file is read, not when the Blob is, so take as long with it as you like.
+   * The same as a Blob, which the browser may keep on disk: no array of the file's size is made. It is a snapshot; the
+   * lock is released before you get it, so take as long with it as you like.
    *
    * @example
    * link.href = URL.createObjectURL(await db.exportBlob()); // a download
@@ -107,16 +111,16 @@ export interface Database extends Statements {
    */
   exportBlob(): Promise<Blob>;
   /**
-   * Replaces the whole database by the bytes of a SQLite file, or leaves it as it was: `NOT_A_DATABASE` and
-   * `CORRUPT` change nothing. The bytes are checked and copied from where they are, page by page.
+   * Replaces the whole database by a SQLite file, or leaves it as it was: `NOT_A_DATABASE` and `CORRUPT` change
+   * nothing. The file is checked first, and copied page by page.
    *
    * @example
    * await db.importFile(input.files[0]);
    */
   importFile(bytes: Uint8Array | ArrayBuffer | Blob): Promise<void>;
   /**
-   * Gives the lock up and ends the worker. Calls under way are carried out, unless they wait for a lock that another writer
-   * keeps; those and later ones throw `CLOSED`. Closing twice is harmless.
+   * Releases the lock and ends the worker. Calls under way are carried out. Those that wait for a lock that another
+   * writer keeps, and later ones, throw `CLOSED`. Closing twice is harmless.
    *
    * @example
    * await db.close();
@@ -127,8 +131,8 @@ export interface Database extends Statements {
 /** What both a database and an open transaction can do. */
 export interface Statements {
   /**
-   * Writes all rows of a frame, or none, in one transaction; see {@link AppendOptions} for what is done about a
-   * taken lock. Throws, among others, `BUSY`, `TIMEOUT`, `INVALID_FRAME`, `SCHEMA_MISMATCH` and `CONSTRAINT`.
+   * Writes all rows of a frame, or none, in one transaction. `retry` and `fallback` say what happens when the lock is
+   * taken. Throws, among others, `BUSY`, `TIMEOUT`, `INVALID_FRAME`, `SCHEMA_MISMATCH` and `CONSTRAINT`.
    *
    * @example
    * const receipt = await db.appendFrame('ticks', tableToIPC(table));
@@ -136,8 +140,8 @@ export interface Statements {
    */
   appendFrame(table: string, frame: FrameInput, options?: AppendOptions): Promise<AppendReceipt>;
   /**
-   * The same with a stated row type, which rows and columns are checked against at compile time, and which `query` can
-   * give back: an interface says it once.
+   * The same with a row type. Rows, columns, `key` and `types` are checked against it at compile time, and `query` can
+   * return it: one interface for both.
    *
    * @example
    * interface Tick { sym: string; qty: bigint; note: string | null }
@@ -150,24 +154,24 @@ export interface Statements {
     options?: AppendOptions<Row>,
   ): Promise<AppendReceipt>;
   /**
-   * Runs one or more SQL statements; with parameters, one. Several are not one transaction: those before the one that
-   * fails stay. Throws `SQL`, `CONSTRAINT`, `BUSY`.
+   * Runs one or more SQL statements; with parameters, exactly one. Several are not one transaction: if one fails, those
+   * before it stay. Throws `SQL`, `CONSTRAINT`, `BUSY`.
    *
    * @example
    * await db.exec('DELETE FROM ticks WHERE day < ?', [20000]);
    */
   exec(sql: string, params?: Params, options?: StatementOptions): Promise<ExecResult>;
   /**
-   * The rows of a SELECT as plain objects. Where two result columns have one name the last one wins. Columns that
-   * were stored as int64 or uint64 come back as `bigint` (see {@link QueryOptions}); integers of expressions as numbers,
-   * and as `bigint` where a number would not be exact.
+   * The rows of one statement as plain objects. If two result columns have the same name, the last one wins. Columns
+   * that were stored as int64 or uint64 come back as `bigint` (see {@link QueryOptions}). Integers of expressions come
+   * back as numbers, or as `bigint` where a number would not be exact.
    *
    * @example
    * const rows = await db.query('SELECT sym, qty FROM ticks WHERE qty > :min', { min: 10 });
    */
   query<Row = Record<string, unknown>>(sql: string, params?: Params, options?: QueryOptions): Promise<Row[]>;
   /**
-   * The same, one array for each column.
+   * The same, as one array per column; see {@link Column}.
    *
    * @example
    * const { qty } = await db.queryColumns<{ qty: BigInt64Array }>('SELECT qty FROM ticks');
@@ -195,21 +199,27 @@ export type SqlValue = null | number | bigint | boolean | string | Uint8Array | 
 /** SQL parameters: an array for `?`, an object for `:name`, `@name` and `$name` (keys without the sign). */
 export type Params = readonly SqlValue[] | { readonly [name: string]: SqlValue };
 
-/** The name of an Arrow type, such as `int64`, `timestamp[us, UTC]` or `decimal128(38, 9)`. */
+/**
+ * The name of an Arrow type, such as `int64`, `timestamp[us, UTC]` or `decimal128(38, 9)`. `iso8601` stores dates, times
+ * and timestamps as text.
+ */
 export type ArrowTypeName = string;
 
 /**
  * A table's worth of rows: Arrow IPC bytes (stream or file format, also compressed), an Arrow table object of any library,
- * `{ column: TypedArray | Array }`, or an array of row objects. All are copied at the call: changing them afterwards changes
- * nothing. A promise of one is none: await it.
+ * `{ column: TypedArray | Array }`, or an array of row objects. It is copied at the call: changing it afterwards has no
+ * effect. A promise is not a frame: await it first.
  */
 export type FrameInput = Uint8Array | ArrayBuffer | object;
 
-/** How an append meets a lock that another tab holds. Every field is optional. */
+/** What an append does about a lock that another writer holds. Every field is optional. */
 export interface RetryPolicy {
   /** Direct attempts before the fallback. Default 3; 0 goes straight to the fallback. */
   attempts?: number | undefined;
-  /** How long one attempt waits for the write lock, in milliseconds; 25 at least, since a free one has to be asked for, too. Default 200. */
+  /**
+   * How long one attempt waits for the write lock, in milliseconds. At least 25, because even a free lock takes time to
+   * get. Default 200.
+   */
   lockTimeoutMs?: number | undefined;
   /** The delay before the second attempt, in milliseconds, before jitter. Default 50. */
   baseDelayMs?: number | undefined;
@@ -220,22 +230,25 @@ export interface RetryPolicy {
   /** Full jitter: the delay is random between 0 and the computed one. Default true. */
   jitter?: boolean | undefined;
   /**
-   * The deadline of the whole call, in milliseconds; past it the call settles whatever happened. A frame that is being
-   * written directly is rolled back: give one that takes longer more time. Default 15000.
+   * The deadline of the whole call, in milliseconds. By then the call settles, whatever happens. A frame that is still
+   * being written directly is rolled back, so give large frames more time. Default 15000.
    */
   deadlineMs?: number | undefined;
 }
 
-/** What follows when the lock stayed taken: ask its holder, go straight to the durable queue, or throw `BUSY`. */
+/**
+ * What to do when the lock stays taken: `handoff` asks its holder, and then queues; `queue` goes straight to the durable
+ * queue; `none` throws `BUSY`.
+ */
 export type Fallback = 'handoff' | 'queue' | 'none';
 
-/** Where the package's files lie, when a bundler or a CDN moved them. */
+/** Where the package's files are, if a bundler or a CDN moved them. */
 export interface AssetOptions {
   /** The worker script. Default: `worker.js` beside this module. */
   workerUrl?: string | URL | undefined;
   /** The WebAssembly file. Default: `framelock_wasm_bg.wasm` beside the worker. */
   wasmUrl?: string | URL | undefined;
-  /** Where the engine runs. Default: in a dedicated worker of its own. `framelock/here` has the other one there is. */
+  /** Where the engine runs. Default: in a dedicated worker of its own. `here` of `framelock/here` runs it in yours. */
   engine?: EngineHost | undefined;
 }
 
@@ -249,16 +262,15 @@ export interface EngineHost {
 /** Options of {@link openDatabase}. */
 export interface OpenOptions extends AssetOptions {
   /**
-   * Default `opfs`. It never falls back to memory by itself: it throws `STORAGE_UNAVAILABLE`. A database in `memory` is
-   * this handle's alone, and ends with it.
+   * Default `opfs`. Without OPFS opening throws `STORAGE_UNAVAILABLE`; it never falls back to memory by itself. A
+   * database in `memory` belongs to this handle alone, and ends with it.
    */
   storage?: 'opfs' | 'memory' | undefined;
-  /** `full` (default): a resolved write was flushed. `relaxed`: survives a tab's crash, not a power cut. */
+  /** `full` (default): a write that has resolved was flushed. `relaxed`: it survives a tab's crash, but not a power cut. */
   durability?: 'full' | 'relaxed' | undefined;
   /**
-   * `auto` (default): once in the life of a page, after a write that follows on something that the visitor just did,
-   * `navigator.storage.persist()` is asked for. Chromium decides by itself, Firefox asks the visitor. `never`: your app
-   * asks, or nobody does.
+   * `auto` (default): calls `navigator.storage.persist()` once per page, after the first write that follows an action of
+   * the visitor. Chromium decides by itself, Firefox asks the visitor. `never`: framelock does not call it.
    */
   persist?: 'auto' | 'never' | undefined;
   /** Defaults for this handle's appends, field by field. */
@@ -272,46 +284,51 @@ export interface OpenOptions extends AssetOptions {
 /** Options of `appendFrame`. An option that is `undefined` counts as not given. `Row` names the frame's columns. */
 export interface AppendOptions<Row = Record<string, unknown>> {
   /**
-   * Default `createAppend`. `create`: the table must not exist; `append`: it must; `replace`: drop it first;
-   * `deleteRows`: empty it first; `upsert` and `ignore`: what to do with a row whose key is there.
+   * `create`: the table must not exist. `append`: it must exist. `createAppend` (default): it is made if it is missing.
+   * `replace`: drops it first. `deleteRows`: empties it first. `upsert`: updates a row whose key exists. `ignore`: leaves
+   * such a row as it is.
    */
   mode?: 'create' | 'append' | 'createAppend' | 'replace' | 'deleteRows' | 'upsert' | 'ignore' | undefined;
   /**
    * The columns that identify a row, for `upsert` and `ignore`. Default: the table's primary key. A table that
-   * `appendFrame` made gets a unique index of them if it has none; of anyone else's table one is wanted.
+   * `appendFrame` made gets a unique index on them if it has none. A table made by SQL must have one.
    */
   key?: readonly ColumnName<Row>[] | undefined;
-  /** How the frame's columns find the table's. Default `name`. */
+  /** How the frame's columns are matched with the table's. Default `name`. */
   match?: 'name' | 'position' | undefined;
   /** A column that the table lacks: refuse the frame (default), leave it out, or add it to the table. */
   extraColumns?: 'error' | 'drop' | 'add' | undefined;
   /**
-   * A column that the frame lacks: refuse the frame, or use the column's DEFAULT, else NULL (default). In `upsert` a row
-   * that exists keeps its value.
+   * A column that the frame lacks: refuse the frame (`error`), or use the column's DEFAULT, else NULL (`default`, the
+   * default). In `upsert` a row that exists keeps its value.
    */
   missingColumns?: 'error' | 'default' | undefined;
-  /** The Arrow types of columns given as rows or arrays. Default: the table's, else from the values. */
+  /** The Arrow types of columns. Default: the table's, else the frame's own, or what its values suggest. */
   types?: { readonly [Column in ColumnName<Row>]?: ArrowTypeName | undefined } | undefined;
-  /** A value that cannot be kept exactly: refuse the frame (default), store and count it, or store it. */
+  /**
+   * A value that cannot be kept exactly. `error` (default): refuse the frame. `warn` and `allow`: store the nearest value
+   * and count it in the receipt; today there is no difference between the two.
+   */
   lossy?: 'error' | 'warn' | 'allow' | undefined;
   /**
-   * Idempotency key, 1–128 characters: a frame is applied at most once. Default: a fresh UUID. The same frame is the same
-   * table and the same rows in the same form; rows given once as objects and once as Arrow are two. Options do not count.
+   * Idempotency key of 1 to 128 characters: a frame is applied at most once. Default: a fresh UUID. Two frames are the
+   * same if they have the same table and the same rows in the same form; rows given once as objects and once as Arrow are
+   * two frames. Options do not count.
    */
   frameId?: string | undefined;
-  /** How to meet a taken lock; fields not given come from the handle, then from the defaults. */
+  /** What to do about a taken lock. Fields that are not given come from the handle, then from the defaults. */
   retry?: RetryPolicy | undefined;
-  /** What follows when the lock stays taken. Default: the handle's. */
+  /** What to do when the lock stays taken. Default: the handle's. */
   fallback?: Fallback | undefined;
   /**
-   * Whether the frame is forwarded, too: it is put into the outbox in the transaction of its rows. Default: whether
-   * the handle's `forward.tables` name the table. Only for the modes that only add rows.
+   * Whether the frame is forwarded: it is put into the outbox in the transaction of its rows. Default: whether the
+   * handle's `forward.tables` names the table. Only for the modes `create`, `append` and `createAppend`.
    */
   forward?: boolean | undefined;
   /**
-   * Gives up with `ABORTED` when it fires, and nothing is written: a frame that waits, or that this tab is writing directly,
-   * is rolled back. One that another tab was handed, or that is in the queue, is not called back; nor is one that joins
-   * a transaction stopped while it is written.
+   * When it fires, a frame that waits, or that this tab is writing directly, ends with `ABORTED`, and nothing of it is
+   * written. A frame that was handed to another tab or is in the queue is not called back. One that joins a transaction is
+   * not stopped while it is written.
    */
   signal?: AbortSignal | undefined;
   /** Called at most about ten times a second while rows are written. */
@@ -320,16 +337,16 @@ export interface AppendOptions<Row = Record<string, unknown>> {
 
 /** What became of a frame. */
 export interface AppendReceipt {
-  /** The id under which the frame was applied, given or made up. */
+  /** The frame's id: the given one, or a fresh UUID. */
   frameId: string;
   table: string;
   /** Rows in the frame. */
   rows: number;
-  /** The rung that took the frame; `duplicate`: this `frameId` was applied before. */
+  /** The step of the ladder that took the frame. `duplicate`: this `frameId` was applied before. */
   path: 'direct' | 'handoff' | 'queued' | 'joined' | 'duplicate';
-  /** False only for `queued` (durable, to be applied) and `joined` (its transaction is open). */
+  /** False only for `queued` (durable, but not applied yet) and `joined` (its transaction is still open). */
   committed: boolean;
-  /** Every attempt, in order. */
+  /** Every attempt to write it, in order. */
   attempts: Attempt[];
   /** From the call to the receipt, in milliseconds. */
   elapsedMs: number;
@@ -341,34 +358,34 @@ export interface AppendReceipt {
 export interface StatementOptions {
   /** How long to wait for the lock, in milliseconds, before `BUSY`; 25 at least. Default 15000. */
   timeoutMs?: number | undefined;
-  /** Gives up with `ABORTED` when it fires before the statement ran. */
+  /** When it fires before the statement ran: throws `ABORTED`. */
   signal?: AbortSignal | undefined;
 }
 
 /** Options of reads. */
 export interface QueryOptions extends StatementOptions {
-  /** How int64 and uint64 columns come back. Default `bigint`; `number` throws on a value beyond 2^53 − 1, of expressions too. */
+  /** How int64 and uint64 columns come back. Default `bigint`. `number` throws on a value beyond 2^53 − 1, also in expressions. */
   int64?: 'bigint' | 'number' | undefined;
-  /** True: timestamp and date columns come back as `Date`; one that no `Date` can be throws. Default false: as stored. */
+  /** True: timestamp and date columns come back as `Date`; a value outside the range of `Date` throws. Default false: as stored. */
   dates?: boolean | undefined;
 }
 
 /** Options of `stream`. */
 export interface StreamOptions extends QueryOptions {
-  /** Rows in one batch. Default: the engine's choice. */
+  /** Rows in one batch. Default 10000. */
   batchRows?: number | undefined;
 }
 
 /** Options of `transaction`. */
 export interface TransactionOptions {
   /**
-   * Waits for the lock no longer than an append with this policy would try by itself; fields not given come from the
-   * handle, and `attempts: 0` counts as no policy. Default: `timeoutMs` alone counts.
+   * Waits for the lock no longer than the attempts of an append with this policy would. Fields that are not given come
+   * from the handle. `attempts: 0` counts as no policy. Default: only `timeoutMs` counts.
    */
   retry?: RetryPolicy | undefined;
   /** How long to wait for the lock at most, in milliseconds, before `BUSY`; 25 at least. Default 15000. */
   timeoutMs?: number | undefined;
-  /** Rolls back and throws `ABORTED` when it fires before the commit was asked for. */
+  /** When it fires before the commit was asked for: rolls back and throws `ABORTED`. */
   signal?: AbortSignal | undefined;
 }
 
@@ -377,11 +394,13 @@ export interface TransactionOptions {
  *
  * A typed array of the column's catalogue type: `Int8Array` to `Uint32Array`, `BigInt64Array` and `BigUint64Array` for
  * int64 and uint64 (`Float64Array` with `int64: 'number'`), `Float32Array` for float16 and float32, `Float64Array`
- * for float64, `Int32Array` for date32 and time32. Other dates and times, expressions, and columns in which plain SQL
- * has put what their type does not have, are a `Float64Array` when every value is a number and a `BigInt64Array` when
- * every value is a bigint.
+ * for float64, `Int32Array` for date32 and time32.
  *
- * Else an array, with `null` for NULL. Without rows, the array of the catalogue type, or an empty one.
+ * Other dates and times, expressions, and columns into which plain SQL put values of another type: a `Float64Array` if
+ * every value is a number, a `BigInt64Array` if every value is a bigint.
+ *
+ * Otherwise, and if there is a NULL, a plain array, with `null` for NULL. Without rows, an empty array of the catalogue
+ * type, or a plain one.
  */
 export type Column =
   | Int8Array
@@ -398,7 +417,7 @@ export type Column =
 
 /** What `exec` did. */
 export interface ExecResult {
-  /** Rows that the statements changed, all together; what triggers did does not count. */
+  /** Rows that all statements changed, without those that triggers changed. */
   changes: number;
   /** The rowid of the last inserted row; 0n when there was none. */
   lastInsertRowid: bigint;
@@ -409,7 +428,7 @@ export interface RejectedFrame {
   frameId: string;
   table: string;
   rows: number;
-  /** Why: what a direct append of the frame would have thrown. */
+  /** What a direct append of the frame would have thrown. */
   error: FramelockError;
 }
 
@@ -427,10 +446,10 @@ export interface Status {
   rejected: number;
   /** The size of the database file in bytes. */
   bytes: number;
-  /** How this handle's appends went since it was opened. */
+  /** The paths of this handle's appends since it was opened. */
   counters: { direct: number; handoff: number; queued: number; duplicate: number; busy: number };
   versions: { framelock: string; sqlite: string; arrow: string };
-  /** How forwarding goes; null for a handle that was opened without `forward`. */
+  /** The state of forwarding; null for a handle that was opened without `forward`. */
   forwarding: ForwardingStatus | null;
 }
 
@@ -444,9 +463,9 @@ export interface DatabaseEvents {
   append: AppendReceipt;
   /** This handle took the write lock, waits for it, or gave it up. */
   status: Pick<Status, 'lock' | 'holder'>;
-  /** Something happened to what is forwarded. Only for handles that were opened with `forward`. */
+  /** Forwarding made progress, failed or was paused. Only for handles that were opened with `forward`. */
   forward: ForwardEvent;
 }
 
-/** What a listener of the event is given; without a name, of any event. */
+/** What a listener of an event is given. Without a type argument: the union of all events. */
 export type EventDetail<E extends keyof DatabaseEvents = keyof DatabaseEvents> = DatabaseEvents[E];

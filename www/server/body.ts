@@ -21,7 +21,7 @@ export async function readBody(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const coding = request.headers.get('Content-Encoding')?.trim().toLowerCase() ?? 'identity';
   if (coding !== 'identity' && coding !== 'gzip') {
-    throw new Problem('UNSUPPORTED_MEDIA', { detail: 'the content coding is gzip or none' });
+    throw new Problem('UNSUPPORTED_MEDIA', { detail: 'the content coding must be gzip or none' });
   }
   // What is said is not trusted, but saves reading what is refused anyway.
   if (Number(request.headers.get('Content-Length') ?? 0) > maxBytes) throw tooLarge(maxBytes);

@@ -126,7 +126,7 @@ class Handler {
         return json(200, stateOf(await known()));
       }
       const table = this.#tables.get(frames.table);
-      if (!table) throw new Problem('FORBIDDEN', { detail: 'this table is not written from outside' });
+      if (!table) throw new Problem('FORBIDDEN', { detail: 'this table is not in the allow-list' });
       const outcome = await this.#write(request, stream, frames, table, authorized, visit);
       if (outcome.trouble !== undefined) this.#tell(outcome.trouble, { stream, table: frames.table });
       // Of what was here before, the sender wants to know whether it is rows.
@@ -229,12 +229,15 @@ function checkedConstants(constants: unknown): Readonly<Record<string, Constant>
   const isObject = typeof constants === 'object' && constants !== null;
   const prototype: unknown = isObject ? Object.getPrototypeOf(constants) : undefined;
   if (!isObject || (prototype !== null && prototype !== Object.prototype)) {
-    throw misconfigured('authorize gave constants that are no plain object');
+    throw misconfigured('the constants that authorize gave are not a plain object');
   }
   // A copy: what was checked is what is used.
   const entries = Object.entries(constants);
   for (const [name, value] of entries) {
-    if (!isConstant(value)) throw misconfigured(`authorize gave a constant that is none: ${name}`);
+    if (!isConstant(value))
+      throw misconfigured(
+        `the constant ${name} that authorize gave is not text, a finite number, a boolean or null`,
+      );
   }
   return Object.fromEntries(entries) as Record<string, Constant>;
 }
@@ -266,7 +269,7 @@ function skipOf(body: Uint8Array): { digest: string; code: string } {
   }
   const { digest, code } = (typeof skip === 'object' && skip ? skip : {}) as Record<string, unknown>;
   if (!isDigest(digest) || typeof code !== 'string' || !/^[A-Z0-9_]{1,64}$/.test(code)) {
-    throw new Problem('BAD_REQUEST', { detail: 'a skip has a digest and a code' });
+    throw new Problem('BAD_REQUEST', { detail: 'a skip must have a digest and a code' });
   }
   return { digest, code };
 }

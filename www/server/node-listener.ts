@@ -37,7 +37,7 @@ const LINGER_BYTES = 16 << 20;
 
 /**
  * The handler for `node:http`, `node:http2`, Express and everything else that calls `(request, response)`. An address
- * that something before it has shortened (Express's routers) is no matter. `onError` is told of a request that never
+ * that something before it has shortened (Express's routers) does not matter. `onError` is told of a request that never
  * reached the handler, or of an answer that could not be given; default `console.error`.
  *
  * @example

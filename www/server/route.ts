@@ -26,23 +26,24 @@ export function parseRoute(url: URL, method: string): Route {
   const [, stream, frames] = PATH.exec(url.pathname) ?? [];
   if (stream === undefined) throw new Problem('NOT_FOUND');
   if (method !== (frames === undefined ? 'GET' : 'PUT')) throw new Problem('METHOD_NOT_ALLOWED');
-  if (!STREAM.test(stream)) throw bad('a stream is a UUID in lower case');
+  if (!STREAM.test(stream)) throw bad('the stream must be a UUID in lower case');
   if (frames === undefined) {
     const since = url.searchParams.get('since');
-    if (since !== null && !SINCE.test(since)) throw bad('since is a seq, or 0');
+    if (since !== null && !SINCE.test(since)) throw bad('since must be a seq, or 0');
     return { stream, frames: null, since: since === null ? null : Number(since) };
   }
   const [, first, last = first] = SEQ.exec(frames) ?? [];
   const [from, to] = [Number(first), Number(last)];
-  if (!Number.isSafeInteger(from) || !Number.isSafeInteger(to)) throw bad('a seq is a number from 1');
-  if (from > to || (from === to && frames.includes('-'))) throw bad('a range goes upwards');
+  if (!Number.isSafeInteger(from) || !Number.isSafeInteger(to))
+    throw bad('a seq must be an integer of at least 1');
+  if (from > to || (from === to && frames.includes('-'))) throw bad('a range must ascend');
   const tables = url.searchParams.getAll('table');
   const [table = ''] = tables;
-  if (tables.length !== 1 || table === '') throw bad('one table is named');
+  if (tables.length !== 1 || table === '') throw bad('the address must name exactly one table');
   const skip = url.searchParams.get('skip') === '1';
-  if (skip && from !== to) throw bad('one item at a time is given up');
+  if (skip && from !== to) throw bad('a skip is for one item');
   const after = url.searchParams.get('after');
-  if (after !== null && !isDigest(after)) throw bad('after is a digest');
+  if (after !== null && !isDigest(after)) throw bad('after must be a digest');
   return { stream, frames: { from, to, table, skip, after }, since: from - 1 };
 }
 

@@ -4,9 +4,9 @@ import type { WasmSource } from './wasm.js';
 /** What a frame may do to the schema. `create` adds columns too. */
 export type SchemaPolicy = 'strict' | 'addColumns' | 'create';
 
-/** What a table of the allow-list is on the server. */
+/** A table of the allow-list. */
 export interface TableSettings {
-  /** The table on the server; the name that the browser says, unless given. */
+  /** The table on the server. Default: the name that the browser uses. */
   into?: string | undefined;
   /** The schema (PostgreSQL) or database (ClickHouse) of that table. */
   namespace?: string | undefined;
@@ -17,7 +17,7 @@ export interface TableSettings {
 /** A column that the server gives every row. */
 export type Constant = string | number | boolean | null;
 
-/** Whoever may write. */
+/** Who may write, and what is added to the rows. */
 export interface Authorized {
   /** Whose stream this is. A stream belongs to the tenant that wrote its first frame, for ever. */
   tenant: string;
@@ -25,7 +25,7 @@ export interface Authorized {
   constants?: Readonly<Record<string, Constant>> | undefined;
 }
 
-/** After either, the browser asks for a new token once; refused again, it pauses. */
+/** After either, the browser asks for a new token once. If that is refused too, it pauses. */
 export type Refusal = 'UNAUTHENTICATED' | 'FORBIDDEN';
 
 /** What a request is about. */
@@ -36,13 +36,13 @@ export interface Target {
   table: string | null;
 }
 
-/** Looks at a request's token, before its body is read. When it throws, that is 503 and not a refusal. */
+/** Looks at a request's token, before its body is read. If it throws, the answer is 503, which is no refusal. */
 export type Authorize = (
   request: Request,
   target: Target,
 ) => Authorized | Refusal | Promise<Authorized | Refusal>;
 
-/** What a request may cost; counted in one process. */
+/** What requests may cost; counted in one process. */
 export interface Limits {
   /** The most bytes of a request's body, after gzip is undone. Default 8 MiB. */
   maxBodyBytes: number;
@@ -52,7 +52,7 @@ export interface Limits {
   maxWrittenBytes: number;
   /** The most bytes of all frames that are decoded at once; more wait for their turn. Default 256 MiB. */
   maxDecodedBytes: number;
-  /** How long a body may take to arrive, beyond a second for every 16 KiB that have come. Default 30,000. */
+  /** How long a body may take to arrive, and a second more for every 16 KiB that have come. Default 30,000. */
   bodyTimeoutMs: number;
   /** How long the database may take. Default 30,000. */
   applyTimeoutMs: number;
@@ -64,12 +64,12 @@ export interface Limits {
   requestsPerSecond: number;
 }
 
-/** What a handler is made of. */
+/** Options of `createFrameHandler`. */
 export interface FrameHandlerOptions {
   /** Where rows go: `postgres(pool)`, `pglite(db)` or `clickhouse({ url })`. */
   engine: Engine;
   authorize: Authorize;
-  /** The tables that may be written, by the names that browsers say. */
+  /** The tables that may be written, by the names that browsers use. */
   tables: Readonly<Record<string, TableSettings>>;
   /** Default `strict`. */
   schema?: SchemaPolicy | undefined;
@@ -80,11 +80,11 @@ export interface FrameHandlerOptions {
   onReject?: ((rejection: Rejection, about: Target) => void) | undefined;
   /** Told of every failure that is not the sender's. Default: `console.error`. */
   onError?: ((error: unknown, about: Target) => void) | undefined;
-  /** The encoder's wasm, where it cannot be read from beside the script (some edge runtimes). */
+  /** The encoder's wasm, if it cannot be read from beside the script (some edge runtimes). */
   wasm?: WasmSource | undefined;
 }
 
-/** Why a frame was rejected: what the browser is told, and the database's own error, which it is not. */
+/** Why a frame was rejected: what the browser is told, and as `cause` the database's own error, which it is not told. */
 export interface Rejection {
   /** A stable reason, such as `CONSTRAINT`. */
   reason?: string | undefined;

@@ -13,9 +13,14 @@ pub fn widening(page: &mut String) {
     section(
         page,
         "Into a column of another type",
-        "A frame's type need not be the column's. What *goes in* keeps its meaning and is taken without being asked for; what *goes in when asked* needs \
-         `types: { c: '<the column's type>' }`, because only some of its values fit. Everything else is `SCHEMA_MISMATCH`, before the first row. \
-         Reads give the column's type. A dictionary and runs go where their values go. A column of nulls only takes the type of the first frame that has values.",
+        "A frame's type need not be the column's.\n\
+         \n\
+         - What *goes in* keeps its meaning, and is taken without being asked for.\n\
+         - What *goes in when asked* needs `types: { c: '<the column's type>' }`, because only some of its values fit.\n\
+         - Everything else is `SCHEMA_MISMATCH`, before the first row.\n\
+         \n\
+         Reads give the column's type. Dictionaries and run-end encoded columns go where their values go. A column of nulls only takes the type of the first \
+         frame that has values.",
         &["column", "goes in", "goes in when asked"],
     );
     let mut previous: Option<(Vec<&str>, String, String)> = None;
@@ -51,7 +56,7 @@ pub fn losses(page: &mut String) {
     section(
         page,
         "Values that do not fit the column's type",
-        "The types go together, the value does not: `LOSSY_VALUE`, or under `lossy: 'warn'` and `'allow'` the nearest.",
+        "The types go together, but the value does not fit. It is `LOSSY_VALUE`; with `lossy: 'warn'` or `'allow'` the nearest value is stored.",
         &["value", "into", "nearest"],
     );
     let decimal = |value, p, s| {
@@ -147,14 +152,14 @@ pub fn other_peoples(page: &mut String) {
         (
             "Tables made by others, empty",
             false,
-            "A column that nobody has typed takes what its affinity gives back unchanged (`yes`, or the type that reads give), and an empty table takes the \
-             frame's types into the catalogue. Everything else is `SCHEMA_MISMATCH` (—). Text that looks like a number, in a column that would make it one \
-             (`DATETIME`, `NUMERIC` …), is `LOSSY_VALUE`. Views, virtual tables and computed columns are not written to.",
+            "A column without a catalogue type takes what its affinity gives back unchanged (`yes`, or the type that reads give). An empty table takes the frame's \
+             types into the catalogue. Everything else is `SCHEMA_MISMATCH` (—). Text that looks like a number is `LOSSY_VALUE` in a column that would make it one \
+             (`DATETIME`, `NUMERIC` …). Views, virtual tables and computed columns are not written to.",
         ),
         (
             "Tables made by others, with rows",
             true,
-            "Nobody knows what the integers that are there count, so the column stays untyped: reads give what plain SQL sees.",
+            "Nobody knows what the integers that are already there count. So the column stays without a catalogue type, and reads give what plain SQL sees.",
         ),
     ];
     for (title, rows_before, text) in texts {

@@ -18,28 +18,39 @@ const INTRODUCTION: &str = "\
 <!-- Written by tests/frame/types_doc from what the code does. To write it anew:
      FRAMELOCK_WRITE_DOCS=1 cargo test --test frame types_doc -->
 
-Nothing is changed silently; what SQL sees is an ordinary value; what `queryArrow` gives back is the type that was written. Our own columns are declared
-`INTEGER`, `REAL`, `TEXT` or `BLOB` and nothing else, because SQLite rewrites text in columns declared `DATE`, `BOOLEAN` or `DECIMAL` (`'0123'` becomes 123).
-The exact Arrow field, with its nullability and metadata (extension types too), is kept in the table `_framelock_columns` and checked before the first row of an append.
+Nothing is changed silently. SQL sees ordinary values, and `queryArrow` gives back the types that were written.
+
+The columns that framelock makes are declared `INTEGER`, `REAL`, `TEXT` or `BLOB` and nothing else, because SQLite rewrites text in columns declared `DATE`, `BOOLEAN`
+or `DECIMAL` (`'0123'` becomes 123). The exact Arrow field, with its nullability and metadata (extension types too), is kept in the table `_framelock_columns`, the
+*catalogue*, and is checked before the first row of an append.
 ";
 
 const READING: &str = "\n\
 ## What a query gives
 
-A column of the result that is a plain reference to a table's column, through joins, subqueries and views too, has the type that the catalogue has. Anything
-else has the type of its values, and so has what may come out of a compound: its branches may count in other units. If `UNION`, `INTERSECT`, `EXCEPT` or
-`VALUES` with several rows is in the statement or in a view that it names, no column of it has a catalogue type, but for three cases: a query that is
-a compound at its outermost level keeps the types in which its branches agree, a compound behind `IN` or `EXISTS` changes nothing, and one in a common table expression that lists its columns (`WITH RECURSIVE n(i) AS (…)`) takes the type only of what comes out of it.
+A column of the result that is a plain reference to a table's column has the type that the catalogue has, also through joins, subqueries and views. Anything else has
+the type of its values.
 
-With `dates: true`, timestamps, `date32` and `date64` are `Date`s, cut off to milliseconds, whether they are stored as integers or as ISO 8601; one that is more
-than 8.64e15 milliseconds from 1970 is `LOSSY_VALUE`, naming row and column. So is, with `int64: 'number'`, an integer beyond 2^53 − 1, in a column of `int64` or
-`uint64` and in an expression. By default the former are bigints, and an expression's integer is a number where that is exact and a bigint where not.
+So has what may come out of a compound SELECT, because its branches may count in different units. If `UNION`, `INTERSECT`, `EXCEPT`, or `VALUES` with several rows, is
+in the statement or in a view that it names, no column of the result has a catalogue type. There are three exceptions:
+
+- A query that is a compound at its outermost level keeps the types in which its branches agree.
+- A compound behind `IN` or `EXISTS` changes nothing.
+- A compound in a common table expression that lists its columns (`WITH RECURSIVE n(i) AS (…)`) only affects the columns that come out of it.
+
+With `dates: true`, timestamps, `date32` and `date64` come back as `Date`s, cut off to milliseconds, whether they are stored as integers or as ISO 8601. One that is more
+than 8.64e15 milliseconds from 1970 is `LOSSY_VALUE`, naming row and column.
+
+By default columns of `int64` and `uint64` come back as bigints, and an expression's integer as a number where that is exact and as a bigint where it is not. With
+`int64: 'number'` both are numbers, and an integer beyond 2^53 − 1 is `LOSSY_VALUE`.
 
 ## The row id
 
-In a table of other people's, the one `INTEGER PRIMARY KEY` (without `DESC`) is the table's row id, and SQLite makes up a number for a row that comes without.
-NULL in it is `LOSSY_VALUE`. A frame without the column is taken where the column has no type, or is `int64` or `uint64`; where it counts something else, or has
-less room, the frame is `SCHEMA_MISMATCH`.
+In a table that was made by SQL, the one `INTEGER PRIMARY KEY` (without `DESC`) is the table's row id: SQLite makes up a number for a row that comes without one.
+
+- NULL in that column is `LOSSY_VALUE`.
+- A frame without that column is taken if the column has no catalogue type, or is `int64` or `uint64`. If it counts something else, or has less room, the frame is
+  `SCHEMA_MISMATCH`.
 ";
 
 #[test]

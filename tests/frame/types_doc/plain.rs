@@ -84,8 +84,8 @@ pub fn inference(page: &mut String) {
     section(
         page,
         "JavaScript values: the type they suggest",
-        "For `{ column: array }` and for row objects the type is the one in `options.types`, else the table's, else this. `undefined`, a missing key and a hole \
-         count as `null`. All such columns are nullable.",
+        "In `{ column: array }` and in row objects the type is the one in `options.types`, else the table's, else the one in this table. `undefined`, a missing \
+         key and a hole count as `null`. All such columns are nullable.",
         &["values", "type"],
     );
     for kind in [
@@ -140,9 +140,9 @@ pub fn kinds(page: &mut String) {
     section(
         page,
         "JavaScript values into a known type",
-        "A value of another kind is `INVALID_ARGUMENT`, with row and column: text is never read as a number or a date, but `'12.50'` is a decimal. Numbers go \
-         into dates, times, timestamps and durations as the stored integer. Intervals, lists, structs and maps have no plain value: they take nulls; give \
-         them as Arrow.",
+        "A value of another kind is `INVALID_ARGUMENT`, naming row and column. Text is never read as a number or a date, but `'12.50'` is a decimal. Numbers go \
+         into dates, times, timestamps and durations as the stored integer. Intervals, lists, structs and maps have no plain value: as plain values they take \
+         nulls only, so give them as Arrow.",
         &heads,
     );
     let mut lines: Vec<(Vec<&str>, Vec<String>)> = Vec::new();
@@ -168,8 +168,8 @@ pub fn nearest(page: &mut String) {
     section(
         page,
         "JavaScript values that do not fit",
-        "The right kind, but no exact form: `LOSSY_VALUE` with row and column, or under `lossy: 'warn'` and `'allow'` the nearest, counted in the receipt. \
-         The nearest of a lone surrogate in a string is U+FFFD.",
+        "The value is of the right kind, but has no exact form. It is `LOSSY_VALUE`, naming row and column; with `lossy: 'warn'` or `'allow'` the nearest value \
+         is stored and counted in the receipt. A lone surrogate in a string becomes U+FFFD.",
         &["value", "into", "nearest"],
     );
     let long = "123456789012345678901";

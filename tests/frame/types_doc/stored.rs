@@ -185,9 +185,9 @@ pub fn every_type(page: &mut String) {
     section(
         page,
         "Every type",
-        "*Lost* values are refused with `LOSSY_VALUE`, naming row and column, unless `lossy` is `'warn'` or `'allow'`: then what stands in brackets is \
-         stored and counted in the receipt. *as ISO 8601*: with `types: { c: 'iso8601' }`, for people who read the file with SQL's date functions. \
-         Dates beyond the years 0000–9999 have a sign: `-0001-12-31`.",
+        "*Lost* values are refused with `LOSSY_VALUE`, naming row and column. With `lossy: 'warn'` or `'allow'` the value in brackets is stored, and counted in \
+         the receipt. *As ISO 8601* means with `types: { c: 'iso8601' }`, for reading the file with SQL's date functions. Dates beyond the years 0000–9999 have \
+         a sign: `-0001-12-31`.",
         &[
             "Arrow type",
             "declared",
@@ -255,11 +255,14 @@ pub fn every_type(page: &mut String) {
         ],
     );
     page.push_str(
-        "\nUnsigned integers above 2^63 − 1 are kept by `types: { c: 'decimal128(20, 0)' }`. NaN and −0.0 inside lists, structs and maps are kept. \
-         An extension type is stored by its storage type, and its name and metadata come back. Dictionaries come back as dictionaries over the values that \
-         occur, with wider keys where there are more of them than the keys can count, inside lists, structs and maps too. A column, and what is inside it, \
-         becomes nullable with the first frame whose field is. Types nest at most 32 deep. Big-endian data is refused with `UNSUPPORTED_TYPE`, and bytes \
-         after the end of an Arrow IPC stream with `INVALID_FRAME`: one call takes one stream. Of table objects, those of apache-arrow 7 or later and of \
-         @uwdata/flechette are read.\n",
+        "\n- Unsigned integers above 2^63 − 1 are kept by `types: { c: 'decimal128(20, 0)' }`.\n\
+         - NaN and −0.0 inside lists, structs and maps are kept.\n\
+         - An extension type is stored by its storage type; its name and metadata come back.\n\
+         - Dictionaries come back as dictionaries of the values that occur, also inside lists, structs and maps. Their keys are wider if there are more values \
+         than the keys can count.\n\
+         - A column, and what is inside it, becomes nullable with the first frame whose field is nullable.\n\
+         - Types nest at most 32 deep.\n\
+         - Refused are big-endian data (`UNSUPPORTED_TYPE`) and bytes after the end of an Arrow IPC stream (`INVALID_FRAME`): one call takes one stream.\n\
+         - Table objects are read from apache-arrow 7 or later and from @uwdata/flechette.\n",
     );
 }

@@ -145,7 +145,7 @@ function keysOfRow(record: unknown, row: number): string[] {
     // Something without keys of its own that is no plain object either (a Map, a Date) is a mistake.
     if (keys.length > 0 || isPlain(record)) return keys;
   }
-  throw new FramelockError('INVALID_ARGUMENT', 'not a plain object', { row });
+  throw new FramelockError('INVALID_ARGUMENT', 'the row is not a plain object', { row });
 }
 
 /** Whether the object is one of `{}`, in any realm, or has no prototype. */

@@ -70,7 +70,7 @@ export async function withTestDatabase<T>(
   options: TestOptions = {},
 ): Promise<T> {
   if (typeof fn !== 'function')
-    throw invalidArgument(`withTestDatabase takes a function, not ${describe(fn)}`);
+    throw invalidArgument(`withTestDatabase needs a function, not ${describe(fn)}`);
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw invalidArgument(`options must be an object, not ${describe(options)}`);
   }
@@ -116,7 +116,7 @@ async function remove(name: string, { workerUrl: _, ...assets }: AssetOptions): 
     } catch (error) {
       if (!(error instanceof FramelockError && error.code === 'BUSY')) throw error;
       if (performance.now() > end) {
-        const message = `the test left a handle on ${name} open, so that it cannot be removed`;
+        const message = `the test left a handle on ${name} open, so the database cannot be removed`;
         throw new FramelockError('BUSY', message, { cause: error });
       }
       await new Promise((resolve) => setTimeout(resolve, REMOVE_AGAIN_MS));
@@ -139,7 +139,7 @@ async function remove(name: string, { workerUrl: _, ...assets }: AssetOptions): 
  */
 export async function holdWriteLock(name: string, options?: AssetOptions): Promise<() => Promise<void>> {
   if (inMemoryNames.has(name))
-    throw invalidArgument(`${name} is in memory, where no other writer has a lock`);
+    throw invalidArgument(`"${name}" is in memory, where there is no second writer`);
   const holder = await openDatabase(name, options);
   let opened = () => {};
   let end = () => {};
@@ -203,7 +203,7 @@ function checkedPlan(given: unknown): FaultPlan {
  */
 export async function faults(db: Database, plan: FaultPlan): Promise<() => Promise<FaultCounts>> {
   const test = workers.get(db);
-  if (!test) throw invalidArgument('faults takes a database of withTestDatabase');
+  if (!test) throw invalidArgument('faults needs a database of withTestDatabase');
   const checked = checkedPlan(plan);
   if (!test.canFail || test.last === undefined) {
     throw invalidArgument('faults are for databases in OPFS, with the engine in a worker of its own');

@@ -17,19 +17,19 @@ export interface FileFault extends Fault {
   call?: FileCall;
   /** Default: any of them. */
   file?: 'database' | 'journal' | 'queue';
-  /** `io` (default): the disk fails; `quota`: it is full; `lost`: the file is gone; `inUse`: somebody has it open. */
+  /** `io` (default): the disk fails. `quota`: it is full. `lost`: the file is gone. `inUse`: somebody has it open. */
   error?: 'io' | 'quota' | 'lost' | 'inUse';
 }
 
-/** What fails in one handle's worker. What is left out goes well. */
+/** What fails in one handle's worker. What is left out works. */
 export interface FaultPlan {
   /** File calls of the database, its journal and its queue. */
   files?: FileFault;
   /** Messages to other tabs: they are lost on the way. */
   messages?: Fault;
   /**
-   * Requests for the lock: they are not granted before the faults are ended, as if a tab that does not answer had it.
-   * The handle gives up a lock that it holds and does not use.
+   * Requests for the lock: they are not granted before the faults are ended, as if a tab that does not answer held it.
+   * The handle also gives up a lock that it holds and does not use.
    */
   locks?: Fault;
 }
