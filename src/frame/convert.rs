@@ -175,7 +175,9 @@ impl Loss {
             Loss::NegativeZero => "is -0.0, which SQLite keeps as 0.0",
             Loss::OutOfRange => "is outside the column's range",
             Loss::Inexact => "has no exact form in the column's type",
-            Loss::TextBecomesNumber => "looks like a number, and the column's type makes it one",
+            Loss::TextBecomesNumber => {
+                "looks like a number, which the column's affinity would turn it into"
+            }
             Loss::TooLong => "is longer than 256 MiB as JSON",
             Loss::NullBecomesNumber => {
                 "is NULL, and SQLite numbers it: the column is the table's row id"

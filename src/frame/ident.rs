@@ -65,7 +65,10 @@ pub fn check_columns(names: &[&str]) -> Result<()> {
                 .in_column(name));
         }
         if let Some(first) = seen.insert(fold(name), name) {
-            let why = format!("two columns have one name: {first:?} and {name:?}");
+            let why = match first == name {
+                true => format!("two columns are named {name:?}"),
+                false => format!("two column names differ only in case: {first:?} and {name:?}"),
+            };
             return Err(Error::new(Code::InvalidFrame, why).in_column(name));
         }
     }

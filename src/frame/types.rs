@@ -95,7 +95,7 @@ pub fn parse(text: &str) -> Result<ColumnType> {
         Error::new(
             Code::InvalidArgument,
             format!(
-                "{text:?} is no type's name, such as 'int64', 'float64' or 'timestamp[us, UTC]'"
+                "{text:?} is not a type name, such as 'int64', 'float64' or 'timestamp[us, UTC]'"
             ),
         )
     })

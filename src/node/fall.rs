@@ -74,11 +74,12 @@ impl Node {
             }
             _ if now_ms >= op.until_ms => {
                 let waited = now_ms - op.since_ms;
-                let who = match own_transaction {
-                    true => "by this handle's own transaction, whose statements are tx's,",
-                    false => "taken",
+                let message = match own_transaction {
+                    true => format!(
+                        "this handle's own transaction held the lock for {waited:.0} ms; inside it, use tx"
+                    ),
+                    false => format!("the lock stayed taken for {waited:.0} ms"),
                 };
-                let message = format!("the lock stayed {who} for {waited:.0} ms");
                 failed = Some(match self.closing {
                     None => Error::new(Code::Busy, message),
                     Some(_) => Error::new(Code::Closed, "the handle is closed"),

@@ -375,12 +375,14 @@ impl Store {
 pub(super) fn bind(statement: &mut Statement<'_>, params: &Params) -> Result<()> {
     let refuse = |message: String| Err(Error::new(Code::InvalidArgument, message));
     let wanted = statement.parameter_count();
+    let miscounted = |given: usize| {
+        let plural = if wanted == 1 { "" } else { "s" };
+        refuse(format!("the statement has {wanted} parameter{plural}, and {given} were given"))
+    };
     match params {
-        Params::None if wanted > 0 => refuse(format!("the statement wants {wanted} parameters")),
+        Params::None if wanted > 0 => miscounted(0),
         Params::None => Ok(()),
-        Params::Positional(values) if values.len() != wanted => {
-            refuse(format!("the statement wants {wanted} parameters, {} were given", values.len()))
-        }
+        Params::Positional(values) if values.len() != wanted => miscounted(values.len()),
         Params::Positional(values) => {
             for (index, value) in values.iter().enumerate() {
                 set(statement, index + 1, value)?;

@@ -108,12 +108,12 @@ fn open_import(vfs: &str, slots: &Rc<Slots>) -> Result<Connection> {
     let mut head = [0; 512];
     let read = slots.read_import(&mut head, 0).map_err(from_file)?;
     if !head.starts_with(MAGIC) || read < head.len() {
-        return Err(Error::new(Code::NotADatabase, "these bytes are no SQLite file"));
+        return Err(Error::new(Code::NotADatabase, "these bytes are not an SQLite file"));
     }
     let whole = pages(&head) * page_bytes(&head);
     let size = slots.import_bytes();
     if size < whole {
-        let what = format!("the file is damaged: of {whole} bytes there are {size}");
+        let what = format!("the file is damaged: it has {size} of its {whole} bytes");
         return Err(Error::new(Code::Corrupt, what));
     }
     let sql_error = |e| from_sqlite(slots, e);

@@ -69,7 +69,9 @@ impl PackedColumn {
         if ms.abs() > FARTHEST_MS {
             return Err(Error::new(
                 Code::LossyValue,
-                format!("{ms} milliseconds since 1970 are more than a Date holds (dates: true)"),
+                format!(
+                    "{ms} milliseconds since 1970 are beyond the range of a Date (dates: true)"
+                ),
             ));
         }
         self.tags.push(tag::DATE);
@@ -177,7 +179,9 @@ impl RowSink for PackedRows {
                         if !safe {
                             return Err(Error::new(
                                 Code::LossyValue,
-                                format!("{value} is no exact JavaScript number (int64: 'number')"),
+                                format!(
+                                    "{value} is not exact as a JavaScript number (int64: 'number')"
+                                ),
                             ));
                         }
                         out.tags.push(tag::NUMBER);

@@ -45,7 +45,7 @@ impl Store {
         self.touched.add(&written.tables);
         let mut statement = prepared.map_err(|e| self.sql_error(e))?;
         if is_empty(sql) {
-            return Err(Error::new(Code::Sql, "the text holds no statement"));
+            return Err(Error::new(Code::Sql, "the SQL has no statement"));
         }
         bind(&mut statement, params)?;
         let schema = if statement.readonly() { None } else { Some(self.schema_version()?) };

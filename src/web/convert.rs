@@ -46,7 +46,10 @@ pub fn number(object: &JsValue, key: &str) -> Option<f64> {
 /// `INVALID_ARGUMENT` with what serde says, naming the option.
 pub fn read<T: serde::de::DeserializeOwned>(value: JsValue, what: &str) -> Result<T> {
     serde_wasm_bindgen::from_value(value)
-        .map_err(|e| Error::new(Code::InvalidArgument, format!("{what}: {e}")))
+        .map_err(|e| e.to_string())
+        // As JavaScript prints an error, it begins with its kind.
+        .map_err(|why| format!("{what}: {}", why.strip_prefix("Error: ").unwrap_or(&why)))
+        .map_err(|message| Error::new(Code::InvalidArgument, message))
 }
 
 /// Statement parameters: an array, an object, or nothing.

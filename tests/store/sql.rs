@@ -92,11 +92,7 @@ fn a_query_without_a_statement_says_so() {
     for sql in ["", " -- nothing", ";", "/* none */ ; "] {
         let mut rows = PackedRows::new(PackOptions::default());
         let error = store.query(sql, &Params::None, &mut rows).unwrap_err();
-        assert_eq!(
-            (error.code, &*error.message),
-            (Code::Sql, "the text holds no statement"),
-            "{sql}"
-        );
+        assert_eq!((error.code, &*error.message), (Code::Sql, "the SQL has no statement"), "{sql}");
     }
 }
 

@@ -172,7 +172,7 @@ impl Column {
             let first = *first.get_or_insert(kind);
             if kind != first {
                 let what =
-                    format!("a {kind} in a column of {first}s; name its type in options.types");
+                    format!("a {kind} in a column of {first}s: a column's values are of one kind");
                 let error = Error::new(Code::InvalidArgument, what);
                 return Err(error.in_column(&self.name).at_row(row as u64));
             }

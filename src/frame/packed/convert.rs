@@ -362,7 +362,7 @@ fn misfit<T>(
     };
     // Whole numbers make an int64 column, which is where most fractions are refused.
     let what = format!(
-        "the {kind}{picture} {what} {name}, the type that the column was made with or that types names"
+        "the {kind}{picture} {what} {name}, the column's type (the table's, or the one in options.types)"
     );
     Error::new(code, what).in_column(column).at_row(row as u64)
 }
