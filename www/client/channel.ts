@@ -189,7 +189,13 @@ export class Channel {
     worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => this.#receive(data);
     worker.onerror = (event) => this.end(failureOf(event));
     worker.onmessageerror = (event) => this.end(failureOf(event));
-    for (const [message, transfer] of this.#unsent.splice(0)) worker.postMessage(message, transfer);
+    for (const [message, transfer] of this.#unsent.splice(0)) {
+      try {
+        worker.postMessage(message, transfer);
+      } catch (cause) {
+        if (message.kind === 'call') this.#cannotSend(message.id, cause);
+      }
+    }
   }
 
   /** The worker's lock is gone, with the worker or, when the browser's storage was cleared, with all locks. */
@@ -224,9 +230,7 @@ export class Channel {
         const message = { kind: 'call', id, op, args, buffers } as PageMessage;
         this.#post(message, [...new Set(buffers.map((bytes) => bytes.buffer as ArrayBuffer))]);
       } catch (cause) {
-        this.#settle(id)?.reject(
-          invalidArgument(`the call cannot be sent to the worker: ${cause}`, { cause }),
-        );
+        this.#cannotSend(id, cause);
       }
     }) as Promise<Operations[O]['value']>;
   }
@@ -272,6 +276,10 @@ export class Channel {
   #post(message: PageMessage, transfer: Transferable[] = []): void {
     if (this.#worker) this.#worker.postMessage(message, transfer);
     else this.#unsent.push([message, transfer]);
+  }
+
+  #cannotSend(id: number, cause: unknown): void {
+    this.#settle(id)?.reject(invalidArgument(`the call cannot be sent to the worker: ${cause}`, { cause }));
   }
 
   /** Takes a call out of the pending ones: from here on it settles once. */
