@@ -18,6 +18,12 @@ const START_MS = 10_000;
 /** A worker whose lock is gone and that does not answer for so long is dead. */
 const PONG_MS = 1000;
 
+/** The errors of workers that did not start. */
+const unstarted = new WeakSet<object>();
+
+/** Whether a call failed since its worker did not start: it is none that a worker dies of. */
+export const hasNotStarted = (error: unknown): boolean => unstarted.has(error as object);
+
 /** What a call may have beside its arguments. */
 export interface CallOptions {
   /** Transferred: the caller's side gives them away. */
@@ -176,7 +182,11 @@ export class Channel {
     if (typeof started !== 'function') this.#begin(started);
     else {
       const begin = (started: Started) => this.#begin(started);
-      started(this.over).then(begin, (error: FramelockError) => this.end(error));
+      const fail = (error: FramelockError) => {
+        unstarted.add(error);
+        this.end(error);
+      };
+      started(this.over).then(begin, fail);
     }
   }
 

@@ -1,7 +1,7 @@
 // A query whose rows stay up to date: it runs again when a commit of any tab changed one of the tables that it reads.
 // It stands on what every caller has, `query` and `on('commit')`, and the engine knows nothing of it.
 import { callback as isFunction, describe, ownOptions, signal as isSignal, sqlText } from './arguments.js';
-import { callSafely } from './channel.js';
+import { callSafely, hasNotStarted } from './channel.js';
 import { whenRestarted } from './channels.js';
 import { FramelockError, invalidArgument } from './errors.js';
 import { queryOptions } from './options.js';
@@ -156,7 +156,8 @@ export function live<Row = Record<string, unknown>>(
       if (ended.signal.aborted) return;
       const code = error instanceof FramelockError ? error.code : undefined;
       if (code !== 'CLOSED') callSafely(() => onError(error));
-      lost = code === 'WORKER_FAILED' ? lost + 1 : 0;
+      // Without a worker it waits until there is one.
+      lost = code === 'WORKER_FAILED' && !hasNotStarted(error) ? lost + 1 : 0;
       if (lost === MOST_LOST || (code !== undefined && FINAL.includes(code))) return stop();
       if (code !== 'BUSY') dependencies = undefined;
       if (code === 'BUSY' || lost > 0) {
