@@ -14,7 +14,7 @@ use super::ident::{check_columns, names};
 use super::keys;
 use super::options::{AppendOptions, ExtraColumns, Lossy, Match, Mode};
 use super::packed::Packed;
-use super::plan::{Plan, TableState, argument};
+use super::plan::{Plan, TableState, argument, wanted};
 use super::storage::Storage;
 use super::types::ColumnType;
 use super::values::check_values;
@@ -55,11 +55,17 @@ pub fn check_options(columns: &[&str], options: &AppendOptions) -> Result<()> {
 /// A frame with types: what fits no table at all.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` for options that do not fit it, `LOSSY_VALUE` with column and row.
+/// `INVALID_ARGUMENT` for options that do not fit it, `SCHEMA_MISMATCH` for a column that cannot have the type that
+/// they say, `LOSSY_VALUE` with column and row.
 pub fn check_frame(table: &str, frame: &Frame, options: &AppendOptions) -> Result<()> {
     check_options(&names(&frame.schema), options)?;
     if makes_its_table(options) {
         return check_anew(table, frame, options);
+    }
+    if options.extra_columns != ExtraColumns::Drop {
+        for field in frame.schema.fields() {
+            wanted(field, options)?;
+        }
     }
     if !every_column_counts(options) {
         return Ok(());

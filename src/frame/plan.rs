@@ -132,7 +132,7 @@ impl Planner<'_> {
         let mut definitions = Vec::new();
         let key = keys::in_frame(self.schema, self.options)?;
         for (frame_index, field) in self.schema.fields().iter().enumerate() {
-            let (data_type, iso8601) = self.wanted(field)?;
+            let (data_type, iso8601) = wanted(field, self.options)?;
             let storage =
                 Storage::new(&data_type, iso8601).map_err(|e| e.in_column(field.name()))?;
             let in_key = key.contains(&frame_index);
@@ -234,7 +234,7 @@ impl Planner<'_> {
             return Err(mismatch("the table computes this column itself"));
         }
         let strict = self.state.strict;
-        let (wanted, iso8601) = self.wanted(field)?;
+        let (wanted, iso8601) = wanted(field, self.options)?;
         let known = column
             .field
             .as_ref()
@@ -282,7 +282,7 @@ impl Planner<'_> {
                 Err(mismatch("the table has another column of this name"))
             }
             ExtraColumns::Add => {
-                let (data_type, iso8601) = self.wanted(field)?;
+                let (data_type, iso8601) = wanted(field, self.options)?;
                 let storage = Storage::new(&data_type, iso8601)?;
                 plan.ddl.push(format!(
                     "ALTER TABLE {} ADD COLUMN {} {}",
@@ -330,27 +330,27 @@ impl Planner<'_> {
         }
         Ok(())
     }
+}
 
-    /// The type a column of the frame is to have, and whether as ISO 8601 text.
-    fn wanted(&self, field: &Field) -> Result<(DataType, bool)> {
-        let own = read_back_type(field.data_type());
-        match self.options.types.get(field.name()) {
-            None => Ok((own, false)),
-            Some(ColumnType::Iso8601) => {
-                Encoding::of(&own, true).map_err(|e| e.in_column(field.name()))?;
-                Ok((own, true))
-            }
-            Some(ColumnType::Arrow(wanted)) => {
-                let wanted = read_back_type(wanted);
-                match fit(&own, &wanted) {
-                    Some(_) => Ok((wanted, false)),
-                    None => Err(mismatch(format!(
-                        "{} cannot become {}",
-                        types::name(&own),
-                        types::name(&wanted)
-                    ))
-                    .in_column(field.name())),
-                }
+/// The type a column of the frame is to have, and whether as ISO 8601 text. The table has no say in it.
+pub(super) fn wanted(field: &Field, options: &AppendOptions) -> Result<(DataType, bool)> {
+    let own = read_back_type(field.data_type());
+    match options.types.get(field.name()) {
+        None => Ok((own, false)),
+        Some(ColumnType::Iso8601) => {
+            Encoding::of(&own, true).map_err(|e| e.in_column(field.name()))?;
+            Ok((own, true))
+        }
+        Some(ColumnType::Arrow(wanted)) => {
+            let wanted = read_back_type(wanted);
+            match fit(&own, &wanted) {
+                Some(_) => Ok((wanted, false)),
+                None => Err(mismatch(format!(
+                    "{} cannot become {}",
+                    types::name(&own),
+                    types::name(&wanted)
+                ))
+                .in_column(field.name())),
             }
         }
     }

@@ -17,7 +17,7 @@ pub(super) struct Touched(Arc<Mutex<Noted>>);
 #[derive(Default)]
 struct Noted {
     tables: BTreeSet<String>,
-    altered: Option<String>,
+    altered: Option<Altered>,
     /// A caller's SQL is being prepared, and none of our own.
     is_callers: bool,
 }
@@ -25,8 +25,13 @@ struct Noted {
 /// What one statement of a caller's writes.
 pub(super) struct Written {
     pub tables: BTreeSet<String>,
-    /// The table of the file that it alters, if it alters one.
-    pub altered: Option<String>,
+    pub altered: Option<Altered>,
+}
+
+/// A table of the file that a statement alters.
+pub(super) struct Altered {
+    pub table: String,
+    pub is_dropped: bool,
 }
 
 impl Touched {
@@ -103,8 +108,13 @@ pub(super) fn authorize(touched: &Touched, context: &AuthContext<'_>) -> Authori
                 let is_callers = noted.is_callers || context.accessor.is_some();
                 return if is_callers { Authorization::Deny } else { Authorization::Allow };
             }
-            if let AuthAction::AlterTable { database_name: "main", .. } = context.action {
-                noted.altered = Some(table_name.to_owned());
+            let (is_altered, is_dropped) = match context.action {
+                AuthAction::AlterTable { database_name, .. } => (database_name == "main", false),
+                AuthAction::DropTable { .. } => (context.database_name == Some("main"), true),
+                _ => (false, false),
+            };
+            if is_altered {
+                noted.altered = Some(Altered { table: table_name.to_owned(), is_dropped });
             }
             if !table_name.starts_with("sqlite_") {
                 noted.tables.insert(table_name.to_owned());

@@ -14,7 +14,7 @@ use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::hooks::AuthContext;
 use rusqlite::types::Value;
 use rusqlite::{Batch, Connection, OpenFlags, Statement};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 /// Measured best of 4, 8 and 16 KiB for bulk appends on OPFS.
@@ -72,7 +72,7 @@ pub struct Store {
     /// Whether the last transaction to begin was framelock's own.
     pub(super) transfers: bool,
     /// The schema that SQLite has in memory is the one in the file.
-    pub(super) schema_is_fresh: bool,
+    pub(super) schema_is_fresh: Cell<bool>,
 }
 
 impl Store {
@@ -89,7 +89,7 @@ impl Store {
             transfer_rows: TRANSFER_ROWS,
             transfers: false,
             transferred: 0,
-            schema_is_fresh: false,
+            schema_is_fresh: Cell::new(false),
         }
     }
 
@@ -105,7 +105,7 @@ impl Store {
     /// it was, and the caller detaches.
     pub fn attach(&mut self, handles: Handles, mode: Mode, durable: bool) -> Result<Attached> {
         let slots = self.vfs.slots().clone();
-        self.schema_is_fresh = false;
+        self.schema_is_fresh.set(false);
         slots.attach(handles, mode, durable).map_err(from_file)?;
         if mode == Mode::Shared && slots.has_hot_journal() {
             return Ok(Attached::NeedsRecovery);
@@ -243,7 +243,7 @@ impl Store {
         }
         self.detach_images();
         self.touched.clear();
-        self.known.get_mut().clear();
+        self.schema_moved();
     }
 
     /// Opens a nested transaction; outside of one it is a transaction of its own.
@@ -255,8 +255,10 @@ impl Store {
     pub(super) fn end_savepoint<T>(&self, outcome: Result<T>) -> Result<T> {
         if outcome.is_ok() {
             self.run("RELEASE framelock")?;
-        } else if self.in_transaction() {
-            self.known.borrow_mut().clear();
+            return outcome;
+        }
+        self.schema_moved();
+        if self.in_transaction() {
             self.run("ROLLBACK TO framelock")?;
             self.run("RELEASE framelock")?;
         }
@@ -280,7 +282,7 @@ impl Store {
     /// `SQL`, `CONSTRAINT`, and `INVALID_ARGUMENT` for parameters that do not fit.
     pub fn exec(&mut self, sql: &str, params: &Params) -> Result<ExecResult> {
         // It may change anything, and take it back: `ROLLBACK TO` a savepoint of the caller's.
-        self.known.get_mut().clear();
+        self.schema_moved();
         let nested = self.in_transaction();
         if !nested {
             self.touched.clear();
@@ -361,6 +363,13 @@ impl Store {
             self.prune_catalogue()?;
         }
         Ok(now)
+    }
+
+    /// The schema may be another one: what was learnt of it is forgotten. After DDL that failed, SQLite does not take
+    /// back what it has in memory when the transaction is rolled back, and notices only when a statement runs.
+    pub(super) fn schema_moved(&self) {
+        self.known.borrow_mut().clear();
+        self.schema_is_fresh.set(false);
     }
 
     pub(super) fn schema_version(&self) -> Result<i64> {

@@ -51,19 +51,35 @@ impl Inserts {
         }
     }
 
-    /// The prepared form of `sql`, which reads rows of so many columns, from the kept ones or freshly
-    /// prepared. What it writes is noted in `touched`.
+    /// Runs `sql`, which reads these rows: its prepared form, from the kept ones or freshly prepared. What it
+    /// writes is noted in `touched`.
     ///
     /// # Errors
-    /// What SQLite says of the text.
-    pub(super) fn get(
+    /// What SQLite says of the text, and those of [`Statement::run`].
+    pub(super) fn run(
+        &mut self,
+        conn: &Connection,
+        slots: &Slots,
+        sql: &str,
+        rows: &Rows<'_>,
+        touched: &Touched,
+    ) -> Result<()> {
+        let statement = self.get(conn, slots, sql, rows.columns(), touched)?;
+        // After a roll-back, another schema may come to a version that was known: SQLite notices, and prepares anew.
+        let (outcome, anew) = touched.during(|| statement.run(conn, slots, rows));
+        statement.tables.extend(anew);
+        touched.add(&statement.tables);
+        outcome
+    }
+
+    fn get(
         &mut self,
         conn: &Connection,
         slots: &Slots,
         sql: &str,
         columns: usize,
         touched: &Touched,
-    ) -> Result<&Statement> {
+    ) -> Result<&mut Statement> {
         if let Some(found) = self.kept.iter().position(|(kept, _)| kept == sql) {
             let entry = self.kept.remove(found);
             self.kept.push(entry);
@@ -78,8 +94,7 @@ impl Inserts {
             self.kept.push((sql.to_owned(), statement));
         }
         let (_, statement) =
-            self.kept.last().ok_or_else(|| Error::new(Code::Sql, "no statement"))?;
-        touched.add(&statement.tables);
+            self.kept.last_mut().ok_or_else(|| Error::new(Code::Sql, "no statement"))?;
         Ok(statement)
     }
 

@@ -8,7 +8,7 @@ use super::slots::Slots;
 use crate::error::{Code, Error, Result};
 use crate::frame::catalogue;
 use crate::frame::cell::Cell;
-use crate::frame::ident::fold;
+use crate::frame::ident::{fold, quote};
 use crate::frame::read::{BatchReader, ReadColumn};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, SchemaRef};
@@ -71,7 +71,7 @@ impl Store {
         sink: &mut dyn RowSink,
     ) -> Result<u64> {
         if !statement.readonly() || statement.column_count() == 0 {
-            self.known.borrow_mut().clear();
+            self.schema_moved();
         }
         let columns = self.read_columns(sql, &statement)?;
         sink.columns(&columns)?;
@@ -91,13 +91,20 @@ impl Store {
         Ok(count)
     }
 
-    /// Another tab may have changed the schema since our last lease. SQLite notices when a statement
+    /// Another tab may have changed the schema since our last lease, or a roll-back here. SQLite notices when a statement
     /// runs, and prepares it anew; by then the names and types of its columns have been read.
     pub(super) fn refresh_schema(&mut self) -> Result<()> {
-        if !self.schema_is_fresh {
-            self.run("SELECT 1 FROM sqlite_schema LIMIT 0")?;
-            self.schema_is_fresh = true;
+        if self.schema_is_fresh.get() {
+            return Ok(());
         }
+        // The file's, that of what is temporary, and those of what a caller attached.
+        for nth in 0.. {
+            let Ok(name) = self.conn()?.db_name(nth) else {
+                break;
+            };
+            self.run(&format!("SELECT 1 FROM {}.sqlite_schema LIMIT 0", quote(&name)))?;
+        }
+        self.schema_is_fresh.set(true);
         Ok(())
     }
 

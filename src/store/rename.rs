@@ -1,5 +1,7 @@
-//! `ALTER TABLE … RENAME`: the catalogue follows, so that the columns keep their types.
+//! `ALTER TABLE` and `DROP TABLE`: the catalogue follows. What is renamed keeps its types, and what is made later under
+//! the name of something that was dropped has none of that, whoever dies in between.
 
+use super::authorizer::Altered;
 use super::connection::Store;
 use crate::error::Result;
 use rusqlite::{OptionalExtension, params};
@@ -16,18 +18,23 @@ impl Store {
     /// Runs a statement; if it alters a table, the catalogue follows in one transaction with it.
     pub(super) fn altering<T>(
         &self,
-        altered: Option<String>,
+        altered: Option<Altered>,
         run: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        let before = match altered {
-            Some(table) => self.before_alter(&table)?,
-            None => None,
+        let Some(Altered { table, is_dropped }) = altered else {
+            return run();
         };
-        let Some(before) = before else {
+        let Some(before) = self.before_alter(&table)? else {
             return run();
         };
         self.savepoint()?;
-        let outcome = run().and_then(|done| self.after_alter(&before).map(|()| done));
+        let outcome = run().and_then(|done| {
+            // The first page of a table that was dropped may be another's now.
+            if !is_dropped {
+                self.after_rename(&before)?;
+            }
+            self.prune_catalogue().map(|()| done)
+        });
         self.end_savepoint(outcome)
     }
 
@@ -46,7 +53,7 @@ impl Store {
     }
 
     /// After it: one statement renames a table, or one column, or nothing.
-    fn after_alter(&self, before: &Before) -> Result<()> {
+    fn after_rename(&self, before: &Before) -> Result<()> {
         let Before { table, root, columns } = before;
         let name: Option<String> = self.read(|conn| {
             let sql = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage = ?";

@@ -206,8 +206,7 @@ impl Store {
         let Store { inserts, vfs, touched, .. } = self;
         let conn = self.conn.as_ref();
         let conn = conn.ok_or_else(|| Error::new(Code::Busy, "no lease is held"))?;
-        let slots = vfs.slots();
-        inserts.get(conn, slots, sql, rows.columns(), touched)?.run(conn, slots, rows)
+        inserts.run(conn, vfs.slots(), sql, rows, touched)
     }
 
     /// A statement of many rows failed: says which of them SQLite refuses. `done` rows of the frame

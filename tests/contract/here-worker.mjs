@@ -11,6 +11,15 @@ const { openDatabase, deleteDatabase, listDatabases } = await import('/dist/inde
 const { here } = await import('/dist/here.js');
 
 const deeds = {
+  async loads() {
+    const open = async (options) => {
+      const db = await openDatabase('here-a', { engine: here, ...options });
+      await db.close();
+      return 'opened';
+    };
+    const codes = [await open({ wasmUrl: '/nowhere.wasm' }).catch(({ code }) => code), await open({})];
+    return { codes, started };
+  },
   async lives() {
     const [a, b] = await Promise.all(
       ['here-a', 'here-b'].map((name) => openDatabase(name, { engine: here })),

@@ -25,6 +25,11 @@ inBrowsers((context) => {
   let tab;
   before(async () => (tab = await context.browser.newTab()));
 
+  // First: a worker loads its engine once.
+  test('an engine that did not load is loaded the next time', async () => {
+    assert.deepEqual(await tab.run(ask, 'loads'), { codes: ['WORKER_FAILED', 'opened'], started: 0 });
+  });
+
   test('three handles live in one worker; closing them frees every lock', async () => {
     const { receipts, heard, ...rest } = await tab.run(ask, 'lives');
     assert.deepEqual(receipts, [true]);

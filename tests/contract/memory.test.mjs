@@ -270,6 +270,63 @@ inBrowsers(
       assert.deepEqual(seen, { counts: [0, 1, 2], errors: [] });
     });
 
+    test('live queries and listeners go on after a while in which no worker could be had', async () => {
+      const seen = await tab.run(async () => {
+        const { workers, Own } = collectWorkers();
+        const later = globalThis.setTimeout;
+        globalThis.setTimeout = (work, ms, ...rest) => later(work, ms === 10_000 ? 300 : ms, ...rest);
+        try {
+          const db = await framelock.openDatabase('no-worker');
+          const other = await framelock.openDatabase('no-worker');
+          await other.exec('CREATE TABLE t(a)');
+          const [runs, errors, commits] = [[], [], []];
+          db.on('commit', ({ frameIds }) => commits.push(...frameIds));
+          const sql = 'SELECT count(*) AS n FROM t';
+          const onError = ({ code }) => errors.push(code);
+          const watch = (nth) => framelock.live(db, sql, [], ([{ n }]) => (runs[nth] = n), { onError });
+          const until = async (...wanted) => {
+            for (let i = 0; i < 300 && runs.join() !== wanted.join(); i++)
+              await new Promise((resolve) => later(resolve, 20));
+            return runs.join();
+          };
+          const stops = [watch(0)];
+          const counts = [await until(0)];
+          const Collecting = globalThis.Worker;
+          let tries = 0;
+          globalThis.Worker = class {
+            constructor() {
+              tries += 1;
+              throw new Error('none to be had');
+            }
+          };
+          workers[0].terminate();
+          await new Promise((resolve) => later(resolve, 1500));
+          stops.push(watch(1));
+          await new Promise((resolve) => later(resolve, 1500));
+          const code = await codeOf(db.query(sql));
+          globalThis.Worker = Collecting;
+          await other.appendFrame('t', { a: [1] }, { frameId: 'unheard' });
+          counts.push(await until(1, 1));
+          await other.appendFrame('t', { a: [2] }, { frameId: 'heard' });
+          counts.push(await until(2, 2));
+          for (const stop of stops) stop();
+          await Promise.all([db.close(), other.close()]);
+          const others = errors.filter((code) => code !== 'WORKER_FAILED');
+          return { counts, code, said: errors.length > 0, others, commits, isLoad: tries > 20 };
+        } finally {
+          [globalThis.Worker, globalThis.setTimeout] = [Own, later];
+        }
+      });
+      assert.deepEqual(seen, {
+        counts: ['0', '1,1', '2,2'],
+        code: 'WORKER_FAILED',
+        said: true,
+        others: [],
+        commits: ['heard'],
+        isLoad: false,
+      });
+    });
+
     test('a database that was deleted meanwhile is lost, and not silently empty', async () => {
       const codes = await tab.run(async (options) => {
         const db = await framelock.openDatabase('small-gone', options);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::*;
 use arrow::datatypes::*;
 use framelock::error::Code;
-use framelock::frame::Frame;
+use framelock::frame::{Frame, early};
 
 use super::harness::*;
 
@@ -402,4 +402,38 @@ fn sqlite_numbers_no_row_id_that_counts_something_else() {
     db.exec("CREATE TABLE t(k INTEGER PRIMARY KEY, n INTEGER)");
     db.append("t", &row(None), &options("{}")).unwrap();
     assert_eq!(rows(&db, "SELECT k, n FROM t"), [[Some(1), Some(1)]]);
+}
+
+#[test]
+fn what_is_refused_early_is_what_no_table_takes() {
+    let columns: [ArrayRef; 5] = [
+        Arc::new(Int64Array::from(vec![7])),
+        Arc::new(Float64Array::from(vec![7.5])),
+        Arc::new(StringArray::from(vec!["7"])),
+        Arc::new(BooleanArray::from(vec![true])),
+        Arc::new(TimestampSecondArray::from(vec![7])),
+    ];
+    let wanted = ["int64", "float64", "utf8", "bool", "timestamp[s]", "iso8601", "binary"];
+    let tables = ["", "CREATE TABLE t(c)", "CREATE TABLE t(c TEXT)", "CREATE TABLE t(d INTEGER)"];
+    let mut refused = 0;
+    for column in &columns {
+        for wanted in wanted {
+            for rest in ["", r#", "extraColumns": "add""#, r#", "extraColumns": "drop""#] {
+                let options = options(&format!(r#"{{"types": {{"c": "{wanted}"}}{rest}}}"#));
+                let frame = one(column.clone());
+                let is_early = early::check_frame("t", &frame, &options).is_err();
+                refused += usize::from(is_early);
+                let outcomes = tables.map(|ddl| {
+                    let db = Db::new();
+                    db.exec(ddl);
+                    db.append("t", &frame, &options).is_ok()
+                });
+                let what = format!("{} as {wanted}{rest}", column.data_type());
+                assert!(!is_early || outcomes == [false; 4], "{what}");
+                // A column that is dropped may have any type.
+                assert!(is_early || outcomes.contains(&true) || rest.contains("drop"), "{what}");
+            }
+        }
+    }
+    assert!(refused > 0);
 }

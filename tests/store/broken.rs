@@ -1,10 +1,15 @@
 //! Files that fail in the middle of a transaction, and go on failing: what the store does in its next lease.
 
 use crate::{NoOs, one, request};
+use arrow::array::{ArrayRef, RecordBatch, TimestampSecondArray};
+use arrow::datatypes::DataType;
+use arrow::ipc::reader::StreamReader;
+use framelock::frame::Frame;
 use framelock::platform::{File, FileError, FileResult, Handles, MemoryFile};
 use framelock::store::{Attached, LogLimits, Mode, Params, Store, Value};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A file that two stores may have one after the other.
 #[derive(Clone, Default)]
@@ -82,6 +87,44 @@ fn a_commit_that_cannot_be_undone_does_not_spoil_the_reads_of_later_leases() {
     theirs.detach().unwrap();
     assert_eq!(attach(&mut ours, Mode::Shared), Attached::Ready);
     assert_eq!(one(&mut ours, count), Value::Integer(20_000));
+}
+
+#[test]
+fn what_is_dropped_takes_its_types_along_whatever_fails_after_it() {
+    let seconds = TimestampSecondArray::from(vec![7]);
+    let batch = RecordBatch::try_from_iter([("ts", Arc::new(seconds) as ArrayRef)]).unwrap();
+    let frame = Frame::new(batch.schema(), vec![batch]);
+    for (drop, make) in [
+        ("DROP TABLE t", "CREATE TABLE t(ts INTEGER)"),
+        ("ALTER TABLE t DROP COLUMN ts", "ALTER TABLE t ADD COLUMN ts INTEGER"),
+    ] {
+        let mut was_dropped = 0;
+        for calls in 0.. {
+            let (database, attach) = database();
+            let [mut ours, mut theirs] = [(); 2].map(|()| Store::new(Box::new(NoOs)));
+            attach(&mut ours, Mode::Exclusive);
+            ours.append_group(&[&request("a", frame.clone())]).unwrap().remove(0).unwrap();
+            ours.exec("ALTER TABLE t ADD COLUMN other", &Params::None).unwrap();
+            database.calls_left.set(Some(calls));
+            let fails = ours.exec(drop, &Params::None).is_err();
+            std::mem::drop(ours);
+            database.calls_left.set(None);
+            database.broken.set(false);
+            attach(&mut theirs, Mode::Exclusive);
+            if theirs.exec(make, &Params::None).is_ok() {
+                was_dropped += 1;
+                theirs.exec("UPDATE t SET ts = 1", &Params::None).unwrap();
+                let stream = theirs.query_arrow("SELECT ts FROM t", &Params::None).unwrap();
+                let schema = StreamReader::try_new(&stream[..], None).unwrap().schema();
+                let is_typed = matches!(schema.field(0).data_type(), DataType::Timestamp(..));
+                assert!(!is_typed, "{drop}: after {calls} calls");
+            }
+            if !fails {
+                break;
+            }
+        }
+        assert!(was_dropped > 0, "{drop}");
+    }
 }
 
 #[test]

@@ -127,6 +127,25 @@ fn a_trigger_sees_the_rows_in_their_order_as_they_are() {
 }
 
 #[test]
+fn what_a_trigger_writes_is_told_though_another_schema_had_its_version() {
+    let mut store = store();
+    append(&mut store, &request("a", frame(0, 3))).unwrap();
+    store.exec("CREATE TABLE log(id)", &Params::None).unwrap();
+    store.begin().unwrap();
+    store.exec("CREATE TABLE taken_back(a)", &Params::None).unwrap();
+    store.apply_in_savepoint(&request("b", frame(3, 3))).unwrap();
+    store.rollback();
+    let trigger = "CREATE TRIGGER l AFTER INSERT ON t BEGIN INSERT INTO log VALUES(new.id); END";
+    store.exec(trigger, &Params::None).unwrap();
+    store.take_committed();
+    for id in ["c", "d"] {
+        append(&mut store, &request(id, frame(6, 3))).unwrap();
+        let told: Vec<_> = store.take_committed().into_iter().collect();
+        assert_eq!(told, ["log", "t"], "{id}");
+    }
+}
+
+#[test]
 fn two_thousand_columns_come_in_and_so_does_one() {
     for width in [1_i64, 63, 64, 65, 2000] {
         let column = |c: i64| -> (String, ArrayRef) {

@@ -375,3 +375,31 @@ fn types_are_forgotten_when_sqlite_itself_rolls_back() {
     disk.attach(&mut one, Mode::Shared).unwrap();
     assert_eq!(types(&mut one, FROM_U), [DataType::Int32]);
 }
+
+#[test]
+fn a_schema_that_was_taken_back_after_ddl_that_failed_is_forgotten() {
+    let fails = "ALTER TABLE a RENAME COLUMN n TO ts";
+    for (attach, a) in
+        [("", "main.a"), ("ATTACH ':memory:' AS more; CREATE TABLE more.a(ts)", "more.a")]
+    {
+        for ends_by_savepoint in [false, true] {
+            let mut store = store();
+            if a == "main.a" {
+                table(&mut store, "a", vec![seconds()], "{}");
+            }
+            exec(&mut store, attach);
+            let columns = format!("SELECT * FROM {a}");
+            let before = types(&mut store, &columns);
+            store.begin().unwrap();
+            exec(&mut store, "SAVEPOINT s");
+            exec(&mut store, &format!("ALTER TABLE {a} ADD COLUMN n"));
+            store.exec(fails, &Params::None).unwrap_err();
+            assert_eq!(types(&mut store, &columns).len(), 2);
+            match ends_by_savepoint {
+                true => exec(&mut store, "ROLLBACK TO s"),
+                false => store.rollback(),
+            }
+            assert_eq!(types(&mut store, &columns), before, "{a} {ends_by_savepoint}");
+        }
+    }
+}

@@ -19,6 +19,12 @@ const START_MS = 10_000;
 /** A worker whose lock is gone and that does not answer for so long is dead. */
 const PONG_MS = 1000;
 
+/** The errors of workers that did not start. */
+const unstarted = new WeakSet<object>();
+
+/** Whether a call failed since its worker did not start: it is none that a worker dies of. */
+export const hasNotStarted = (error: unknown): boolean => unstarted.has(error as object);
+
 /** What a call may have beside its arguments. */
 export interface CallOptions {
   /** Transferred: the caller's side gives them away. */
@@ -177,7 +183,11 @@ export class Channel {
     if (typeof started !== 'function') this.#begin(started);
     else {
       const begin = (started: Started) => this.#begin(started);
-      started(this.over).then(begin, (error: FramelockError) => this.end(error));
+      const fail = (error: FramelockError) => {
+        unstarted.add(error);
+        this.end(error);
+      };
+      started(this.over).then(begin, fail);
     }
   }
 
@@ -190,7 +200,13 @@ export class Channel {
     worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => this.#receive(data);
     worker.onerror = (event) => this.end(failureOf(event));
     worker.onmessageerror = (event) => this.end(failureOf(event));
-    for (const [message, transfer] of this.#unsent.splice(0)) worker.postMessage(message, transfer);
+    for (const [message, transfer] of this.#unsent.splice(0)) {
+      try {
+        worker.postMessage(message, transfer);
+      } catch (cause) {
+        if (message.kind === 'call') this.#cannotSend(message.id, cause);
+      }
+    }
   }
 
   /** The worker's lock is gone, with the worker or, when the browser's storage was cleared, with all locks. */
@@ -225,9 +241,7 @@ export class Channel {
         const message = { kind: 'call', id, op, args, buffers } as PageMessage;
         this.#post(message, [...new Set(buffers.map((bytes) => bytes.buffer as ArrayBuffer))]);
       } catch (cause) {
-        this.#settle(id)?.reject(
-          invalidArgument(`the call cannot be sent to the worker: ${cause}`, { cause }),
-        );
+        this.#cannotSend(id, cause);
       }
     }) as Promise<Operations[O]['value']>;
   }
@@ -273,6 +287,10 @@ export class Channel {
   #post(message: PageMessage, transfer: Transferable[] = []): void {
     if (this.#worker) this.#worker.postMessage(message, transfer);
     else this.#unsent.push([message, transfer]);
+  }
+
+  #cannotSend(id: number, cause: unknown): void {
+    this.#settle(id)?.reject(invalidArgument(`the call cannot be sent to the worker: ${cause}`, { cause }));
   }
 
   /** Takes a call out of the pending ones: from here on it settles once. */

@@ -37,7 +37,7 @@ export class Channels {
 
   /**
    * Begins with a worker that has started. `start` starts another one in its place; without it the handle dies with
-   * the first. `works`: it has work to do though nobody calls. `onRestart` is called when another one was started.
+   * the first. `works`: it has work to do though nobody calls. `onRestart` is called when another one has started.
    */
   constructor(
     started: Started,
@@ -55,9 +55,13 @@ export class Channels {
 
   /** The channel for the next call. */
   get current(): Channel {
-    if (this.#current.hasFailed && this.#start) {
-      this.#current = this.#begin(this.#start);
-      queueMicrotask(this.#onRestart);
+    const start = this.#start;
+    if (this.#current.hasFailed && start) {
+      this.#current = this.#begin(async (signal) => {
+        const started = await start(signal);
+        queueMicrotask(this.#onRestart);
+        return started;
+      });
     }
     return this.#current;
   }

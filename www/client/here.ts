@@ -7,7 +7,10 @@ import { serve } from './serve.js';
 import { type EnginePort, engineHost } from './spawn.js';
 import type { EngineHost } from './types.js';
 
-/** Set by the first failure that nobody caught: all handles of this scope share one engine, and it is in no known state. */
+/**
+ * Set by the first failure of the engine that nobody caught: all handles of this scope share it, and it is in no known
+ * state. One that did not load may do so the next time.
+ */
 let failed = false;
 
 /** OPFS gives synchronous access to dedicated workers alone. */
@@ -25,7 +28,7 @@ function spawnHere(): EnginePort {
   }
   const { port1, port2 } = new MessageChannel();
   const engine = serve((message: WorkerMessage, transfer: Transferable[] = []) => {
-    failed ||= message.kind === 'failed' && message.error.code === 'WORKER_FAILED';
+    failed ||= message.kind === 'failed' && message.error.code === 'WORKER_FAILED' && engine.isLoaded();
     port2.postMessage(message, transfer);
   });
   port2.onmessage = ({ data }: MessageEvent<PageMessage>) => engine.receive(data);

@@ -1,7 +1,7 @@
 // A query whose rows stay up to date: it runs again when a commit of any tab changed one of the tables that it reads.
 // It stands on what every caller has, `query` and `on('commit')`, and the engine knows nothing of it.
 import { callback as isFunction, describe, ownOptions, signal as isSignal, sqlText } from './arguments.js';
-import { callSafely } from './channel.js';
+import { callSafely, hasNotStarted } from './channel.js';
 import { whenRestarted } from './channels.js';
 import { FramelockError, invalidArgument } from './errors.js';
 import { queryOptions } from './options.js';
@@ -12,14 +12,30 @@ export interface LiveOptions extends Omit<QueryOptions, 'signal'> {
   /** Ends it when it fires, as the returned function does. */
   signal?: AbortSignal | undefined;
   /**
-   * Given what a run threw. It goes on where that makes sense: after `BUSY` by itself, after an error of the SQL with
-   * the next commit. Default: the error is reported as an uncaught one.
+   * Given what a run threw. It goes on where that makes sense: after `BUSY` and the first `WORKER_FAILED`s by itself, after
+   * an error of the SQL with the next commit. Default: the error is reported as an uncaught one.
    */
   onError?: ((error: unknown) => void) | undefined;
 }
 
-/** After a run that did not get the lock, the next one begins this much later. */
-const BUSY_AGAIN_MS = 500;
+/** After a run that did not get the lock, or lost its worker, the next one begins this much later. */
+const AGAIN_MS = 500;
+
+/** After so many runs in a row that lost their worker, another one would, too. */
+const MOST_LOST = 3;
+
+/** The last run of each handle that began after its worker had died. */
+const turns = new WeakMap<object, Promise<void>>();
+
+/**
+ * All that ran in a worker fails with it. Those runs are made again one at a time: the one that it died of does so alone,
+ * and the others go on.
+ */
+function inTurn(db: object, run: () => Promise<void>): Promise<void> {
+  const turn = (turns.get(db) ?? Promise.resolve()).then(run);
+  turns.set(db, turn);
+  return turn;
+}
 
 /** After these there is nothing left to ask, or no sense in asking again. */
 const FINAL = ['CLOSED', 'INVALID_ARGUMENT', 'STORAGE_LOST', 'PROTOCOL_VERSION'];
@@ -96,8 +112,8 @@ export function live<Row = Record<string, unknown>>(
   let dependencies: Dependencies | undefined;
   let stale = true;
   let running = false;
-  /** The last run ended with its worker. */
-  let hasFailed = false;
+  /** So many runs before this one ended with their workers. */
+  let lost = 0;
 
   const stop = () => {
     off();
@@ -134,24 +150,19 @@ export function live<Row = Record<string, unknown>>(
         if (!stale) dependencies = found;
       }
       const rows = await db.query<Row>(text, values, { ...reading, ...waiting });
-      hasFailed = false;
+      lost = 0;
       if (!ended.signal.aborted) callSafely(() => callback(rows));
     } catch (error) {
       if (ended.signal.aborted) return;
       const code = error instanceof FramelockError ? error.code : undefined;
       if (code !== 'CLOSED') callSafely(() => onError(error));
-      // A worker that dies of this query, or has no successor, does so again.
-      const isFinal = code === 'WORKER_FAILED' ? hasFailed : code !== undefined && FINAL.includes(code);
-      if (isFinal) return stop();
-      hasFailed = code === 'WORKER_FAILED';
-      if (hasFailed) {
-        dependencies = undefined;
+      // Without a worker it waits until there is one.
+      lost = code === 'WORKER_FAILED' && !hasNotStarted(error) ? lost + 1 : 0;
+      if (lost === MOST_LOST || (code !== undefined && FINAL.includes(code))) return stop();
+      if (code !== 'BUSY') dependencies = undefined;
+      if (code === 'BUSY' || lost > 0) {
         stale = true;
-      } else if (code === 'BUSY') {
-        stale = true;
-        await new Promise((resolve) => setTimeout(resolve, BUSY_AGAIN_MS));
-      } else {
-        dependencies = undefined;
+        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
       }
     }
   };
@@ -160,7 +171,7 @@ export function live<Row = Record<string, unknown>>(
     running = true;
     while (stale && !ended.signal.aborted) {
       stale = false;
-      await once();
+      await (lost > 0 ? inTurn(db, once) : once());
     }
     running = false;
   };

@@ -16,6 +16,8 @@ export interface Served {
   fail(reason: unknown): void;
   /** Gives the handle's memory back; the handle was closed before. */
   free(): void;
+  /** Whether there is an engine: its file came, and was one. */
+  isLoaded(): boolean;
 }
 
 /** The engine's own error object as it is; anything else as a failed worker. */
@@ -89,5 +91,6 @@ export function serve(send: Send): Served {
       handle?.free();
       handle = undefined;
     },
+    isLoaded: () => memory !== undefined,
   };
 }
