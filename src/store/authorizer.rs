@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What an error says whose statement was denied.
-pub(super) const NOT_AUTHORIZED: &str = "framelock sets journal_mode, locking_mode, synchronous and temp_store itself, and \
-     checks hold; a TEMP trigger would act on other tabs' frames; tables whose names start with _framelock_ are framelock's";
+pub(super) const NOT_AUTHORIZED: &str = "framelock sets journal_mode, locking_mode, synchronous, temp_store and count_changes \
+     itself, and checks hold; a TEMP trigger would act on other tabs' frames; tables whose names start with _framelock_ are framelock's";
 
 /// What the statements that were prepared write. Shared with SQLite's authorizer callback, which must be
 /// `Send`; never contended.
@@ -139,6 +139,8 @@ pub(super) fn authorize(touched: &Touched, context: &AuthContext<'_>) -> Authori
                 "locking_mode",
                 "synchronous",
                 "temp_store",
+                // It makes an INSERT a query, for framelock's own too.
+                "count_changes",
                 // Frames of other tabs have checks to meet.
                 "ignore_check_constraints",
             ];

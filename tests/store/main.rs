@@ -266,7 +266,13 @@ fn exec_leaves_no_transaction_open_and_no_lock_changed() {
     assert!(!store.in_transaction());
     assert_eq!(one(&mut store, "SELECT count(*) FROM a"), Value::Integer(3));
     store.exec("BEGIN; INSERT INTO a VALUES (4); COMMIT", &Params::None).unwrap();
-    for pragma in ["journal_mode = WAL", "locking_mode = EXCLUSIVE", "synchronous = OFF"] {
+    let pragmas = [
+        "journal_mode = WAL",
+        "locking_mode = EXCLUSIVE",
+        "synchronous = OFF",
+        "count_changes = ON",
+    ];
+    for pragma in pragmas {
         assert!(store.exec(&format!("PRAGMA {pragma}"), &Params::None).is_err(), "{pragma}");
     }
     assert!(store.exec("ATTACH 'other' AS other", &Params::None).is_err());

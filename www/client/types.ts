@@ -87,7 +87,8 @@ export interface Database extends Statements {
   status(): Promise<Status>;
   /**
    * Listens to an event. Returns a function that stops listening. What a listener throws is reported as an uncaught
-   * error, and stops nothing.
+   * error, and stops nothing. While a handle has no worker, after `WORKER_FAILED` and until its next call, it hears of no
+   * commits; `live` runs again by itself.
    *
    * @example
    * const off = db.on('commit', ({ tables, origin }) => refresh(tables, origin));
