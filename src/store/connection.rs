@@ -19,10 +19,10 @@ use std::collections::BTreeSet;
 
 /// Measured best of 4, 8 and 16 KiB for bulk appends on OPFS.
 const PAGE_BYTES: u32 = 8192;
-const CACHE_KIB: u32 = 16 * 1024;
-/// A transaction that changes more is written before its commit, and so has a journal. That of a large
-/// frame that is forwarded has its pages and the outbox's.
-const SPILL_KIB: u32 = 32 * 1024;
+pub(super) const CACHE_KIB: u32 = 16 * 1024;
+/// What is written before its commit has a journal. A large frame that is forwarded has its pages and the
+/// outbox's, and none.
+pub(super) const SPILL_KIB: u32 = 32 * 1024;
 
 /// Statement parameters.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -137,12 +137,13 @@ impl Store {
         // Foreign keys hold by default: a frame may be written by any tab, and is refused by all or by none.
         let settings = format!(
             "PRAGMA page_size={PAGE_BYTES}; PRAGMA cache_size=-{CACHE_KIB};
-             PRAGMA cache_spill=-{SPILL_KIB}; PRAGMA temp_store=MEMORY; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+             PRAGMA temp_store=MEMORY; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
         );
         conn.execute_batch(&settings).map_err(sql_error)?;
         // Reads the first page: what is no database is noticed here.
         conn.query_row("PRAGMA journal_mode=TRUNCATE", [], |_| Ok(())).map_err(sql_error)?;
         conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(sql_error)?;
+        spill_beyond(&conn, SPILL_KIB).map_err(sql_error)?;
         conn.busy_timeout(std::time::Duration::ZERO).map_err(sql_error)?;
         conn.set_prepared_statement_cache_capacity(32);
         let touched = self.touched.clone();
@@ -378,6 +379,12 @@ impl Store {
             .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
             .map_err(|e| self.sql_error(e))
     }
+}
+
+/// A transaction that has changed more is written before its commit. SQLite counts in pages, of the size that the
+/// database has now.
+pub(super) fn spill_beyond(conn: &Connection, kib: u32) -> rusqlite::Result<()> {
+    conn.execute_batch(&format!("PRAGMA main.cache_spill=-{kib}"))
 }
 
 /// Binds parameters, and refuses too few, too many and unknown ones.

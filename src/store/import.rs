@@ -1,6 +1,6 @@
 //! The whole file out and in.
 
-use super::connection::Store;
+use super::connection::{CACHE_KIB, SPILL_KIB, Store, spill_beyond};
 use super::error::{from_file, from_sqlite};
 use super::slots::Slots;
 use super::vfs::IMPORT_PATH;
@@ -78,7 +78,10 @@ impl Store {
         // Those that are there no more were changed, too. What is damaged may be replaced.
         tables.extend(table_names(conn).unwrap_or_default());
         conn.flush_prepared_statement_cache();
+        // It has a journal in any case, and needs no more memory than usual. A damaged database does without.
+        let _more_memory = spill_beyond(conn, CACHE_KIB);
         let copied = Backup::new(&source, conn).and_then(|backup| backup.step(-1));
+        let _a_journal = spill_beyond(conn, SPILL_KIB);
         match copied.map_err(|e| from_sqlite(slots, e))? {
             StepResult::Done => {}
             other => {
