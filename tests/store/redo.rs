@@ -301,6 +301,27 @@ fn a_commit_that_nobody_knows_of_ends_the_lease_and_the_log_decides() {
 }
 
 #[test]
+fn what_makes_the_database_longer_stays_while_nobody_knows_of_its_commit() {
+    let [well, disk] = [(); 2].map(|()| Disk::new());
+    let [mut well_store, mut store] = [&well, &disk].map(Disk::opened);
+    for store in [&mut well_store, &mut store] {
+        append(store, "a", 2).unwrap();
+    }
+    well.calls();
+    append(&mut well_store, "large", 20_000).unwrap();
+    let flush = well.calls().iter().position(|call| call == "flush journal").unwrap() as u64 + 1;
+    // The record is written, not flushed, and not to be cut off again; the database could be.
+    disk.fail([flush, flush + 1]);
+    assert!(append(&mut store, "large", 20_000).is_err());
+    disk.fail([]);
+    assert!(store.detach().is_err());
+    disk.attach(&mut store, Mode::Exclusive).unwrap();
+    assert!(store.find_frame("large").unwrap().is_some());
+    assert_eq!(count(&mut store), Value::Integer(20_005));
+    assert_eq!(one(&mut store, "PRAGMA integrity_check"), Value::Text("ok".into()));
+}
+
+#[test]
 fn every_call_may_fail_once_or_from_then_on_and_nothing_is_lost_or_half_there() {
     let mut outcomes = BTreeSet::new();
     let without = LogLimits { record_bytes: 0, ..LogLimits::default() };
