@@ -45,11 +45,12 @@ pub fn number(object: &JsValue, key: &str) -> Option<f64> {
 /// # Errors
 /// `INVALID_ARGUMENT` with what serde says, naming the option.
 pub fn read<T: serde::de::DeserializeOwned>(value: JsValue, what: &str) -> Result<T> {
-    serde_wasm_bindgen::from_value(value)
-        .map_err(|e| e.to_string())
+    serde_wasm_bindgen::from_value(value).map_err(|error| {
         // As JavaScript prints an error, it begins with its kind.
-        .map_err(|why| format!("{what}: {}", why.strip_prefix("Error: ").unwrap_or(&why)))
-        .map_err(|message| Error::new(Code::InvalidArgument, message))
+        let said = error.to_string();
+        let why = said.strip_prefix("Error: ").unwrap_or(&said);
+        Error::new(Code::InvalidArgument, format!("{what}: {why}"))
+    })
 }
 
 /// Statement parameters: an array, an object, or nothing.

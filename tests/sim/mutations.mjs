@@ -49,7 +49,7 @@ export const mutations = [
   {
     name: 'record not flushed',
     what: 'a commit is in the redo log, which is not flushed',
-    file: 'src/store/slots.rs',
+    file: 'src/store/slots/batches.rs',
     find: 'let appended = journal.write(&entry.bytes, entry.at).and_then(|()| journal.sync());',
     replace: 'let appended = journal.write(&entry.bytes, entry.at).and_then(|()| journal.write_pending());',
   },
@@ -64,7 +64,7 @@ export const mutations = [
   {
     name: 'new pages not durable',
     what: 'new pages that are too many for a record are not flushed before there is one',
-    file: 'src/store/slots.rs',
+    file: 'src/store/slots/batches.rs',
     find: '            return database.sync();',
     replace: '            return database.write_pending();',
   },
@@ -85,7 +85,7 @@ export const mutations = [
   {
     name: 'log emptied too early',
     what: 'the redo log is emptied before the database is flushed',
-    file: 'src/store/slots.rs',
+    file: 'src/store/slots/batches.rs',
     find: '            database.sync()?;\n            self.journal.borrow_mut().truncate(0)?;\n            self.redo',
     replace:
       '            database.write_pending()?;\n            self.journal.borrow_mut().truncate(0)?;\n            self.redo',
