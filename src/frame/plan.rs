@@ -51,6 +51,15 @@ pub struct PlannedColumn {
 }
 
 impl Plan {
+    /// The column of which SQLite says that it is why a row was refused: `NOT NULL constraint failed: t.c`. A
+    /// constraint of several columns, or of another table, names none.
+    pub fn column_named_by(&self, message: &str) -> Option<&str> {
+        let is_named = |column: &&PlannedColumn| {
+            message.ends_with(&format!(" constraint failed: {}.{}", self.table, column.name))
+        };
+        self.columns.iter().find(is_named).map(|column| column.name.as_str())
+    }
+
     /// Decides what is to be done.
     ///
     /// # Errors

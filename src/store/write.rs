@@ -120,6 +120,10 @@ impl Store {
         count: u64,
     ) -> Result<()> {
         let HalfWritten { frame, plan, sql, transfer, coerced, batch, row, done } = half;
+        let blame_column = |error: Error| match plan.column_named_by(&error.message) {
+            Some(column) if error.code == Code::Constraint => error.in_column(column),
+            _ => error,
+        };
         let end = done.saturating_add(count.max(1));
         if plan.columns.is_empty() {
             let conn = self.conn()?;
@@ -151,7 +155,7 @@ impl Store {
                 let some = *row..*row + (rows.num_rows() - *row).min(left);
                 let count = match self.transfer(transfer, &columns, some.clone())? {
                     Some(count) => count,
-                    None => self.insert_some(sql, &columns, some, *done)?,
+                    None => self.insert_some(sql, &columns, some, *done).map_err(blame_column)?,
                 };
                 *row += count;
                 *done += count as u64;

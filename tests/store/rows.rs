@@ -1,7 +1,7 @@
 //! How the rows of a frame come into SQLite: through a table of its own that nobody else can read.
 
 use crate::{append, count, frame, one, past_framelock, request, store};
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use framelock::error::{Code, Error};
 use framelock::frame::Frame;
 use framelock::frame::options::AppendOptions;
@@ -107,6 +107,32 @@ fn a_refused_row_is_named_whatever_refuses_it() {
         let said = (error.code, error.row, error.table.as_deref());
         assert_eq!(said, (Code::Constraint, Some(2417), Some("t")), "{ddl}");
         assert_eq!(count(&mut store), Value::Integer(0), "{ddl}");
+    }
+}
+
+#[test]
+fn a_refused_column_is_named_where_the_constraint_is_of_one() {
+    for (table, column) in [
+        ("(id INTEGER, price REAL, name TEXT NOT NULL)", Some("name")),
+        ("(id INTEGER PRIMARY KEY, price REAL, name TEXT)", Some("id")),
+        ("(id INTEGER UNIQUE, price REAL, name TEXT)", Some("id")),
+        ("(id INTEGER, price REAL, name TEXT, UNIQUE(id, price))", None),
+        ("(id INTEGER, price REAL, name TEXT CHECK(name <> 'b'))", None),
+    ] {
+        let mut store = store();
+        store.exec(&format!("CREATE TABLE \"a. t\"{table}"), &Params::None).unwrap();
+        let last = if column == Some("name") { None } else { Some("b") };
+        let columns: [(&str, ArrayRef); 3] = [
+            ("id", Arc::new(Int64Array::from(vec![1, 2, 2]))),
+            ("price", Arc::new(Float64Array::from(vec![0.5; 3]))),
+            ("name", Arc::new(StringArray::from(vec![Some("a"), Some("a"), last]))),
+        ];
+        let rows = RecordBatch::try_from_iter(columns).unwrap();
+        let mut request = request("a", Frame::new(rows.schema(), vec![rows]));
+        request.table = "A. T".to_owned();
+        let error = append(&mut store, &request).unwrap_err();
+        assert_eq!(error.code, Code::Constraint, "{table}: {}", error.message);
+        assert_eq!(error.column.as_deref(), column, "{table}: {}", error.message);
     }
 }
 
