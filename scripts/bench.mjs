@@ -60,7 +60,8 @@ const machine = () => ({
 function contendersOf(id, workload, browser, wanted) {
   const fits = (name) => {
     if (name in NATIVE) return workload.native && browser === 'chromium';
-    if (workload.skip?.includes(name) || (workload.tabs && !CONTENDERS[name].tabs)) return false;
+    const { tabs, only } = CONTENDERS[name];
+    if (workload.skip?.includes(name) || (workload.tabs && !tabs) || (only && only !== id)) return false;
     return browser === 'chromium' || workload.firefox?.includes(name);
   };
   const names = wanted.filter(fits);

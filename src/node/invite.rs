@@ -94,6 +94,11 @@ impl Node {
         self.send(&Message::Invite { from }, &[]);
     }
 
+    /// Whether those who wait were invited, and may all be served by that.
+    pub(super) fn invites(&self) -> bool {
+        self.invitations.said_ms.is_some()
+    }
+
     /// Nobody waits for the lock: after an invitation, all who did may be served by it.
     pub(super) fn nobody_waits(&mut self) {
         let none_is_about_to = self.wishes.none_seen(self.now_ms);

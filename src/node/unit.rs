@@ -142,8 +142,10 @@ impl Node {
         self.served = true;
         self.ran = true;
         self.idle_since_ms = self.now_ms;
-        // Those who wait may have been served by an invitation: then the turn is not up.
-        let idle = self.ops.is_empty() && self.inbox.is_empty() && !self.wanted;
+        // Those who wait may have been served by an invitation: then the turn is not up. Without one they
+        // go on waiting, and a look finds nothing new.
+        let may_be_served = self.wanted && self.invites();
+        let idle = self.ops.is_empty() && self.inbox.is_empty() && !may_be_served;
         if !idle || self.now_ms - self.looked_ms >= LOOK_MS {
             self.look();
         } else {

@@ -1,5 +1,6 @@
 // The contenders: where each runs and what it can do. `tabs`: several tabs may write to one database at once.
 // `durable`: a commit has reached the disk when it returns. `documented`: this is what its documentation shows.
+// `only`: the one workload that it is for.
 const sqliteWasm = (variant, title, more) => [
   variant,
   {
@@ -29,6 +30,18 @@ export const CONTENDERS = Object.fromEntries([
   [
     'framelock',
     { title: 'framelock', module: './contenders/framelock.js', where: 'page', durable: true, tabs: true },
+  ],
+  [
+    'framelock-default',
+    {
+      title: 'framelock, default retry',
+      module: './contenders/framelock.js',
+      variant: 'default',
+      only: 'W5',
+      where: 'page',
+      durable: true,
+      tabs: true,
+    },
   ],
   sqliteWasm('sahpool', 'sqlite-wasm opfs-sahpool'),
   sqliteWasm('expert', 'hand-tuned C API on sahpool', { documented: false }),
