@@ -14,7 +14,6 @@ use crate::frame::Frame;
 use crate::frame::options::AppendOptions;
 use crate::frame::packed::Packed;
 use crate::message::FrameName;
-use arrow::array::Array as _;
 use rusqlite::{OptionalExtension, params};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,12 +88,7 @@ impl Content {
     /// About how many bytes it takes to hand it on.
     pub fn bytes_estimate(&self) -> u64 {
         match self {
-            Content::Frame(frame) => frame
-                .batches
-                .iter()
-                .flat_map(|batch| batch.columns())
-                .map(|column| column.to_data().get_slice_memory_size().unwrap_or(usize::MAX) as u64)
-                .fold(0, u64::saturating_add),
+            Content::Frame(frame) => frame.bytes_estimate(),
             Content::Packed(packed) => packed.bytes_estimate(),
         }
     }
