@@ -219,16 +219,22 @@ impl Node {
         }
     }
 
-    /// The frames of the same table that must be in before this one: those that were queued, and
-    /// those before it that are still under way.
+    /// The frames of the same table that must be in before this one: those before it that are still
+    /// under way, the last one first, and those that were queued. One whose id framelock made stands for
+    /// all before it: nobody else has it, so it is in only after them.
     fn previous(&self, at: usize) -> Vec<String> {
         let Some(table) = self.ops[at].append().map(|append| &append.request.table) else {
             return Vec::new();
         };
-        let mut previous: Vec<_> = self.queue.own_of_table(table).map(str::to_owned).collect();
-        let earlier = self.ops.iter().take(at).filter_map(Op::append).map(|a| &a.request);
-        let pending = earlier.filter(|request| request.table == *table);
-        previous.extend(pending.map(|request| request.frame_id.clone()));
+        let mut previous = Vec::new();
+        let earlier = self.ops.iter().take(at).rev().filter_map(Op::append).map(|a| &a.request);
+        for request in earlier.filter(|request| request.table == *table) {
+            previous.push(request.frame_id.clone());
+            if request.own_id {
+                return previous;
+            }
+        }
+        previous.extend(self.queue.own_of_table(table).map(str::to_owned));
         previous
     }
 
