@@ -63,7 +63,6 @@ pub struct Store {
     pub(super) touched: Touched,
     /// Tables that frames were committed to, until somebody asks.
     pub(super) committed: BTreeSet<String>,
-    pub(super) applied_since_prune: u32,
     pub(super) known: RefCell<Known>,
     pub(super) vfs: Vfs,
     /// From so many rows on frames are transferred, and how many rows were.
@@ -83,7 +82,6 @@ impl Store {
             conn: None,
             touched: Touched::default(),
             committed: BTreeSet::new(),
-            applied_since_prune: 0,
             known: RefCell::default(),
             vfs: Vfs::register(os),
             transfer_rows: TRANSFER_ROWS,
