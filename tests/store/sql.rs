@@ -266,3 +266,19 @@ fn a_file_in_utf_16_is_refused() {
     assert_eq!(store.import_file(file(bytes)).unwrap_err().code, Code::InvalidArgument);
     assert_eq!(count(&mut store), Value::Integer(3));
 }
+
+#[test]
+fn no_statement_ends_the_transaction_around_it() {
+    for sql in ["COMMIT", "ROLLBACK"] {
+        for is_query in [false, true] {
+            let mut store = store();
+            store.begin().unwrap();
+            let ended = match is_query {
+                true => store.query_arrow(sql, &Params::None).map(drop),
+                false => exec(&mut store, sql).map(drop),
+            };
+            let error = ended.unwrap_err();
+            assert!(error.message.contains("surrounding transaction"), "{sql}: {error}");
+        }
+    }
+}
