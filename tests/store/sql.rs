@@ -282,3 +282,17 @@ fn no_statement_ends_the_transaction_around_it() {
         }
     }
 }
+
+#[test]
+fn a_file_with_a_name_that_is_not_utf_8_is_refused() {
+    let mut other = store();
+    exec(&mut other, "CREATE TABLE t(id INTEGER, gr__e TEXT)").unwrap();
+    let mut bytes = other.export_file().unwrap();
+    let name = bytes.windows(5).position(|name| name == b"gr__e").unwrap();
+    // In Latin-1.
+    bytes[name + 2..name + 4].copy_from_slice(b"\xf6\xdf");
+    let mut store = store();
+    append(&mut store, &request("a", frame(0, 3))).unwrap();
+    assert_eq!(store.import_file(file(bytes)).unwrap_err().code, Code::InvalidArgument);
+    assert_eq!(count(&mut store), Value::Integer(3));
+}
