@@ -13,7 +13,6 @@ use crate::ladder::{Fallback, Ladder, Next, Outcome, Path, Rung};
 use crate::message::{FrameName, Message};
 use crate::policy::{RetryPolicy, next_random};
 use crate::store::AppendRequest;
-use std::collections::BTreeSet;
 
 /// Larger frames go to the holder by way of the queue: a message is copied for every tab.
 pub const OFFER_BYTES: u64 = 4 << 20;
@@ -176,25 +175,30 @@ impl Node {
 
     /// Offers the frames whose turn it is to the holder.
     fn offer_ready(&mut self) {
-        let mut blocked: BTreeSet<String> = BTreeSet::new();
-        for at in 0..self.ops.len() {
-            let Some(append) = self.ops[at].append() else {
+        let inviter = self.inviter();
+        let (mut blocked, mut ready) = (Vec::new(), Vec::new());
+        for (at, op) in self.ops.iter().enumerate() {
+            let Some(append) = op.append() else {
                 continue;
             };
-            let table = append.request.table.clone();
+            let table = &*append.request.table;
+            // Once, and again to whoever invites.
+            let is_asked =
+                !append.offered || (inviter.is_some() && inviter != append.guest_of.as_deref());
             match append.ladder.rung() {
-                Rung::Direct { .. } | Rung::Backoff { .. } => {
-                    blocked.insert(table);
+                Rung::Direct { .. } | Rung::Backoff { .. } if !blocked.contains(&table) => {
+                    blocked.push(table);
                 }
-                Rung::Handoff { .. } if append.enqueued || blocked.contains(&table) => {}
-                // Once, and again to whoever invites.
                 Rung::Handoff { .. }
-                    if append.offered
-                        && (self.inviter().is_none()
-                            || self.inviter() == append.guest_of.as_deref()) => {}
-                Rung::Handoff { .. } => self.offer(at),
-                Rung::Queue => {}
+                    if is_asked && !append.enqueued && !blocked.contains(&table) =>
+                {
+                    ready.push(at);
+                }
+                _ => {}
             }
+        }
+        for at in ready {
+            self.offer(at);
         }
     }
 

@@ -45,7 +45,7 @@ pub struct AppendRequest {
     pub options: AppendOptions,
     /// The rows.
     pub content: Content,
-    /// xxh3-128 of what was sent: the frame's bytes, its table and its options.
+    /// xxh3-128 of what was sent: the table's name and the frame's bytes. Options are not part of it.
     pub digest: [u8; 16],
     /// Whether its rows go to the outbox, too.
     pub forward: bool,
