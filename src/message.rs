@@ -80,8 +80,9 @@ pub enum Message {
     /// A queued frame was refused by the database, and is on the rejected list now.
     Rejected { from: String, frame: FrameName, error: Refusal },
     /// To whoever holds the lease: please apply the frame in the payload, an envelope, once the
-    /// frames `after` are all in (frames of one handle and table keep their order; the last of them
-    /// alone would not do, since another tab may have sent the same one).
+    /// frames `after` are all in. Frames of one handle and table keep their order: these are all before
+    /// it, back to one whose id framelock made. One of a given id alone would not do, since another tab
+    /// may have sent the same one.
     Offer { from: String, call: u32, frame_id: String, after: Vec<String> },
     /// To the sender of an offer; `call` tells which, since an id may be offered more than once.
     Answer { from: String, to: String, call: u32, frame_id: String, answer: Answer },

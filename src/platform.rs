@@ -3,6 +3,7 @@
 //! The protocol itself is sans-I/O (see [`crate::node`]): it asks for locks, messages and timers by
 //! effects. What SQLite calls synchronously is here: a file handle.
 
+use crate::error::{Code, Error};
 use std::fmt;
 
 /// Why a file operation failed.
@@ -26,6 +27,19 @@ impl fmt::Display for FileError {
             FileError::InUse(m) => write!(f, "the file is in use: {m}"),
             FileError::Io(m) => write!(f, "i/o error: {m}"),
         }
+    }
+}
+
+/// A failure outside of SQLite, as the caller hears of it.
+impl From<FileError> for Error {
+    fn from(error: FileError) -> Error {
+        let code = match error {
+            FileError::Quota(_) => Code::QuotaExceeded,
+            FileError::Lost(_) => Code::StorageLost,
+            FileError::InUse(_) => Code::Busy,
+            FileError::Io(_) => Code::StorageUnavailable,
+        };
+        Error::new(code, error.to_string())
     }
 }
 

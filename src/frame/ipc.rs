@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayData, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -51,8 +51,8 @@ pub fn decode(bytes: Buffer, ledger: Ledger) -> Result<Frame> {
 /// Writes a stream; see [`Frame::encode`].
 pub fn encode(frame: &Frame) -> Result<Vec<u8>> {
     // Growing megabytes by doubling copies them all again. Alignment and messages come on top.
-    let bytes: usize = frame.batches.iter().map(bytes_of).sum();
-    let out = Vec::with_capacity(bytes + bytes / 64 + 4096);
+    let bytes = bytes_of(&frame.batches);
+    let out = Vec::with_capacity(usize::try_from(bytes + bytes / 64 + 4096).unwrap_or(0));
     let mut writer = StreamWriter::try_new(out, &frame.schema).map_err(invalid)?;
     for batch in &frame.batches {
         writer.write(batch).map_err(invalid)?;
@@ -60,10 +60,26 @@ pub fn encode(frame: &Frame) -> Result<Vec<u8>> {
     writer.into_inner().map_err(invalid)
 }
 
-/// About how many bytes a batch takes in a stream.
-pub fn bytes_of(batch: &RecordBatch) -> usize {
-    let data = batch.columns().iter().map(|column| column.to_data());
-    data.map(|data| data.get_slice_memory_size().unwrap_or(0)).sum()
+/// About how many bytes batches of one schema take in a stream, which has a dictionary again only where
+/// it is another one.
+pub fn bytes_of(batches: &[RecordBatch]) -> u64 {
+    let size = |data: &ArrayData| data.get_slice_memory_size().unwrap_or(0) as u64;
+    let mut bytes = 0;
+    for (nth, batch) in batches.iter().enumerate() {
+        for (column, array) in batch.columns().iter().enumerate() {
+            bytes += size(&array.to_data());
+            let values = |batch: &RecordBatch| {
+                Some(batch.column(column).as_any_dictionary_opt()?.values().to_data())
+            };
+            if let Some(before) = nth.checked_sub(1)
+                && let Some(own) = values(batch)
+                && values(&batches[before]).is_some_and(|earlier| own.ptr_eq(&earlier))
+            {
+                bytes -= size(&own);
+            }
+        }
+    }
+    bytes
 }
 
 /// What has been read so far.
@@ -294,7 +310,7 @@ fn invalid(error: ArrowError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Int64Array, StringArray};
+    use arrow::array::{DictionaryArray, Int64Array, StringArray};
     use arrow::ipc::writer::FileWriter;
 
     fn batch() -> RecordBatch {
@@ -342,6 +358,27 @@ mod tests {
         assert_eq!(Frame::decode([unmarked, &[0; 4]].concat().into()).unwrap(), frame);
         let error = Frame::decode([unmarked, &[0; 4], &stream].concat().into()).unwrap_err();
         assert!(error.message.contains(&format!(" {} bytes", stream.len())), "{}", error.message);
+    }
+
+    #[test]
+    fn a_dictionary_that_batches_share_takes_room_once() {
+        let words = (0..1000).map(|word| format!("{word:0>100}"));
+        let values: ArrayRef = Arc::new(StringArray::from_iter_values(words));
+        let batch = |key: i64| {
+            let keys = Int64Array::from(vec![key; 3]);
+            let words = DictionaryArray::new(keys, Arc::clone(&values));
+            RecordBatch::try_from_iter([("w", Arc::new(words) as ArrayRef)]).unwrap()
+        };
+        let batches: Vec<_> = (0..100).map(batch).collect();
+        let frame = Frame::new(batches[0].schema(), batches);
+        let bytes = frame.encode().unwrap();
+        let read = Frame::decode(bytes.clone().into()).unwrap();
+        assert_eq!(read, frame);
+        for frame in [frame, read] {
+            let estimate = frame.bytes_estimate() as usize;
+            assert!(estimate.abs_diff(bytes.len()) < 50_000, "{estimate} for {}", bytes.len());
+            assert!(frame.encode().unwrap().capacity() < 2 * bytes.len());
+        }
     }
 
     #[test]

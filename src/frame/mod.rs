@@ -90,6 +90,11 @@ impl Frame {
         ipc::decode(bytes, ledger)
     }
 
+    /// About how many bytes [`Frame::encode`] makes.
+    pub fn bytes_estimate(&self) -> u64 {
+        ipc::bytes_of(&self.batches)
+    }
+
     /// Writes the frame as an Arrow IPC stream, uncompressed.
     ///
     /// # Errors

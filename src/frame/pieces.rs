@@ -1,6 +1,7 @@
 //! A frame as it goes to the outbox: the columns that are stored, under their names in the table,
 //! as Arrow IPC streams of at most so many bytes each.
 
+use std::slice;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
@@ -54,8 +55,7 @@ pub fn pieces(
         return Ok(Vec::new());
     }
     // Encoding is for nothing when it is clear that the bytes are too many.
-    let bytes: usize = whole.batches.iter().map(bytes_of).sum();
-    if bytes <= most.bytes && whole.rows <= most.rows as u64 {
+    if bytes_of(&whole.batches) <= most.bytes as u64 && whole.rows <= most.rows as u64 {
         let ipc = whole.encode()?;
         if ipc.len() <= most.bytes {
             return Ok(vec![Piece { rows: whole.rows, ipc }]);
@@ -63,7 +63,7 @@ pub fn pieces(
     }
     let mut pieces = Vec::new();
     for batch in &whole.batches {
-        let parts = bytes_of(batch).div_ceil(most.bytes).max(1);
+        let parts = bytes_of(slice::from_ref(batch)).div_ceil(most.bytes as u64).max(1) as usize;
         let step = batch.num_rows().div_ceil(parts).clamp(1, most.rows);
         for start in (0..batch.num_rows()).step_by(step) {
             let rows = step.min(batch.num_rows() - start);

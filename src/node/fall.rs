@@ -13,7 +13,6 @@ use crate::ladder::{Fallback, Ladder, Next, Outcome, Path, Rung};
 use crate::message::{FrameName, Message};
 use crate::policy::{RetryPolicy, next_random};
 use crate::store::AppendRequest;
-use std::collections::BTreeSet;
 
 /// Larger frames go to the holder by way of the queue: a message is copied for every tab.
 pub const OFFER_BYTES: u64 = 4 << 20;
@@ -176,25 +175,30 @@ impl Node {
 
     /// Offers the frames whose turn it is to the holder.
     fn offer_ready(&mut self) {
-        let mut blocked: BTreeSet<String> = BTreeSet::new();
-        for at in 0..self.ops.len() {
-            let Some(append) = self.ops[at].append() else {
+        let inviter = self.inviter();
+        let (mut blocked, mut ready) = (Vec::new(), Vec::new());
+        for (at, op) in self.ops.iter().enumerate() {
+            let Some(append) = op.append() else {
                 continue;
             };
-            let table = append.request.table.clone();
+            let table = &*append.request.table;
+            // Once, and again to whoever invites.
+            let is_asked =
+                !append.offered || (inviter.is_some() && inviter != append.guest_of.as_deref());
             match append.ladder.rung() {
-                Rung::Direct { .. } | Rung::Backoff { .. } => {
-                    blocked.insert(table);
+                Rung::Direct { .. } | Rung::Backoff { .. } if !blocked.contains(&table) => {
+                    blocked.push(table);
                 }
-                Rung::Handoff { .. } if append.enqueued || blocked.contains(&table) => {}
-                // Once, and again to whoever invites.
                 Rung::Handoff { .. }
-                    if append.offered
-                        && (self.inviter().is_none()
-                            || self.inviter() == append.guest_of.as_deref()) => {}
-                Rung::Handoff { .. } => self.offer(at),
-                Rung::Queue => {}
+                    if is_asked && !append.enqueued && !blocked.contains(&table) =>
+                {
+                    ready.push(at);
+                }
+                _ => {}
             }
+        }
+        for at in ready {
+            self.offer(at);
         }
     }
 
@@ -219,16 +223,22 @@ impl Node {
         }
     }
 
-    /// The frames of the same table that must be in before this one: those that were queued, and
-    /// those before it that are still under way.
+    /// The frames of the same table that must be in before this one: those before it that are still
+    /// under way, the last one first, and those that were queued. One whose id framelock made stands for
+    /// all before it: nobody else has it, so it is in only after them.
     fn previous(&self, at: usize) -> Vec<String> {
         let Some(table) = self.ops[at].append().map(|append| &append.request.table) else {
             return Vec::new();
         };
-        let mut previous: Vec<_> = self.queue.own_of_table(table).map(str::to_owned).collect();
-        let earlier = self.ops.iter().take(at).filter_map(Op::append).map(|a| &a.request);
-        let pending = earlier.filter(|request| request.table == *table);
-        previous.extend(pending.map(|request| request.frame_id.clone()));
+        let mut previous = Vec::new();
+        let earlier = self.ops.iter().take(at).rev().filter_map(Op::append).map(|a| &a.request);
+        for request in earlier.filter(|request| request.table == *table) {
+            previous.push(request.frame_id.clone());
+            if request.own_id {
+                return previous;
+            }
+        }
+        previous.extend(self.queue.own_of_table(table).map(str::to_owned));
         previous
     }
 

@@ -144,17 +144,11 @@ impl Node {
                 return;
             }
             Err(error) => {
-                let code = match error {
-                    FileError::Lost(_) => Code::StorageLost,
-                    FileError::Quota(_) => Code::QuotaExceeded,
-                    FileError::InUse(_) => Code::Busy,
-                    FileError::Io(_) => Code::StorageUnavailable,
-                };
                 let steps = self.lease.release();
                 self.take(steps);
                 self.queue.pause(self.now_ms);
                 self.pause_forward();
-                return self.fail_all(&Error::new(code, error.to_string()));
+                return self.fail_all(&error.into());
             }
         };
         let attached = self.store.attach(handles, self.lease.mode(), self.config.durable);

@@ -10,7 +10,7 @@ use super::op::{Op, Work, name_of};
 use super::rejected::RejectedCall;
 use super::types::{CallId, Effect, Notice, QueueCounts, QueuePage, Reply};
 use crate::envelope;
-use crate::error::{Code, Error};
+use crate::error::Code;
 use crate::ladder::{Path, Rung};
 use crate::message::{FrameName, Message};
 use crate::platform::FileError;
@@ -181,7 +181,7 @@ impl Node {
                     if let Some(append) = self.ops[at].append() {
                         self.queue.forget_frame(&append.name());
                     }
-                    self.fail_op(at, storage_error(error));
+                    self.fail_op(at, error.into());
                 }
             }
             Ok(counts) => {
@@ -447,14 +447,4 @@ impl Node {
             self.effects.push(Effect::Notify(Notice::Queue(counts)));
         }
     }
-}
-
-pub(super) fn storage_error(error: FileError) -> Error {
-    let code = match error {
-        FileError::Quota(_) => Code::QuotaExceeded,
-        FileError::Lost(_) => Code::StorageLost,
-        FileError::InUse(_) => Code::Busy,
-        FileError::Io(_) => Code::StorageUnavailable,
-    };
-    Error::new(code, error.to_string())
 }

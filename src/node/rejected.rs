@@ -3,7 +3,6 @@
 use super::Node;
 use super::handoff::committed_receipt;
 use super::op::Append;
-use super::queue::storage_error;
 use super::types::{CallId, Effect, Rejected, Reply};
 use crate::envelope;
 use crate::error::{Code, Error};
@@ -110,7 +109,7 @@ impl Node {
     pub(super) fn rejected_loaded(&mut self, outcome: Result<Vec<Rejected>, FileError>) {
         for waiting in std::mem::take(&mut self.queue.rejected_calls) {
             match (waiting, &outcome) {
-                (waiting, Err(error)) => self.fail(waiting.call(), storage_error(error.clone())),
+                (waiting, Err(error)) => self.fail(waiting.call(), error.clone().into()),
                 (RejectedCall::Settled(call), Ok(_)) => self.reply(call, Reply::Nothing),
                 (RejectedCall::List(call), Ok(list)) => {
                     self.reply(call, Reply::RejectedList(list.clone()));

@@ -14,7 +14,6 @@ use crate::frame::Frame;
 use crate::frame::options::AppendOptions;
 use crate::frame::packed::Packed;
 use crate::message::FrameName;
-use arrow::array::Array as _;
 use rusqlite::{OptionalExtension, params};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,8 +29,8 @@ const FRAMES_DDL: &str = "CREATE TABLE IF NOT EXISTS main._framelock_frames(
 /// on its way for that long, since the queue is drained before every write. Ids that callers gave
 /// are kept for ever: only they know how late they may send one again.
 const KEPT_OWN_IDS: i64 = 100_000;
-/// Old ids are looked for once in so many frames.
-const PRUNE_EVERY: u32 = 1024;
+/// Once in so many frames, whichever tabs they are of, as many old ids are looked at.
+const FORGET_EVERY: i64 = 1024;
 
 /// A frame on its way into a table.
 #[derive(Clone)]
@@ -46,7 +45,7 @@ pub struct AppendRequest {
     pub options: AppendOptions,
     /// The rows.
     pub content: Content,
-    /// xxh3-128 of what was sent: the frame's bytes, its table and its options.
+    /// xxh3-128 of what was sent: the table's name and the frame's bytes. Options are not part of it.
     pub digest: [u8; 16],
     /// Whether its rows go to the outbox, too.
     pub forward: bool,
@@ -89,12 +88,7 @@ impl Content {
     /// About how many bytes it takes to hand it on.
     pub fn bytes_estimate(&self) -> u64 {
         match self {
-            Content::Frame(frame) => frame
-                .batches
-                .iter()
-                .flat_map(|batch| batch.columns())
-                .map(|column| column.to_data().get_slice_memory_size().unwrap_or(usize::MAX) as u64)
-                .fold(0, u64::saturating_add),
+            Content::Frame(frame) => frame.bytes_estimate(),
             Content::Packed(packed) => packed.bytes_estimate(),
         }
     }
@@ -188,7 +182,6 @@ impl Store {
         requests: &[&AppendRequest],
         outcomes: Vec<Result<Applied>>,
     ) -> Result<Vec<Result<Applied>>> {
-        self.prune_ids(requests.len() as u32)?;
         let tables = self.touched.take();
         match self.commit() {
             Ok(()) if outcomes.iter().flatten().any(|applied| applied.duplicate) => {
@@ -259,24 +252,20 @@ impl Store {
         })
     }
 
-    /// Once in a while, forgets ids that nobody can send again.
-    fn prune_ids(&mut self, applied: u32) -> Result<()> {
-        self.applied_since_prune += applied;
-        if self.applied_since_prune < PRUNE_EVERY {
+    /// Once in a while, forgets ids that nobody can send again, in the transaction of the frame `seq`. Those before
+    /// the ones it looks at were looked at before.
+    fn forget_ids(&self, seq: i64) -> Result<()> {
+        if seq % FORGET_EVERY != 0 {
             return Ok(());
         }
-        self.applied_since_prune = 0;
-        let pruned = self.read(|conn| {
+        let last = seq - KEPT_OWN_IDS;
+        self.read(|conn| {
             conn.prepare_cached(
-                "DELETE FROM main._framelock_frames
-                 WHERE own AND seq <= (SELECT max(seq) FROM main._framelock_frames) - ?",
+                "DELETE FROM main._framelock_frames WHERE own AND seq > ? AND seq <= ?",
             )?
-            .execute([KEPT_OWN_IDS])
-        });
-        if pruned.is_err() {
-            self.rollback();
-        }
-        pruned.map(|_| ())
+            .execute([last - FORGET_EVERY, last])
+        })?;
+        Ok(())
     }
 
     /// After a failed commit: whether its frames are in the file all the same.
@@ -372,7 +361,7 @@ impl Store {
         if !self.touched.has(&request.table) {
             self.touched.insert(&request.table);
         }
-        Ok(())
+        self.forget_ids(conn.last_insert_rowid())
     }
 
     /// The digest and row count under which a frame id was applied, if it was.

@@ -63,7 +63,6 @@ pub struct Store {
     pub(super) touched: Touched,
     /// Tables that frames were committed to, until somebody asks.
     pub(super) committed: BTreeSet<String>,
-    pub(super) applied_since_prune: u32,
     pub(super) known: RefCell<Known>,
     pub(super) vfs: Vfs,
     /// From so many rows on frames are transferred, and how many rows were.
@@ -83,7 +82,6 @@ impl Store {
             conn: None,
             touched: Touched::default(),
             committed: BTreeSet::new(),
-            applied_since_prune: 0,
             known: RefCell::default(),
             vfs: Vfs::register(os),
             transfer_rows: TRANSFER_ROWS,
@@ -289,23 +287,20 @@ impl Store {
             self.touched.clear();
         }
         let outcome = self.exec_all(sql, params);
-        if nested && !self.in_transaction() {
-            return Err(outcome.err().unwrap_or_else(|| {
-                Error::new(Code::Sql, "the statement ended the surrounding transaction")
-            }));
-        }
         self.end_what_it_began(nested, outcome)
     }
 
-    /// After a caller's SQL: a transaction that it began and did not end is rolled back. Whatever came
-    /// next would join it, and be told that it is committed.
+    /// After a caller's SQL, which may not end the transaction that it is in. One that it began and did not
+    /// end is rolled back: whatever came next would join it, and be told that it is committed.
     pub(super) fn end_what_it_began<T>(&mut self, nested: bool, outcome: Result<T>) -> Result<T> {
-        if nested || !self.in_transaction() {
-            return outcome;
-        }
-        self.rollback();
-        let message =
-            "the SQL left a transaction open, which was rolled back: use db.transaction()";
+        let message = match (nested, self.in_transaction()) {
+            (true, false) => "the statement ended the surrounding transaction",
+            (false, true) => {
+                self.rollback();
+                "the SQL left a transaction open, which was rolled back: use db.transaction()"
+            }
+            _ => return outcome,
+        };
         outcome.and(Err(Error::new(Code::Sql, message)))
     }
 

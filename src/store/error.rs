@@ -82,15 +82,12 @@ pub fn is_verdict(error: &Error) -> bool {
 const VERDICTS: [i32; 4] =
     [ffi::SQLITE_ERROR, ffi::SQLITE_TOOBIG, ffi::SQLITE_MISMATCH, ffi::SQLITE_RANGE];
 
-/// A storage failure outside SQLite.
+/// A storage failure under the database, beside SQLite.
 pub fn from_file(error: FileError) -> Error {
-    let code = match error {
-        FileError::Quota(_) => Code::QuotaExceeded,
-        FileError::Lost(_) => Code::StorageLost,
-        FileError::InUse(_) => Code::Busy,
-        FileError::Io(_) => Code::Sql,
-    };
-    Error::new(code, error.to_string())
+    match error {
+        FileError::Io(_) => Error::new(Code::Sql, error.to_string()),
+        other => other.into(),
+    }
 }
 
 fn place(sql: &str, offset: i32) -> String {

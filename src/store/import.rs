@@ -134,7 +134,23 @@ fn open_import(vfs: &str, slots: &Rc<Slots>) -> Result<Connection> {
         let message = format!("the file's text is {encoding}: only files in UTF-8 are imported");
         return Err(Error::new(Code::InvalidArgument, message));
     }
+    if !has_readable_names(&source).map_err(sql_error)? {
+        let message = "the file's tables are described in text that is not UTF-8";
+        return Err(Error::new(Code::InvalidArgument, message));
+    }
     Ok(source)
+}
+
+/// Whether all names in a file are UTF-8, which SQLite does not look at: rusqlite panics where it meets one that is not.
+fn has_readable_names(conn: &Connection) -> rusqlite::Result<bool> {
+    let mut ddl = conn.prepare("SELECT sql FROM sqlite_schema")?;
+    let mut rows = ddl.query([])?;
+    while let Some(row) = rows.next()? {
+        if row.get_ref(0)?.as_str_or_null().is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The page size that a header names (1 stands for 65,536), and how many pages it says there are: a count that is

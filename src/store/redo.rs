@@ -45,6 +45,9 @@ impl Default for LogLimits {
     }
 }
 
+/// No log is longer, whatever its limits.
+pub const MOST_BYTES: u64 = 64 << 20;
+
 const MAGIC: &[u8; 7] = b"flkredo";
 const VERSION: u8 = 1;
 const SALT_BYTES: usize = 16;

@@ -154,7 +154,9 @@ impl Slots {
     /// Writes what a log holds to the database. Whoever dies in the middle of it leaves the log.
     fn replay(&self) -> FileResult<()> {
         let mut database = self.database.borrow_mut();
-        let mut log = vec![0; self.journal.borrow().size() as usize];
+        // The power cut that tore the last record may have given the file back the length of an old journal.
+        let most = self.journal.borrow().size().min(redo::MOST_BYTES);
+        let mut log = vec![0; most as usize];
         let read = self.journal.borrow_mut().read(&mut log, 0)?;
         let mut first = [0; 100];
         let there = database.read(&mut first, 0)?;

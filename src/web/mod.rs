@@ -13,17 +13,3 @@ pub mod memory;
 pub mod opfs;
 pub mod queue;
 mod turn;
-
-use crate::error::{Code, Error};
-use crate::platform::FileError;
-
-/// A storage failure outside of SQLite.
-pub fn storage_error(error: FileError) -> Error {
-    let code = match error {
-        FileError::Quota(_) => Code::QuotaExceeded,
-        FileError::Lost(_) => Code::StorageLost,
-        FileError::InUse(_) => Code::Busy,
-        FileError::Io(_) => Code::StorageUnavailable,
-    };
-    Error::new(code, error.to_string())
-}

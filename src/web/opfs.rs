@@ -272,7 +272,7 @@ pub(super) async fn names(folder: &FileSystemDirectoryHandle) -> FileResult<Vec<
 /// The names of the databases, sorted.
 pub async fn list() -> Result<Vec<String>> {
     let directory = directory().await?;
-    let mut found = names(&directory).await.map_err(super::storage_error)?;
+    let mut found = names(&directory).await?;
     found.retain(|name| is_database(name));
     found.sort();
     Ok(found)
@@ -292,12 +292,12 @@ pub async fn delete(name: &str) -> Result<()> {
             continue;
         };
         // Without this, Chromium goes on counting the bytes against the quota.
-        let mut handle = open(&found, Mode::Exclusive).await.map_err(super::storage_error)?;
-        handle.truncate(0).map_err(super::storage_error)?;
+        let mut handle = open(&found, Mode::Exclusive).await?;
+        handle.truncate(0)?;
         drop(handle);
-        remove(&directory, &file_name, false).await.map_err(super::storage_error)?;
+        remove(&directory, &file_name, false).await?;
     }
-    remove(&directory, &queue_name(name), true).await.map_err(super::storage_error)
+    Ok(remove(&directory, &queue_name(name), true).await?)
 }
 
 /// Removes a file or folder; one that is not there is removed already.

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `world` | the tab, its lock, its disk and its queue |
 //! | `large` | frames that go to the holder by way of the queue |
+//! | `many` | many frames that wait at once |
 //! | `queue` | what is drained, and when |
 //! | `transaction` | frames that join the caller's own transaction |
 //! | `turns` | who waits while others offer frames |
@@ -12,6 +13,7 @@
 
 mod export;
 mod large;
+mod many;
 mod queue;
 mod transaction;
 mod turns;

@@ -204,6 +204,8 @@ pub struct World {
     pub announced: Vec<String>,
     /// The bytes of the last export.
     pub exported: Vec<u8>,
+    /// How many bytes were posted to the other tabs.
+    pub posted_bytes: usize,
 }
 
 impl World {
@@ -245,6 +247,7 @@ impl World {
             settled: BTreeMap::new(),
             announced: Vec::new(),
             exported: Vec::new(),
+            posted_bytes: 0,
         };
         world.exec(1000, &format!("CREATE TABLE t({columns})"), None);
         world.run_until(5000.0);
@@ -324,6 +327,7 @@ impl World {
             Effect::Yield => self.coming.push_back(Event::Yielded),
             Effect::Notify(Notice::Commit { frame_ids, .. }) => self.announced.extend(frame_ids),
             Effect::Part { bytes, .. } => self.exported.extend(bytes),
+            Effect::Post(bytes) => self.posted_bytes += bytes.len(),
             _ => {}
         }
     }

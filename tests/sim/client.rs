@@ -2,7 +2,7 @@
 //! told is heard in `answers`.
 
 use crate::file::TabId;
-use crate::frames::{Kind, Spec, TABLES};
+use crate::frames::{Kind, SHARED, Spec, TABLES};
 use crate::oracle::{FrameKey, Told};
 use crate::world::{Happening, World};
 use framelock::error::Error;
@@ -209,7 +209,7 @@ impl World {
                 id: format!("shared-{name}"),
                 content,
                 table: (name % tables) as usize,
-                handle: 1_000_000,
+                handle: SHARED,
                 sequence: name,
                 rows: 1 + name % 5 + content,
                 kind: Kind::Good,

@@ -20,6 +20,9 @@ pub const TABLES: [&str; 4] = ["ticks", "Quoted \"name\"", "plain", "checked"];
 pub const KEYS: [&str; 5] = ["g", "h", "s", "k", "n"];
 pub const VALUES: [&str; 6] = ["i", "d", "u", "b", "t", "m"];
 
+/// The handle of frames that several tabs send.
+pub const SHARED: u64 = 1_000_000;
+
 /// What the database thinks of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -80,7 +83,8 @@ impl Spec {
         digest[8..].copy_from_slice(&mix(self.seed() ^ self.table as u64).to_le_bytes());
         AppendRequest {
             frame_id: self.id.clone(),
-            own_id: false,
+            // One that others send too has an id of the caller's, as has every other one.
+            own_id: self.handle != SHARED && !self.sequence.is_multiple_of(2),
             table: TABLES[self.table].to_owned(),
             options: AppendOptions::default(),
             content: if self.packed { self.plain() } else { self.typed() },

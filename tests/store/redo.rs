@@ -20,6 +20,8 @@ pub(crate) struct Disk {
     called: Rc<Cell<u64>>,
     /// How many records the journal's head counted, at each flush of it.
     counts: Rc<RefCell<Vec<u32>>>,
+    /// A power cut has given the journal's file its old length back: so much more than what is in it.
+    old_length: Rc<Cell<u64>>,
     /// The next lease is of a handle with `durability: 'relaxed'`.
     relaxed: Rc<Cell<bool>>,
 }
@@ -52,6 +54,7 @@ impl File for Handle {
     }
     fn truncate(&mut self, size: u64) -> FileResult<()> {
         self.pass("truncate", size as usize)?;
+        self.disk.old_length.set(0);
         self.file.borrow_mut().truncate(size)
     }
     fn flush(&mut self) -> FileResult<()> {
@@ -65,7 +68,8 @@ impl File for Handle {
         Ok(())
     }
     fn size(&mut self) -> FileResult<u64> {
-        self.file.borrow_mut().size()
+        let more = if self.name == "journal" { self.disk.old_length.get() } else { 0 };
+        self.file.borrow_mut().size().map(|size| size + more)
     }
 }
 
@@ -236,6 +240,18 @@ fn a_dead_tabs_log_is_durable_before_the_database_is_written_and_emptied_after()
     let order = ["flush journal", "write database", "flush database", "truncate journal"];
     assert_eq!(calls, order);
     drop(next);
+}
+
+#[test]
+fn a_log_in_a_file_that_is_longer_than_memory_is_replayed() {
+    let disk = Disk::new();
+    let mut store = disk.opened();
+    append(&mut store, "a", 2).unwrap();
+    die(store);
+    disk.old_length.set(1 << 45);
+    let mut next = disk.opened();
+    assert_eq!(count(&mut next), Value::Integer(5));
+    assert_eq!(disk.journal_bytes(), 0);
 }
 
 #[test]

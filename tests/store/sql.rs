@@ -266,3 +266,33 @@ fn a_file_in_utf_16_is_refused() {
     assert_eq!(store.import_file(file(bytes)).unwrap_err().code, Code::InvalidArgument);
     assert_eq!(count(&mut store), Value::Integer(3));
 }
+
+#[test]
+fn no_statement_ends_the_transaction_around_it() {
+    for sql in ["COMMIT", "ROLLBACK"] {
+        for is_query in [false, true] {
+            let mut store = store();
+            store.begin().unwrap();
+            let ended = match is_query {
+                true => store.query_arrow(sql, &Params::None).map(drop),
+                false => exec(&mut store, sql).map(drop),
+            };
+            let error = ended.unwrap_err();
+            assert!(error.message.contains("surrounding transaction"), "{sql}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_file_with_a_name_that_is_not_utf_8_is_refused() {
+    let mut other = store();
+    exec(&mut other, "CREATE TABLE t(id INTEGER, gr__e TEXT)").unwrap();
+    let mut bytes = other.export_file().unwrap();
+    let name = bytes.windows(5).position(|name| name == b"gr__e").unwrap();
+    // In Latin-1.
+    bytes[name + 2..name + 4].copy_from_slice(b"\xf6\xdf");
+    let mut store = store();
+    append(&mut store, &request("a", frame(0, 3))).unwrap();
+    assert_eq!(store.import_file(file(bytes)).unwrap_err().code, Code::InvalidArgument);
+    assert_eq!(count(&mut store), Value::Integer(3));
+}
