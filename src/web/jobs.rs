@@ -39,13 +39,14 @@ impl Driver {
 
     /// `order` is the number of the next frame, once it is known in this run of jobs.
     async fn run_queue_job(self: &Rc<Self>, job: Job, order: &mut Option<u64>) {
-        let queue = match &self.storage {
-            Storage::Opfs { queue, .. } => queue,
+        let (files, queue) = match &self.storage {
+            Storage::Opfs { files, queue } => (files, queue),
             Storage::Memory(memory) => return self.run_memory_job(&memory.queue, job),
         };
         match job {
             Job::Add { call, bytes } => {
                 let added = async {
+                    files.are_in_place().await?;
                     let next = match *order {
                         Some(next) => next,
                         // A name is used once: a power cut may bring back a file that was removed, and
