@@ -17,6 +17,12 @@ use std::collections::BTreeSet;
 
 /// Larger frames go to the holder by way of the queue: a message is copied for every tab.
 pub const OFFER_BYTES: u64 = 4 << 20;
+/// So many frames of this node are offered and not answered, at most: one that was offered may be in, and cannot be
+/// settled before it is answered or queued. Each names all those before it, too. A holder takes as many at a time.
+const OFFERS: usize = 64;
+/// So many are on their way into the queue, at most. Each takes some milliseconds, and cannot be called back; the others
+/// can still be written directly, or end with their time.
+const FILES: usize = 16;
 
 impl Node {
     /// Settles or moves down what has waited long enough, and works out when to look again.
@@ -177,6 +183,7 @@ impl Node {
     /// Offers the frames whose turn it is to the holder.
     fn offer_ready(&mut self) {
         let mut blocked: BTreeSet<String> = BTreeSet::new();
+        let mut offered = self.ops.iter().filter_map(Op::append).filter(|a| a.offered).count();
         for at in 0..self.ops.len() {
             let Some(append) = self.ops[at].append() else {
                 continue;
@@ -192,7 +199,11 @@ impl Node {
                     if append.offered
                         && (self.inviter().is_none()
                             || self.inviter() == append.guest_of.as_deref()) => {}
-                Rung::Handoff { .. } => self.offer(at),
+                Rung::Handoff { .. } if !append.offered && offered >= OFFERS => {}
+                Rung::Handoff { .. } => {
+                    offered += usize::from(!append.offered);
+                    self.offer(at);
+                }
                 Rung::Queue => {}
             }
         }
@@ -244,7 +255,12 @@ impl Node {
             if let Some(at) = self.ops.iter().position(|op| op.call == call && is_due(op))
                 && !self.is_blocked(at)
             {
-                self.enqueue_with_earlier(at);
+                let under_way = self.ops.iter().filter_map(Op::append);
+                let under_way = under_way.filter(|a| a.enqueued && !a.filed).count();
+                if under_way >= FILES {
+                    return;
+                }
+                self.enqueue_up_to(at, FILES - under_way);
             }
         }
     }
@@ -259,11 +275,20 @@ impl Node {
     }
 
     pub(super) fn enqueue_with_earlier(&mut self, last: usize) {
+        self.enqueue_up_to(last, usize::MAX);
+    }
+
+    /// Queues the first so many of a frame and the earlier ones of its table.
+    fn enqueue_up_to(&mut self, last: usize, most: usize) {
         let Some(table) = self.ops[last].append().map(|append| append.request.table.clone()) else {
             return;
         };
         let mut there = Vec::new();
+        let mut begun = 0;
         for at in 0..=last {
+            if begun == most {
+                break;
+            }
             let is_there = self.is_queued_repeat(at);
             let Some(append) = self.ops[at].append_mut() else {
                 continue;
@@ -283,6 +308,7 @@ impl Node {
                     self.queue.note_queued(&append.request);
                     let call = self.ops[at].call;
                     self.ops[at].until_ms = f64::INFINITY;
+                    begun += 1;
                     self.effects.push(Effect::Enqueue { call, frame_id, bytes });
                 }
                 Err(error) => {
