@@ -1,6 +1,6 @@
 //! The durable queue: what is drained, when, and what is said of it.
 
-use crate::world::{World, row};
+use crate::world::{World, frame, row};
 use framelock::error::Code;
 use framelock::ladder::Fallback;
 use framelock::message::{FrameName, Message};
@@ -136,4 +136,17 @@ fn frames_that_the_queue_is_too_slow_for_end_when_their_time_is_up() {
 fn frames_that_were_not_even_offered_end_when_their_time_is_up() {
     // What was offered may be in by then, and waits for the queue.
     assert_eq!(begun_of_a_hundred(Fallback::Handoff), 64);
+}
+
+#[test]
+fn a_call_that_waits_behind_a_long_frame_of_a_closing_handle_is_closed_and_not_busy() {
+    let mut world = World::new(COLUMNS);
+    world.lock_is_free = false;
+    world.append(1, frame("long", 0..600_000, 1), RetryPolicy::default(), Fallback::Handoff);
+    world.tell(Event::Call(2, Call::Drain { timeout_ms: 15_000.0 }));
+    world.tell(Event::Call(3, Call::Close));
+    world.event_ms = 100.0;
+    world.free_the_lock();
+    assert_eq!(world.code(2), Some(Code::Closed));
+    assert!(world.receipt(1).committed && world.outcome(3).is_ok());
 }
