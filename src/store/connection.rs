@@ -106,7 +106,7 @@ impl Store {
     pub fn attach(&mut self, handles: Handles, mode: Mode, durable: bool) -> Result<Attached> {
         let slots = self.vfs.slots().clone();
         self.schema_is_fresh.set(false);
-        slots.attach(handles, mode, durable).map_err(from_file)?;
+        slots.attach(handles, mode, durable)?;
         if mode == Mode::Shared && slots.has_hot_journal() {
             return Ok(Attached::NeedsRecovery);
         }
