@@ -16,6 +16,12 @@ use crate::store::AppendRequest;
 
 /// Larger frames go to the holder by way of the queue: a message is copied for every tab.
 pub const OFFER_BYTES: u64 = 4 << 20;
+/// So many frames of this node are offered and not answered, at most: one that was offered may be in, and cannot be
+/// settled before it is answered or queued. A holder takes as many at a time.
+const OFFERS: usize = 64;
+/// So many are on their way into the queue, at most. Each takes some milliseconds, and cannot be called back; the others
+/// can still be written directly, or end with their time.
+const FILES: usize = 16;
 
 impl Node {
     /// Settles or moves down what has waited long enough, and works out when to look again.
@@ -176,6 +182,7 @@ impl Node {
     /// Offers the frames whose turn it is to the holder.
     fn offer_ready(&mut self) {
         let inviter = self.inviter();
+        let mut offered = self.ops.iter().filter_map(Op::append).filter(|a| a.offered).count();
         let (mut blocked, mut ready) = (Vec::new(), Vec::new());
         for (at, op) in self.ops.iter().enumerate() {
             let Some(append) = op.append() else {
@@ -183,8 +190,10 @@ impl Node {
             };
             let table = &*append.request.table;
             // Once, and again to whoever invites.
-            let is_asked =
-                !append.offered || (inviter.is_some() && inviter != append.guest_of.as_deref());
+            let is_asked = match append.offered {
+                true => inviter.is_some() && inviter != append.guest_of.as_deref(),
+                false => offered < OFFERS,
+            };
             match append.ladder.rung() {
                 Rung::Direct { .. } | Rung::Backoff { .. } if !blocked.contains(&table) => {
                     blocked.push(table);
@@ -192,6 +201,7 @@ impl Node {
                 Rung::Handoff { .. }
                     if is_asked && !append.enqueued && !blocked.contains(&table) =>
                 {
+                    offered += usize::from(!append.offered);
                     ready.push(at);
                 }
                 _ => {}
@@ -254,7 +264,12 @@ impl Node {
             if let Some(at) = self.ops.iter().position(|op| op.call == call && is_due(op))
                 && !self.is_blocked(at)
             {
-                self.enqueue_with_earlier(at);
+                let under_way = self.ops.iter().filter_map(Op::append);
+                let under_way = under_way.filter(|a| a.enqueued && !a.filed).count();
+                if under_way >= FILES {
+                    return;
+                }
+                self.enqueue_up_to(at, FILES - under_way);
             }
         }
     }
@@ -269,11 +284,20 @@ impl Node {
     }
 
     pub(super) fn enqueue_with_earlier(&mut self, last: usize) {
+        self.enqueue_up_to(last, usize::MAX);
+    }
+
+    /// Queues the first so many of a frame and the earlier ones of its table.
+    fn enqueue_up_to(&mut self, last: usize, most: usize) {
         let Some(table) = self.ops[last].append().map(|append| append.request.table.clone()) else {
             return;
         };
         let mut there = Vec::new();
+        let mut begun = 0;
         for at in 0..=last {
+            if begun == most {
+                break;
+            }
             let is_there = self.is_queued_repeat(at);
             let Some(append) = self.ops[at].append_mut() else {
                 continue;
@@ -293,6 +317,7 @@ impl Node {
                     self.queue.note_queued(&append.request);
                     let call = self.ops[at].call;
                     self.ops[at].until_ms = f64::INFINITY;
+                    begun += 1;
                     self.effects.push(Effect::Enqueue { call, frame_id, bytes });
                 }
                 Err(error) => {

@@ -176,6 +176,9 @@ impl Node {
                     Some(append.ladder.timed_out(self.now_ms))
                 }
                 Work::Append(_) => None,
+                _ if self.now_ms >= op.until_ms && self.closing.is_some() => {
+                    Some(Error::new(Code::Closed, "the handle is closed"))
+                }
                 _ if self.now_ms >= op.until_ms => {
                     let message =
                         format!("this handle had other work for {waited_ms:.0} ms; try again");

@@ -104,7 +104,7 @@ impl Store {
     pub fn attach(&mut self, handles: Handles, mode: Mode, durable: bool) -> Result<Attached> {
         let slots = self.vfs.slots().clone();
         self.schema_is_fresh.set(false);
-        slots.attach(handles, mode, durable).map_err(from_file)?;
+        slots.attach(handles, mode, durable)?;
         if mode == Mode::Shared && slots.has_hot_journal() {
             return Ok(Attached::NeedsRecovery);
         }
@@ -168,11 +168,13 @@ impl Store {
         self.vfs.slots().detach().map_err(from_file)
     }
 
-    /// Whether there is a connection to work with. A rollback that failed leaves none, and a commit of
-    /// which nobody knows whether it is durable leaves one without a use; the next lease opens another
-    /// and does what the journal says.
+    /// Whether there is a connection to work with. A rollback that failed leaves none, or, after a statement
+    /// outside of a transaction, one that tries it again with each read; and a commit of which nobody knows
+    /// whether it is durable leaves one without a use. The next lease opens another and does what the journal
+    /// says.
     pub fn is_open(&self) -> bool {
-        self.conn.is_some() && !self.vfs.slots().is_in_doubt()
+        let rolled_back = self.in_transaction() || !self.has_hot_journal();
+        self.conn.is_some() && rolled_back && !self.vfs.slots().is_in_doubt()
     }
 
     /// The kind of lease that is attached.

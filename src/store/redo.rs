@@ -121,22 +121,40 @@ pub fn pages(log: &[u8]) -> Pages<'_> {
     pages
 }
 
-/// Whether a database that begins so is of a later commit than the last of these pages. Then they are
-/// what is left of a log that had been emptied, and the power was cut before that was durable: a log that
-/// is needed is whole, and its last commit is the database's last or comes after it.
-pub fn is_stale(pages: &[(u64, &[u8])], database: &[u8]) -> bool {
-    let Some((_, first)) = pages.iter().rfind(|(offset, _)| *offset == 0) else {
-        return false;
-    };
+/// What a log is to the database that it lies beside.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// What that may lack.
+    Due,
+    /// What is left of a log that had been emptied, and the power was cut before that was durable: the database is of
+    /// a later commit, and a log that is needed has the database's last or one that comes after it.
+    Stale,
+    /// Not its own: the database is of a commit that came before the last one before the log, and that was durable when
+    /// the log began. One of the two files was put there by somebody else.
+    Foreign,
+}
+
+/// How these pages stand to a database that begins so, by SQLite's counter of commits.
+pub fn standing(pages: &[(u64, &[u8])], database: &[u8]) -> Standing {
     let counter = |page: &[u8], at: usize| {
         page.get(COUNTERS[at].clone()).and_then(|c| c.try_into().ok()).map(u32::from_be_bytes)
     };
-    match (counter(database, 0), counter(database, 1), counter(first, 0)) {
+    let mut counted = pages.iter().filter(|(offset, _)| *offset == 0);
+    let counted_in = |page: Option<&(u64, &[u8])>| page.and_then(|(_, page)| counter(page, 0));
+    let first = counted_in(counted.next());
+    let last = counted_in(counted.next_back()).or(first);
+    match (counter(database, 0), counter(database, 1), first, last) {
         // Two that differ are of a page that was torn.
-        (Some(now), Some(again), Some(last)) => {
-            now == again && (1..1 << 31).contains(&now.wrapping_sub(last))
+        (Some(now), Some(again), Some(first), Some(last)) if now == again => {
+            if (1..1 << 31).contains(&now.wrapping_sub(last)) {
+                Standing::Stale
+            } else if (2..1 << 31).contains(&first.wrapping_sub(now)) {
+                Standing::Foreign
+            } else {
+                Standing::Due
+            }
         }
-        _ => false,
+        _ => Standing::Due,
     }
 }
 
@@ -278,7 +296,7 @@ impl Redo {
     }
 
     /// Whether a commit can be a record of this log. Every one has the first page, with the counter that
-    /// [`is_stale`] needs.
+    /// [`standing`] needs.
     pub fn takes(&self, batch: &Batch) -> bool {
         let counts = batch.pages().any(|(offset, _)| offset == 0);
         let other_pages = self.log.as_ref().is_some_and(|log| log.page_bytes != batch.page_bytes);

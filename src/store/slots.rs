@@ -6,10 +6,12 @@
 
 mod batches;
 
-use super::redo::{self, Head, LogLimits, Redo};
+use super::error::from_file;
+use super::redo::{self, Head, LogLimits, Redo, Standing};
 use super::seal::{self, Seal};
 use super::slot::Slot;
 use super::vfs::read_only;
+use crate::error::{Code, Error, Result};
 use crate::platform::{File, FileError, FileResult, Handles};
 use framelock_image::Image;
 use rsqlite_vfs::{VfsError, VfsErrorCode, VfsResult};
@@ -99,9 +101,12 @@ impl Slots {
 
     /// Puts the handles of a lease under the slots. What a dead tab left in the log gets into the
     /// database; a shared lease may not do that.
-    pub fn attach(&self, handles: Handles, mode: Mode, durable: bool) -> FileResult<()> {
-        self.database.borrow_mut().attach(handles.database)?;
-        self.journal.borrow_mut().attach(handles.journal)?;
+    ///
+    /// # Errors
+    /// `CORRUPT` when that is another database's; both files are left as they are.
+    pub fn attach(&self, handles: Handles, mode: Mode, durable: bool) -> Result<()> {
+        self.database.borrow_mut().attach(handles.database).map_err(from_file)?;
+        self.journal.borrow_mut().attach(handles.journal).map_err(from_file)?;
         self.redo.borrow_mut().emptied();
         self.behind.set(false);
         self.in_doubt.set(false);
@@ -116,20 +121,27 @@ impl Slots {
     }
 
     /// Decides on the journal that a dead tab left. One of SQLite's is left to SQLite.
-    fn judge_journal(&self) -> FileResult<()> {
+    fn judge_journal(&self) -> Result<()> {
         let mut head = [0; seal::HEAD_BYTES];
-        let read = self.journal.borrow_mut().read(&mut head, 0)?;
-        match redo::find(&head[..read]) {
-            Head::Whole => self.replay(),
+        let read = self.journal.borrow_mut().read(&mut head, 0).map_err(from_file)?;
+        let judged = match redo::find(&head[..read]) {
+            Head::Whole => return self.replay(),
             Head::Newer => {
                 let message = "the last commits were written by a newer framelock; reload the page";
                 Err(FileError::Io(message.into()))
             }
-            Head::Absent if seal::is_journal(&head) && self.journal_is_whole(&head[..read])? => {
-                Ok(())
-            }
+            Head::Absent if seal::is_journal(&head) => self.drop_unless_whole(&head[..read]),
             // Its transaction had not touched the database yet.
             Head::Absent | Head::Torn => self.journal.borrow_mut().truncate(0),
+        };
+        judged.map_err(from_file)
+    }
+
+    /// A journal of SQLite's that was torn: its transaction, too, had not touched the database.
+    fn drop_unless_whole(&self, head: &[u8]) -> FileResult<()> {
+        match self.journal_is_whole(head)? {
+            true => Ok(()),
+            false => self.journal.borrow_mut().truncate(0),
         }
     }
 
@@ -152,26 +164,39 @@ impl Slots {
     }
 
     /// Writes what a log holds to the database. Whoever dies in the middle of it leaves the log.
-    fn replay(&self) -> FileResult<()> {
-        let mut database = self.database.borrow_mut();
+    fn replay(&self) -> Result<()> {
         // The power cut that tore the last record may have given the file back the length of an old journal.
         let most = self.journal.borrow().size().min(redo::MOST_BYTES);
         let mut log = vec![0; most as usize];
-        let read = self.journal.borrow_mut().read(&mut log, 0)?;
+        let read = self.journal.borrow_mut().read(&mut log, 0).map_err(from_file)?;
         let mut first = [0; 100];
-        let there = database.read(&mut first, 0)?;
+        let there = self.database.borrow_mut().read(&mut first, 0).map_err(from_file)?;
         let pages = redo::pages(&log[..read]);
-        // No batch is of an empty database: one that is empty now is another.
-        if there > 0 && !redo::is_stale(&pages, &first[..there]) {
-            // Its tab may have died before it had flushed the last record: a power cut now must not
-            // leave half of that in the database and nothing of it in the log.
-            self.journal.borrow_mut().sync()?;
-            for (offset, page) in pages {
-                database.write(page, offset)?;
+        let standing = match there {
+            // No batch is of an empty database: one that is empty now is another.
+            0 => Standing::Stale,
+            _ => redo::standing(&pages, &first[..there]),
+        };
+        match standing {
+            Standing::Due => self.repeat(&pages).map_err(from_file)?,
+            Standing::Stale => {}
+            Standing::Foreign => {
+                let message = "the journal is another database's, or an older file was put in the database's place";
+                return Err(Error::new(Code::Corrupt, message));
             }
-            database.sync()?;
         }
-        self.journal.borrow_mut().truncate(0)
+        self.journal.borrow_mut().truncate(0).map_err(from_file)
+    }
+
+    fn repeat(&self, pages: &redo::Pages<'_>) -> FileResult<()> {
+        // Its tab may have died before it had flushed the last record: a power cut now must not leave half of that in
+        // the database and nothing of it in the log.
+        self.journal.borrow_mut().sync()?;
+        let mut database = self.database.borrow_mut();
+        for (offset, page) in pages {
+            database.write(page, *offset)?;
+        }
+        database.sync()
     }
 
     /// What is written to the journal from now on belongs to another transaction.

@@ -2,7 +2,8 @@
 
 use super::driver::{Driver, Storage};
 use super::memory::MemoryQueue;
-use crate::node::{Event, Rejected};
+use super::queue::QueueFiles;
+use crate::node::{Event, QueueCounts, Rejected};
 use std::cell::RefCell;
 use std::rc::Rc;
 use wasm_bindgen_futures::spawn_local;
@@ -17,6 +18,14 @@ pub(super) enum Job {
     SettleRejected { frame_id: String, again: bool },
 }
 
+/// What is known from the jobs before, in a run of them.
+#[derive(Default)]
+struct Run {
+    /// The number of the next frame.
+    order: Option<u64>,
+    counts: Option<QueueCounts>,
+}
+
 impl Driver {
     /// Jobs of the queue run one after the other, in the order of their effects.
     pub(super) fn queue_job(self: &Rc<Self>, job: Job) {
@@ -26,37 +35,36 @@ impl Driver {
         }
         let driver = self.clone();
         spawn_local(async move {
-            let mut order = None;
+            let mut run = Run::default();
             loop {
                 let Some(job) = driver.jobs.borrow_mut().pop_front() else {
                     break;
                 };
-                driver.run_queue_job(job, &mut order).await;
+                driver.run_queue_job(job, &mut run).await;
             }
             driver.jobs_running.set(false);
         });
     }
 
-    /// `order` is the number of the next frame, once it is known in this run of jobs.
-    async fn run_queue_job(self: &Rc<Self>, job: Job, order: &mut Option<u64>) {
-        let queue = match &self.storage {
-            Storage::Opfs { queue, .. } => queue,
+    async fn run_queue_job(self: &Rc<Self>, job: Job, run: &mut Run) {
+        let (files, queue) = match &self.storage {
+            Storage::Opfs { files, queue } => (files, queue),
             Storage::Memory(memory) => return self.run_memory_job(&memory.queue, job),
         };
         match job {
             Job::Add { call, bytes } => {
                 let added = async {
-                    let next = match *order {
+                    files.are_in_place().await?;
+                    let next = match run.order {
                         Some(next) => next,
                         // A name is used once: a power cut may bring back a file that was removed, and
                         // who removes it again must not meet another frame under its name.
                         None => queue.next_order().await?.max(self.unused_order.get()),
                     };
-                    *order = Some(next + 1);
+                    run.order = Some(next + 1);
                     self.unused_order.set(next + 1);
                     queue.add(next, &self.node_id, &bytes).await?;
-                    // The frame is durable; that it cannot be counted is no failure of it.
-                    Ok(queue.counts().await.unwrap_or_default())
+                    Ok(self.count_with_added(queue, run).await)
                 };
                 let added = added.await;
                 self.dispatch(Event::Enqueued(call, added));
@@ -76,6 +84,18 @@ impl Driver {
                 drop(queue.settle_rejected(&frame_id, again).await);
             }
         }
+    }
+
+    /// A long queue takes longer to count than a frame to write: in the midst of several, one more is counted.
+    async fn count_with_added(&self, queue: &QueueFiles, run: &mut Run) -> QueueCounts {
+        let more_follow = self.jobs.borrow().iter().any(|job| matches!(job, Job::Add { .. }));
+        let counts = match run.counts.filter(|_| more_follow) {
+            Some(counts) => QueueCounts { queued: counts.queued + 1, ..counts },
+            // The frame is durable; that it cannot be counted is no failure of it.
+            None => queue.counts().await.unwrap_or_default(),
+        };
+        run.counts = Some(counts);
+        counts
     }
 
     fn run_memory_job(self: &Rc<Self>, queue: &RefCell<MemoryQueue>, job: Job) {

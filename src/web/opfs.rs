@@ -20,7 +20,7 @@ use web_sys::{
 const DIRECTORY: &str = "framelock";
 const JOURNAL_SUFFIX: &str = "-journal";
 const QUEUE_SUFFIX: &str = ".queue";
-/// A file that is only ever opened to learn what the browser can do.
+/// A file that is never written: it is opened to learn what the browser can do, and its time is the folder's.
 const PROBE: &str = ".probe";
 
 #[wasm_bindgen]
@@ -104,28 +104,60 @@ async fn file(
     await_as(directory.get_file_handle_with_options(name, &options)).await
 }
 
+/// framelock's folder as it was found. The browsers' handles are paths: once the storage was cleared and another tab
+/// made the files anew, they name those, of which this tab knows nothing but pages of the old ones.
+struct Folder {
+    probe: FileSystemFileHandle,
+    made_ms: f64,
+}
+
+impl Folder {
+    async fn find(directory: &FileSystemDirectoryHandle) -> std::result::Result<Folder, JsValue> {
+        let probe = file(directory, PROBE, true).await?;
+        let made_ms = await_as::<web_sys::File>(probe.get_file()).await?.last_modified();
+        Ok(Folder { probe, made_ms })
+    }
+
+    /// Fails when it is gone, or another one is in its place.
+    async fn is_the_same(&self) -> FileResult<()> {
+        let probe = await_as::<web_sys::File>(self.probe.get_file()).await;
+        let made_ms = probe.map_err(|e| file_error(&e))?.last_modified();
+        match made_ms == self.made_ms {
+            true => Ok(()),
+            false => Err(FileError::Lost("the storage was cleared, and made anew".into())),
+        }
+    }
+}
+
 /// The two files of one database; they stay known across leases, so that a file which vanished
 /// is noticed instead of being made anew.
 pub struct DatabaseFiles {
     database: FileSystemFileHandle,
     journal: FileSystemFileHandle,
+    folder: Folder,
 }
 
 impl DatabaseFiles {
     /// Finds or creates the files of a database.
     pub async fn locate(directory: &FileSystemDirectoryHandle, name: &str) -> Result<Self> {
         let journal_name = format!("{name}{JOURNAL_SUFFIX}");
-        let (database, journal) =
-            both(file(directory, name, true), file(directory, &journal_name, true)).await;
+        let files = both(file(directory, name, true), file(directory, &journal_name, true));
+        let ((database, journal), folder) = both(files, Folder::find(directory)).await;
         let database = database.map_err(|e| unavailable(&e))?;
         let journal = journal.map_err(|e| unavailable(&e))?;
+        let folder = folder.map_err(|e| unavailable(&e))?;
         if !has_method(&database, "createSyncAccessHandle") {
             return Err(Error::new(
                 Code::StorageUnavailable,
                 "this browser has no synchronous access handles (createSyncAccessHandle)",
             ));
         }
-        Ok(DatabaseFiles { database, journal })
+        Ok(DatabaseFiles { database, journal, folder })
+    }
+
+    /// Fails when the folder is not the one in which the files were found.
+    pub async fn are_in_place(&self) -> FileResult<()> {
+        self.folder.is_the_same().await
     }
 
     /// Opens both at once; one is closed again when the other is refused.
@@ -135,7 +167,10 @@ impl DatabaseFiles {
         // not, and takes 0.3 ms.
         await_as::<web_sys::File>(self.database.get_file()).await.map_err(|e| file_error(&e))?;
         let (database, journal) = (start(&self.database, mode), start(&self.journal, mode));
-        let (database, journal) = (finish(database).await, finish(journal).await);
+        let handles = async { (finish(database).await, finish(journal).await) };
+        // While they are open, nobody can remove what was found to be in place.
+        let ((database, journal), in_place) = both(handles, self.are_in_place()).await;
+        in_place?;
         Ok(Handles { database: Box::new(database?), journal: Box::new(journal?) })
     }
 

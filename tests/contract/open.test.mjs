@@ -120,6 +120,44 @@ inBrowsers((context) => {
     await other.close();
   });
 
+  test('the folder is removed under an open handle, and another tab makes it anew: STORAGE_LOST, its rows stay', async () => {
+    const other = await context.browser.newTab();
+    const make = async (from) => {
+      globalThis.db = await framelock.openDatabase('anew');
+      await db.exec('CREATE TABLE t(n INTEGER)');
+      await db.appendFrame('t', { n: [from, from + 1] });
+      return db.query('SELECT n FROM t');
+    };
+    await tab.run(make, 0);
+    await other.run(async () => {
+      // So that nobody has the lease, and with it the files.
+      const db = await framelock.openDatabase('anew');
+      await db.exec('SELECT 1');
+      await db.close();
+      const root = await navigator.storage.getDirectory();
+      await root.removeEntry('framelock', { recursive: true });
+    });
+    await other.run(make, 10);
+    const codes = await tab.run(async () => {
+      const code = (promise) => promise.then(JSON.stringify, ({ code }) => code);
+      const options = { fallback: 'queue', retry: { attempts: 0 } };
+      return [
+        await code(db.query('SELECT count(*) AS n FROM t')),
+        await code(db.appendFrame('t', { n: [2] })),
+        await code(db.appendFrame('t', { n: [3] }, options)),
+      ];
+    });
+    assert.deepEqual(codes, Array(3).fill('STORAGE_LOST'));
+    const rows = await other.run(async () => {
+      await db.appendFrame('t', { n: [12] });
+      return db.query('SELECT n FROM t');
+    });
+    assert.deepEqual(rows, [{ n: 10n }, { n: 11n }, { n: 12n }]);
+    await Promise.all([tab, other].map((tab) => tab.run(() => db.close())));
+    await tab.run(() => framelock.deleteDatabase('anew'));
+    await other.close();
+  });
+
   test('random bytes are NOT_A_DATABASE, and stay byte for byte what they were', async () => {
     for (const [name, bytes] of [
       ['noise', noise(20_000)],

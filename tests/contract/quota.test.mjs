@@ -138,6 +138,42 @@ describe('quota and eviction', { skip: !BROWSERS.includes('chromium') }, () => {
     assert.deepEqual(again, { tables: [], path: 'direct', list: ['cleared'] });
   });
 
+  test('storage cleared, and another tab was faster: what it has written is neither read nor written over', async () => {
+    const other = await browser.newTab();
+    const make = async (from) => {
+      await globalThis.db?.close();
+      globalThis.db = await framelock.openDatabase('faster');
+      await db.exec('CREATE TABLE t(n INTEGER)');
+      await db.appendFrame('t', { n: [from, from + 1] });
+      return db.query('SELECT n FROM t');
+    };
+    await tab.run(make, 0);
+    await session.send('Storage.clearDataForOrigin', { origin: browser.origin, storageTypes: 'all' });
+    await other.run(make, 10);
+    const codes = await tab.run(async () => {
+      const code = (promise) =>
+        promise.then(
+          () => 'worked',
+          ({ code }) => code,
+        );
+      return [await code(db.appendFrame('t', { n: [2] })), await code(db.query('SELECT n FROM t'))];
+    });
+    assert.equal(codes[1], 'STORAGE_LOST');
+    const rows = await other.run(async () => {
+      await db.appendFrame('t', { n: [12] });
+      const rows = await db.query('SELECT n FROM t');
+      await db.close();
+      return rows;
+    });
+    assert.deepEqual(rows, [{ n: 10n }, { n: 11n }, { n: 12n }]);
+    await tab.run(async () => {
+      await db.close();
+      globalThis.db = await framelock.openDatabase('cleared');
+      await db.appendFrame('t', { n: [1] });
+    });
+    await other.close();
+  });
+
   test('storage cleared while the lease is held: the next call says so, or the file lives on whole', async () => {
     await tab.run(async () => {
       await db.appendFrame('t', { n: [2] });

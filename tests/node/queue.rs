@@ -1,8 +1,11 @@
 //! The durable queue: what is drained, when, and what is said of it.
 
-use crate::world::{World, row};
+use crate::world::{World, frame, row};
+use framelock::error::Code;
+use framelock::ladder::Fallback;
 use framelock::message::{FrameName, Message};
 use framelock::node::{Call, Event, Reply};
+use framelock::policy::RetryPolicy;
 use std::collections::BTreeMap;
 
 const COLUMNS: &str = "id INTEGER, name TEXT";
@@ -101,4 +104,49 @@ fn drain_counts_what_another_tab_took_out_of_the_queue() {
     });
     world.free_the_lock();
     assert_eq!(drained(&world, 2), (1, 0, 0));
+}
+
+/// A hundred frames at once that nobody takes, and a queue that takes for ever to write a file. Gives how many are on
+/// their way into it when their time is up; the others must have ended, and are not in the database later.
+fn begun_of_a_hundred(fallback: Fallback) -> usize {
+    let mut world = World::new(COLUMNS);
+    (world.lock_is_free, world.writes_slowly) = (false, true);
+    for id in 0..100 {
+        let policy = RetryPolicy { attempts: 0, ..RetryPolicy::default() };
+        world.append(id, row(&format!("{id}"), i64::from(id)), policy, fallback);
+    }
+    world.run_until(20_000.0);
+    let (ended, begun): (Vec<u32>, Vec<u32>) = (0..100).partition(|call| world.is_settled(*call));
+    assert!(ended.iter().all(|call| world.code(*call) == Some(Code::Timeout)));
+    assert_eq!(begun, (0..begun.len() as u32).collect::<Vec<_>>(), "in the order of the calls");
+    world.finish_writing();
+    assert!(begun.iter().all(|call| !world.receipt(*call).committed));
+    world.free_the_lock();
+    world.run_until(60_000.0);
+    assert_eq!((world.queued(), world.disk.number(COUNT)), (0, begun.len() as i64));
+    begun.len()
+}
+
+#[test]
+fn frames_that_the_queue_is_too_slow_for_end_when_their_time_is_up() {
+    assert_eq!(begun_of_a_hundred(Fallback::Queue), 16);
+}
+
+#[test]
+fn frames_that_were_not_even_offered_end_when_their_time_is_up() {
+    // What was offered may be in by then, and waits for the queue.
+    assert_eq!(begun_of_a_hundred(Fallback::Handoff), 64);
+}
+
+#[test]
+fn a_call_that_waits_behind_a_long_frame_of_a_closing_handle_is_closed_and_not_busy() {
+    let mut world = World::new(COLUMNS);
+    world.lock_is_free = false;
+    world.append(1, frame("long", 0..600_000, 1), RetryPolicy::default(), Fallback::Handoff);
+    world.tell(Event::Call(2, Call::Drain { timeout_ms: 15_000.0 }));
+    world.tell(Event::Call(3, Call::Close));
+    world.event_ms = 100.0;
+    world.free_the_lock();
+    assert_eq!(world.code(2), Some(Code::Closed));
+    assert!(world.receipt(1).committed && world.outcome(3).is_ok());
 }

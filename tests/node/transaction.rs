@@ -68,3 +68,20 @@ fn a_frame_joins_while_another_one_is_on_its_way_into_the_queue() {
     world.run_until(20_000.0);
     assert_eq!(world.disk.number("SELECT count(*) FROM t"), 2);
 }
+
+#[test]
+fn after_a_statement_that_the_disk_has_no_room_for_reads_go_on() {
+    let mut world = World::new("id INTEGER, name TEXT");
+    world.exec(1, "INSERT INTO t VALUES (1, 'a')", None);
+    world.disk.is_full.set(true);
+    // More than a transaction has in memory.
+    let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)";
+    world.exec(2, &format!("{rows} INSERT INTO t SELECT i, zeroblob(8000) FROM n"), None);
+    assert_eq!(world.code(2), Some(Code::QuotaExceeded));
+    world.exec(3, "SELECT * FROM t", None);
+    assert!(world.outcome(3).is_ok(), "{:?}", world.code(3));
+    world.disk.is_full.set(false);
+    world.exec(4, "INSERT INTO t VALUES (2, 'b')", None);
+    assert!(world.outcome(4).is_ok());
+    assert_eq!(world.disk.number("SELECT count(*) FROM t"), 2);
+}

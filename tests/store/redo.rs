@@ -2,7 +2,7 @@
 //! happens when each of its calls fails.
 
 use crate::{NoOs, count, frame, one, request};
-use framelock::error::Result;
+use framelock::error::{Code, Result};
 use framelock::platform::{File, FileError, FileResult, Handles, MemoryFile};
 use framelock::store::{Attached, LogLimits, Mode, Params, Store, Value};
 use std::cell::{Cell, RefCell};
@@ -393,6 +393,38 @@ fn a_part_of_an_emptied_log_that_a_power_cut_brings_back_is_not_replayed() {
     let mut next = disk.opened();
     assert_eq!((count(&mut next), disk.journal_bytes()), (Value::Integer(9), 0));
     next.detach().unwrap();
+}
+
+#[test]
+fn a_log_of_another_database_is_refused_and_both_files_are_left_as_they_are() {
+    let foreign = Disk::new();
+    let mut store = foreign.opened();
+    for id in ["a", "b", "c"] {
+        append(&mut store, id, 2).unwrap();
+    }
+    store.detach().unwrap();
+    let mut store = foreign.opened();
+    append(&mut store, "d", 2).unwrap();
+    die(store);
+    let disk = Disk::new();
+    *disk.journal.borrow_mut() = foreign.journal.borrow().clone();
+    let bytes = |file: &Rc<RefCell<MemoryFile>>| {
+        let mut file = file.borrow_mut();
+        let mut bytes = vec![0; file.size().unwrap() as usize];
+        file.read(&mut bytes, 0).unwrap();
+        bytes
+    };
+    let before = (bytes(&disk.database), bytes(&disk.journal));
+    for _ in 0..2 {
+        let mut next = Store::new(Box::new(NoOs));
+        let refused = disk.attach(&mut next, Mode::Exclusive).unwrap_err();
+        assert_eq!(refused.code, Code::Corrupt);
+        let _nothing_to_close = next.detach();
+        assert!(before == (bytes(&disk.database), bytes(&disk.journal)));
+    }
+    // It is its own database's, still.
+    *foreign.journal.borrow_mut() = disk.journal.borrow().clone();
+    assert_eq!(count(&mut foreign.opened()), Value::Integer(11));
 }
 
 #[test]

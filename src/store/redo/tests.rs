@@ -158,7 +158,7 @@ fn reads_see_the_log_over_the_database() {
 }
 
 #[test]
-fn a_log_is_stale_under_a_database_of_a_later_commit() {
+fn a_log_is_stale_under_a_later_database_and_foreign_to_a_much_earlier_one() {
     let counted = |counts: [u32; 2]| {
         let mut page = vec![0; 512];
         for (at, count) in COUNTERS.into_iter().zip(counts) {
@@ -166,13 +166,16 @@ fn a_log_is_stale_under_a_database_of_a_later_commit() {
         }
         page
     };
-    let last = counted([7, 7]);
-    let log = vec![(0, &last[..]), (8, &[][..])];
-    assert!(is_stale(&log, &counted([8, 8])) && is_stale(&log, &counted([90, 90])));
-    for database in [[7, 7], [6, 6], [8, 7], [0x1ff, 7]] {
-        assert!(!is_stale(&log, &counted(database)), "{database:?}");
-    }
+    let (first, last) = (counted([6, 6]), counted([7, 7]));
+    let log = vec![(0, &first[..]), (8, &[][..]), (0, &last[..]), (8, &[][..])];
+    let stands = |database| standing(&log, &counted(database));
+    assert_eq!([[8, 8], [90, 90]].map(stands), [Standing::Stale, Standing::Stale]);
+    let due = [[7, 7], [6, 6], [5, 5], [8, 7], [0x1ff, 7], [1, 7]];
+    assert!(due.into_iter().all(|database| stands(database) == Standing::Due));
+    assert_eq!([[4, 4], [1, 1]].map(stands), [Standing::Foreign, Standing::Foreign]);
     let wrapped = counted([u32::MAX, u32::MAX]);
-    assert!(is_stale(&[(0, &wrapped[..])], &counted([0, 0])));
-    assert!(!is_stale(&log, b""));
+    let wrapped = [(0, &wrapped[..])];
+    assert_eq!(standing(&wrapped, &counted([0, 0])), Standing::Stale);
+    assert_eq!(standing(&wrapped, &counted([u32::MAX - 2; 2])), Standing::Foreign);
+    assert_eq!(standing(&log, b""), Standing::Due);
 }
