@@ -116,3 +116,24 @@ test('a handle that was forgotten does not keep the process alive', () => {
   `);
   assert.equal(rows, 1);
 });
+
+test('live runs here, too, and what a listener or its callback throws is an uncaught error', () => {
+  const seen = run(`
+    import { live } from 'framelock';
+    import { withTestDatabase } from 'framelock/testing';
+    const seen = [];
+    process.on('uncaughtException', ({ message }) => seen.push(message));
+    await withTestDatabase(async (db) => {
+      db.on('append', () => { throw new Error('the listener'); });
+      await db.appendFrame('t', [{ n: 1 }]);
+      const stop = live(db, 'SELECT n FROM t', [], (rows) => {
+        seen.push(rows.length);
+        throw new Error('the callback');
+      });
+      while (seen.length < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+      stop();
+    }, { storage: 'memory' });
+    console.log(JSON.stringify(seen));
+  `);
+  assert.deepEqual(seen, ['the listener', 1, 'the callback']);
+});

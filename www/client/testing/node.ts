@@ -59,4 +59,9 @@ function keepAliveWhileWaiting(port: NodePort): EnginePort {
   return Object.assign(port, { postMessage }) as EnginePort;
 }
 
+// Browsers report with it what `live` and listeners throw; Node has none. There, too, it is an uncaught error.
+globalThis.reportError ??= (error) =>
+  queueMicrotask(() => {
+    throw error;
+  });
 spawnMemoryBy(spawnThread);
