@@ -137,3 +137,13 @@ test('live runs here, too, and what a listener or its callback throws is an unca
   `);
   assert.deepEqual(seen, ['the listener', 1, 'the callback']);
 });
+
+test('an environment that has no MessageChannel, such as Jest with jsdom, has databases in memory all the same', () => {
+  const rows = run(`
+    delete globalThis.MessageChannel;
+    const { withTestDatabase } = await import('framelock/testing');
+    const { rows } = await withTestDatabase((db) => db.appendFrame('t', [{ n: 1 }]), { storage: 'memory' });
+    console.log(rows);
+  `);
+  assert.equal(rows, 1);
+});
