@@ -106,9 +106,11 @@ test('are the types wrong? no', () => {
 test('TypeScript programs see the types, and their mistakes', () => {
   const app = join(installed, '..', '..');
   const strict = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--target', 'es2022'];
-  const node = ['--types', 'node', '--typeRoots', join(root, 'node_modules', '@types')];
+  // A server's tsconfig: Node's types, and none of the browser's.
+  const types = ['--types', 'node', '--typeRoots', join(root, 'node_modules', '@types')];
+  const node = [...types, '--lib', 'es2022'];
   const programs = { 'usage.ts': ['--types', ''], 'usage-node.ts': node };
-  for (const [program, types] of Object.entries(programs)) {
+  for (const [program, options] of Object.entries(programs)) {
     copyFileSync(join(root, 'tests', 'package', program), join(app, program));
     for (const resolution of [
       ['--module', 'esnext', '--moduleResolution', 'bundler'],
@@ -116,7 +118,7 @@ test('TypeScript programs see the types, and their mistakes', () => {
     ]) {
       const { status, stdout } = spawnSync(
         join(root, 'node_modules', '.bin', 'tsc'),
-        ['--ignoreConfig', ...strict, ...types, ...resolution, join(app, program)],
+        ['--ignoreConfig', ...strict, ...options, ...resolution, join(app, program)],
         { cwd: app, encoding: 'utf8' },
       );
       assert.equal(status, 0, stdout);
