@@ -65,6 +65,11 @@ test('every script has its declarations and a source map with the sources in it'
   }
 });
 
+test('what does not read exports, such as Parcel, finds the same entry in main and types', () => {
+  const { exports, main, types } = JSON.parse(read('package.json'));
+  assert.deepEqual({ default: main, types }, exports['.']);
+});
+
 test('what the exports and sideEffects name is there', () => {
   const { exports, sideEffects } = JSON.parse(read('package.json'));
   const named = Object.values(exports).flatMap((entry) =>
