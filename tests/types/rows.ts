@@ -87,6 +87,17 @@ export async function untyped(
   await db.appendFrame('t', table, { types: { anything: 'int8' }, key: ['any'] });
   await db.appendFrame('t', [{ anything: 1 }, {}]);
   await db.appendFrame('t', { anything: [1] });
+  await db.appendFrame('t', { then: [1], when: Int8Array.of(1) });
+  await db.appendFrame<{ then: string }>('t', { then: ['x'] });
+  const columns: Record<string, unknown> = {};
+  await db.appendFrame('t', columns);
+  const later = fetch('/frame').then((response) => response.arrayBuffer());
+  // @ts-expect-error a promise: await it
+  await db.appendFrame('t', later);
+  // @ts-expect-error a promise: await it
+  await db.appendFrame('t', db.query('SELECT 1 AS one'));
+  // @ts-expect-error a promise: await it
+  await db.appendFrame<{ one?: number }>('t', db.query('SELECT 1 AS one'));
   // @ts-expect-error no frame at all
   await db.appendFrame('t', 'text');
   // @ts-expect-error no frame at all

@@ -2,7 +2,7 @@
 // where the field is declared.
 import type { Attempt, FramelockError } from './errors.js';
 import type { ForwardEvent, Forwarding, ForwardingStatus, ForwardOptions } from './forward-types.js';
-import type { ColumnName, TypedFrame } from './typed.js';
+import type { ColumnName, NotAPromise, TypedFrame } from './typed.js';
 
 /** A handle on a database, with a worker of its own. */
 export interface Database extends Statements {
@@ -211,7 +211,8 @@ export type ArrowTypeName = string;
  * `{ column: TypedArray | Array }`, or an array of row objects. It is copied at the call: changing it afterwards has no
  * effect. A promise is not a frame: await it first.
  */
-export type FrameInput = Uint8Array | ArrayBuffer | object;
+export type FrameInput =
+  Uint8Array | ArrayBuffer | (object & NotAPromise) | (NotAPromise & { readonly [column: string]: unknown });
 
 /** What an append does about a lock that another writer holds. Every field is optional. */
 export interface RetryPolicy {
