@@ -1,6 +1,12 @@
 // What must compile, and what must not. Nothing here runs: tsc reads it in `npm test -- lint`, and an `@ts-expect-error`
 // above a line that compiles after all is an error too.
-import { openDatabase, type AppendReceipt, type Database, type Transaction } from 'framelock';
+import {
+  openDatabase,
+  type AppendReceipt,
+  type ArrowTypeName,
+  type Database,
+  type Transaction,
+} from 'framelock';
 
 interface Tick {
   sym: string;
@@ -104,4 +110,23 @@ export async function untyped(
   await db.appendFrame<Tick>('t', 5);
   // @ts-expect-error a storage that does not exist
   await openDatabase('t', { storage: 'disk' });
+}
+
+/** The type names that an editor proposes. */
+type Proposed<Name = ArrowTypeName> = Name extends string ? (string extends Name ? never : Name) : never;
+
+export async function typeNames(db: Database, types: Record<string, string>) {
+  const proposed: Proposed[] = [
+    'int64',
+    'uint8',
+    'float64',
+    'timestamp[ms, UTC]',
+    'timestamp[ns]',
+    'iso8601',
+  ];
+  // @ts-expect-error no name of a type
+  const misspelt: Proposed = 'int46';
+  // Any other text may be one.
+  await db.appendFrame('t', { a: [1] }, { types: { a: 'decimal128(38, 9)', b: proposed[0], c: misspelt } });
+  await db.appendFrame('t', { a: [1] }, { types });
 }

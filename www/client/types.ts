@@ -201,10 +201,21 @@ export type SqlValue = null | number | bigint | boolean | string | Uint8Array | 
 export type Params = readonly SqlValue[] | { readonly [name: string]: SqlValue };
 
 /**
- * The name of an Arrow type, such as `int64`, `timestamp[us, UTC]` or `decimal128(38, 9)`. `iso8601` stores dates, times
- * and timestamps as text.
+ * The name of an Arrow type. Editors propose the common ones; any other, such as `decimal128(38, 9)`, `list<int64>` or
+ * `timestamp[us, Europe/Paris]`, is checked when the frame is written. `iso8601` stores dates, times and timestamps as
+ * text.
  */
-export type ArrowTypeName = string;
+export type ArrowTypeName =
+  | `${'int' | 'uint'}${8 | 16 | 32 | 64}`
+  | 'float32'
+  | 'float64'
+  | 'bool'
+  | 'utf8'
+  | 'binary'
+  | 'date32'
+  | 'iso8601'
+  | `timestamp[${'s' | 'ms' | 'us' | 'ns'}${'' | ', UTC'}]`
+  | (string & {});
 
 /**
  * A table's worth of rows: Arrow IPC bytes (stream or file format, also compressed), an Arrow table object of any library,
