@@ -147,3 +147,12 @@ test('an environment that has no MessageChannel, such as Jest with jsdom, has da
   `);
   assert.equal(rows, 1);
 });
+
+test('a handle has a tag of its own: Vue makes no proxy of it, through which its private fields could not be had', () => {
+  const tag = run(`
+    import { withTestDatabase } from 'framelock/testing';
+    const tagOf = (db) => Object.prototype.toString.call(db);
+    console.log(JSON.stringify(await withTestDatabase(tagOf, { storage: 'memory' })));
+  `);
+  assert.equal(tag, '[object Database]');
+});
