@@ -148,6 +148,17 @@ test('an environment that has no MessageChannel, such as Jest with jsdom, has da
   assert.equal(rows, 1);
 });
 
+test('who gives an object or an array for a value is told what can be stored in its place', () => {
+  const messages = run(`
+    import { withTestDatabase } from 'framelock/testing';
+    const refused = (db) =>
+      Promise.all([{ a: 1 }, [1]].map((v) => db.appendFrame('t', [{ v }]).catch(({ message }) => message)));
+    console.log(JSON.stringify(await withTestDatabase(refused, { storage: 'memory' })));
+  `);
+  for (const message of messages)
+    assert.match(message, /^table "t", column "v", row 0: an .* its JSON text is$/);
+});
+
 test('a handle has a tag of its own: Vue makes no proxy of it, through which its private fields could not be had', () => {
   const tag = run(`
     import { withTestDatabase } from 'framelock/testing';
