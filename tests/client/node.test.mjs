@@ -116,3 +116,54 @@ test('a handle that was forgotten does not keep the process alive', () => {
   `);
   assert.equal(rows, 1);
 });
+
+test('live runs here, too, and what a listener or its callback throws is an uncaught error', () => {
+  const seen = run(`
+    import { live } from 'framelock';
+    import { withTestDatabase } from 'framelock/testing';
+    const seen = [];
+    process.on('uncaughtException', ({ message }) => seen.push(message));
+    await withTestDatabase(async (db) => {
+      db.on('append', () => { throw new Error('the listener'); });
+      await db.appendFrame('t', [{ n: 1 }]);
+      const stop = live(db, 'SELECT n FROM t', [], (rows) => {
+        seen.push(rows.length);
+        throw new Error('the callback');
+      });
+      while (seen.length < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+      stop();
+    }, { storage: 'memory' });
+    console.log(JSON.stringify(seen));
+  `);
+  assert.deepEqual(seen, ['the listener', 1, 'the callback']);
+});
+
+test('an environment that has no MessageChannel, such as Jest with jsdom, has databases in memory all the same', () => {
+  const rows = run(`
+    delete globalThis.MessageChannel;
+    const { withTestDatabase } = await import('framelock/testing');
+    const { rows } = await withTestDatabase((db) => db.appendFrame('t', [{ n: 1 }]), { storage: 'memory' });
+    console.log(rows);
+  `);
+  assert.equal(rows, 1);
+});
+
+test('who gives an object or an array for a value is told what can be stored in its place', () => {
+  const messages = run(`
+    import { withTestDatabase } from 'framelock/testing';
+    const refused = (db) =>
+      Promise.all([{ a: 1 }, [1]].map((v) => db.appendFrame('t', [{ v }]).catch(({ message }) => message)));
+    console.log(JSON.stringify(await withTestDatabase(refused, { storage: 'memory' })));
+  `);
+  for (const message of messages)
+    assert.match(message, /^table "t", column "v", row 0: an .* its JSON text is$/);
+});
+
+test('a handle has a tag of its own: Vue makes no proxy of it, through which its private fields could not be had', () => {
+  const tag = run(`
+    import { withTestDatabase } from 'framelock/testing';
+    const tagOf = (db) => Object.prototype.toString.call(db);
+    console.log(JSON.stringify(await withTestDatabase(tagOf, { storage: 'memory' })));
+  `);
+  assert.equal(tag, '[object Database]');
+});

@@ -87,6 +87,19 @@ inBrowsers((context) => {
     assert.deepEqual(await tab.run(() => framelock.listDatabases()), []);
   });
 
+  test('a wasm that is not there, or is a page, is named as the wasm', async () => {
+    const errors = await tab.run(async () => {
+      const open = (wasmUrl) => framelock.openDatabase('unloaded', { wasmUrl }).catch((error) => error);
+      const errors = await Promise.all(['/nowhere.wasm', '/blank', 'http://127.0.0.1:1/a.wasm'].map(open));
+      return errors.map(({ code, message }) => `${code}: ${message}`);
+    });
+    for (const error of errors)
+      assert.match(
+        error,
+        /^WORKER_FAILED: the worker failed: the wasm did not load \(.*wasmUrl.*CSP.*\): \w/,
+      );
+  });
+
   test('list, delete while open (BUSY), delete after; deleting nothing is no error', async () => {
     const other = await context.browser.newTab();
     const longest = 'x'.repeat(128);

@@ -97,11 +97,12 @@ test('react-ticks: the hook follows another tab and its own parameters', async (
     const first = await visit(address);
     await first.page.waitForSelector('button');
     const second = await visit(address);
-    await second.page.waitForSelector('button');
+    await second.page.waitForSelector('[role=alert]');
     await first.page.click('button');
     await first.page.waitForSelector('#receipt');
     for (const { page } of [first, second]) {
       await page.waitForFunction("document.querySelector('td')?.textContent === '334'");
+      assert.equal(await page.$('[role=alert]'), null, 'the error of the time before the table is forgotten');
     }
     await second.page.locator('input').fill('200');
     await second.page.waitForFunction("!document.querySelector('td')");

@@ -65,6 +65,11 @@ test('every script has its declarations and a source map with the sources in it'
   }
 });
 
+test('what does not read exports, such as Parcel, finds the same entry in main and types', () => {
+  const { exports, main, types } = JSON.parse(read('package.json'));
+  assert.deepEqual({ default: main, types }, exports['.']);
+});
+
 test('what the exports and sideEffects name is there', () => {
   const { exports, sideEffects } = JSON.parse(read('package.json'));
   const named = Object.values(exports).flatMap((entry) =>
@@ -106,9 +111,11 @@ test('are the types wrong? no', () => {
 test('TypeScript programs see the types, and their mistakes', () => {
   const app = join(installed, '..', '..');
   const strict = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--target', 'es2022'];
-  const node = ['--types', 'node', '--typeRoots', join(root, 'node_modules', '@types')];
+  // A server's tsconfig: Node's types, and none of the browser's.
+  const types = ['--types', 'node', '--typeRoots', join(root, 'node_modules', '@types')];
+  const node = [...types, '--lib', 'es2022'];
   const programs = { 'usage.ts': ['--types', ''], 'usage-node.ts': node };
-  for (const [program, types] of Object.entries(programs)) {
+  for (const [program, options] of Object.entries(programs)) {
     copyFileSync(join(root, 'tests', 'package', program), join(app, program));
     for (const resolution of [
       ['--module', 'esnext', '--moduleResolution', 'bundler'],
@@ -116,7 +123,7 @@ test('TypeScript programs see the types, and their mistakes', () => {
     ]) {
       const { status, stdout } = spawnSync(
         join(root, 'node_modules', '.bin', 'tsc'),
-        ['--ignoreConfig', ...strict, ...types, ...resolution, join(app, program)],
+        ['--ignoreConfig', ...strict, ...options, ...resolution, join(app, program)],
         { cwd: app, encoding: 'utf8' },
       );
       assert.equal(status, 0, stdout);

@@ -1,6 +1,12 @@
 // What must compile, and what must not. Nothing here runs: tsc reads it in `npm test -- lint`, and an `@ts-expect-error`
 // above a line that compiles after all is an error too.
-import { openDatabase, type AppendReceipt, type Database, type Transaction } from 'framelock';
+import {
+  openDatabase,
+  type AppendReceipt,
+  type ArrowTypeName,
+  type Database,
+  type Transaction,
+} from 'framelock';
 
 interface Tick {
   sym: string;
@@ -87,10 +93,40 @@ export async function untyped(
   await db.appendFrame('t', table, { types: { anything: 'int8' }, key: ['any'] });
   await db.appendFrame('t', [{ anything: 1 }, {}]);
   await db.appendFrame('t', { anything: [1] });
+  await db.appendFrame('t', { then: [1], when: Int8Array.of(1) });
+  await db.appendFrame<{ then: string }>('t', { then: ['x'] });
+  const columns: Record<string, unknown> = {};
+  await db.appendFrame('t', columns);
+  const later = fetch('/frame').then((response) => response.arrayBuffer());
+  // @ts-expect-error a promise: await it
+  await db.appendFrame('t', later);
+  // @ts-expect-error a promise: await it
+  await db.appendFrame('t', db.query('SELECT 1 AS one'));
+  // @ts-expect-error a promise: await it
+  await db.appendFrame<{ one?: number }>('t', db.query('SELECT 1 AS one'));
   // @ts-expect-error no frame at all
   await db.appendFrame('t', 'text');
   // @ts-expect-error no frame at all
   await db.appendFrame<Tick>('t', 5);
   // @ts-expect-error a storage that does not exist
   await openDatabase('t', { storage: 'disk' });
+}
+
+/** The type names that an editor proposes. */
+type Proposed<Name = ArrowTypeName> = Name extends string ? (string extends Name ? never : Name) : never;
+
+export async function typeNames(db: Database, types: Record<string, string>) {
+  const proposed: Proposed[] = [
+    'int64',
+    'uint8',
+    'float64',
+    'timestamp[ms, UTC]',
+    'timestamp[ns]',
+    'iso8601',
+  ];
+  // @ts-expect-error no name of a type
+  const misspelt: Proposed = 'int46';
+  // Any other text may be one.
+  await db.appendFrame('t', { a: [1] }, { types: { a: 'decimal128(38, 9)', b: proposed[0], c: misspelt } });
+  await db.appendFrame('t', { a: [1] }, { types });
 }

@@ -87,6 +87,11 @@ class Handle extends HandleStatements implements Database {
     return this.#channels.current;
   }
 
+  get [Symbol.toStringTag](): string {
+    // Vue makes proxies of what has no tag of its own, and private fields are not to be had through a proxy.
+    return 'Database';
+  }
+
   stream(sql: string, params?: Params, options?: StreamOptions): AsyncIterable<Uint8Array<ArrayBuffer>> {
     // The arguments are read now; what is wrong with them is said by the first step of the loop.
     const start = (async () => {

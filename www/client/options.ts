@@ -40,7 +40,7 @@ export const DEADLINE_MS = 15_000;
 type SignalOptions = { signal?: AbortSignal };
 type Checks<T> = { [K in keyof Required<T>]: Check };
 
-/** Its fields are looked at by `retryPolicy`. */
+/** Its fields are looked at by `retryPolicy`, or by `forwardOptions`. */
 const later: Check = () => undefined;
 
 const FALLBACK = oneOf('handoff', 'queue', 'none');
@@ -64,7 +64,6 @@ const OPEN: Checks<OpenOptions> = {
   persist: oneOf('auto', 'never'),
   retry: later,
   fallback: FALLBACK,
-  // Its fields are looked at by `forwardOptions`.
   forward: later,
 };
 const RETRY: Checks<RetryPolicy> = {

@@ -37,6 +37,13 @@ function toWire(reason: unknown, memory: WebAssembly.Memory | undefined): WireEr
   };
 }
 
+/** What browsers say about a file that did not load, or is none, does not tell which file. */
+function notLoaded(reason: unknown): never {
+  throw new Error(
+    `the wasm did not load (is it beside the bundle or where wasmUrl says, does the CSP allow it?): ${String(reason)}`,
+  );
+}
+
 /** Begins to serve one channel, whose messages to the page's side go through `send`. */
 export function serve(send: Send): Served {
   let handle: Handle | undefined;
@@ -47,7 +54,7 @@ export function serve(send: Send): Served {
 
   async function start(message: Extract<PageMessage, { kind: 'open' | 'list' | 'delete' }>): Promise<void> {
     const engine = message.module ?? message.wasmUrl;
-    ({ memory } = await init(engine === undefined ? undefined : { module_or_path: engine }));
+    ({ memory } = await init(engine === undefined ? undefined : { module_or_path: engine }).catch(notLoaded));
     if (message.kind === 'list') {
       send({ kind: 'done', value: await list_databases() });
     } else if (message.kind === 'delete') {

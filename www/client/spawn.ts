@@ -57,7 +57,7 @@ export function spawning(
   if (inMemory && memorySpawn) return { spawn: memorySpawn, needsWasm: false };
   throw new FramelockError(
     'STORAGE_UNAVAILABLE',
-    "there are no workers here: this is no browser page or worker. In Node, import 'framelock/testing' and say storage: 'memory'; " +
+    "there are no workers here: this is no page or dedicated worker. In Node, import 'framelock/testing' and say storage: 'memory'; " +
       'a page that is rendered on a server opens its database in an effect',
   );
 }

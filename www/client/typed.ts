@@ -55,9 +55,14 @@ export interface ArrowTable {
   readonly numRows: number;
 }
 
+/** No promise: where an `await` was forgotten, the frame does not compile. A column may be called `then`. */
+export interface NotAPromise {
+  readonly then?: readonly unknown[] | ArrayBufferView | undefined;
+}
+
 /** A frame of rows of one type; Arrow bytes and tables are checked when they are written. */
 export type TypedFrame<Row> =
-  readonly GivenRow<Row>[] | GivenColumns<Row> | Uint8Array | ArrayBuffer | ArrowTable;
+  readonly GivenRow<Row>[] | (GivenColumns<Row> & NotAPromise) | Uint8Array | ArrayBuffer | ArrowTable;
 
 /** The names of a row's columns. */
 export type ColumnName<Row> = keyof Row & string;

@@ -2,7 +2,7 @@
 // where the field is declared.
 import type { Attempt, FramelockError } from './errors.js';
 import type { ForwardEvent, Forwarding, ForwardingStatus, ForwardOptions } from './forward-types.js';
-import type { ColumnName, TypedFrame } from './typed.js';
+import type { ColumnName, NotAPromise, TypedFrame } from './typed.js';
 
 /** A handle on a database, with a worker of its own. */
 export interface Database extends Statements {
@@ -201,17 +201,29 @@ export type SqlValue = null | number | bigint | boolean | string | Uint8Array | 
 export type Params = readonly SqlValue[] | { readonly [name: string]: SqlValue };
 
 /**
- * The name of an Arrow type, such as `int64`, `timestamp[us, UTC]` or `decimal128(38, 9)`. `iso8601` stores dates, times
- * and timestamps as text.
+ * The name of an Arrow type. Editors propose the common ones; any other, such as `decimal128(38, 9)`, `list<int64>` or
+ * `timestamp[us, Europe/Paris]`, is checked when the frame is written. `iso8601` stores dates, times and timestamps as
+ * text.
  */
-export type ArrowTypeName = string;
+export type ArrowTypeName =
+  | `${'int' | 'uint'}${8 | 16 | 32 | 64}`
+  | 'float32'
+  | 'float64'
+  | 'bool'
+  | 'utf8'
+  | 'binary'
+  | 'date32'
+  | 'iso8601'
+  | `timestamp[${'s' | 'ms' | 'us' | 'ns'}${'' | ', UTC'}]`
+  | (string & {});
 
 /**
  * A table's worth of rows: Arrow IPC bytes (stream or file format, also compressed), an Arrow table object of any library,
  * `{ column: TypedArray | Array }`, or an array of row objects. It is copied at the call: changing it afterwards has no
  * effect. A promise is not a frame: await it first.
  */
-export type FrameInput = Uint8Array | ArrayBuffer | object;
+export type FrameInput =
+  Uint8Array | ArrayBuffer | (object & NotAPromise) | (NotAPromise & { readonly [column: string]: unknown });
 
 /** What an append does about a lock that another writer holds. Every field is optional. */
 export interface RetryPolicy {

@@ -3,8 +3,12 @@
 import { Problem } from './problem.js';
 import type { Constant, Frame, InsertPlan, Plan } from './types.js';
 
-/** The bytes of `framelock/server/wasm`, or the module that they are compiled to. */
-export type WasmSource = BufferSource | WebAssembly.Module | Promise<BufferSource | WebAssembly.Module>;
+/** A `WebAssembly.Module`: any object here, because types for servers (`lib` without DOM) do not know WebAssembly. */
+type WasmModule = object;
+
+/** The bytes of `framelock/server/wasm`, or the `WebAssembly.Module` that they are compiled to. */
+export type WasmSource =
+  Uint8Array | ArrayBuffer | WasmModule | Promise<Uint8Array | ArrayBuffer | WasmModule>;
 
 interface Exports {
   memory: WebAssembly.Memory;
@@ -156,7 +160,7 @@ const encode = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.str
 
 async function load(source: WasmSource | undefined): Promise<WebAssembly.Module> {
   const found = await (source ?? fromBeside());
-  return found instanceof WebAssembly.Module ? found : WebAssembly.compile(found);
+  return found instanceof WebAssembly.Module ? found : WebAssembly.compile(found as BufferSource);
 }
 
 async function fromBeside(): Promise<BufferSource> {

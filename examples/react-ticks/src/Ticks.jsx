@@ -35,7 +35,11 @@ export function Ticks({ db }) {
           {receipt.rows} rows, {receipt.path}, {Math.round(receipt.elapsedMs)} ms
         </p>
       )}
-      {!rows && <p>{error ? 'No ticks yet: append some, here or in another tab.' : '…'}</p>}
+      {/* The first commit makes the table, and with it the query runs. */}
+      {error && (
+        <p role="alert">{rows ? error.message : 'No ticks yet: append some, here or in another tab.'}</p>
+      )}
+      {!error && !rows && <p>…</p>}
       {rows && (
         <table>
           <tbody>

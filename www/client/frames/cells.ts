@@ -122,7 +122,11 @@ export class Cells {
     }
     const time = timeValue(value);
     if (time === undefined) {
-      throw this.#error('INVALID_ARGUMENT', row, `${article(value)} is not a value that can be stored`);
+      throw this.#error(
+        'INVALID_ARGUMENT',
+        row,
+        `${article(value)} is not a value that can be stored; its JSON text is`,
+      );
     }
     if (Number.isNaN(time)) throw this.#error('INVALID_ARGUMENT', row, 'the date is invalid');
     this.#tags[row] = Tag.date;

@@ -1,7 +1,8 @@
 // framelock/testing in Node: the same functions, and databases in memory for all of framelock in this process, each in a
 // thread of its own with the engine that browsers get. Nothing but memory is to be had; OPFS stays STORAGE_UNAVAILABLE.
 import { readFileSync } from 'node:fs';
-import { Worker as Thread } from 'node:worker_threads';
+// jsdom, which Jest runs tests in, has no MessageChannel of its own.
+import { MessageChannel, Worker as Thread } from 'node:worker_threads';
 import type { PageMessage, WorkerMessage } from '../messages.js';
 import { type EnginePort, spawnMemoryBy } from '../spawn.js';
 
@@ -59,4 +60,9 @@ function keepAliveWhileWaiting(port: NodePort): EnginePort {
   return Object.assign(port, { postMessage }) as EnginePort;
 }
 
+// Browsers report with it what `live` and listeners throw; Node has none. There, too, it is an uncaught error.
+globalThis.reportError ??= (error) =>
+  queueMicrotask(() => {
+    throw error;
+  });
 spawnMemoryBy(spawnThread);

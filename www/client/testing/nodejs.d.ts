@@ -4,6 +4,7 @@ declare module 'node:fs' {
 }
 
 declare module 'node:worker_threads' {
+  export const MessageChannel: typeof globalThis.MessageChannel;
   export class Worker {
     constructor(
       script: URL,
