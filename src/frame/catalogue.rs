@@ -36,10 +36,6 @@ pub const UPSERT_SQL: &str = "INSERT INTO main._framelock_columns\
 /// Forgets a table's columns; parameter: table.
 pub const DELETE_SQL: &str = "DELETE FROM main._framelock_columns WHERE table_name = ?1";
 
-/// A table's columns: `column_name, field`; parameter: table.
-pub const SELECT_SQL: &str =
-    "SELECT column_name, field FROM main._framelock_columns WHERE table_name = ?1";
-
 /// A field as the bytes of the `field` column. The same field gives the same bytes.
 ///
 /// # Errors

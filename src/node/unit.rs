@@ -81,6 +81,12 @@ impl Node {
             return false;
         };
         self.worked();
+        self.run_call(op, held) && self.unit_done()
+    }
+
+    /// Runs a call that is over with one go. Gives whether it ran: a query that turns out to write waits for
+    /// the exclusive lease.
+    fn run_call(&mut self, op: Op, held: Mode) -> bool {
         let call = op.call;
         match op.work {
             Work::Append(_) | Work::Drain { .. } | Work::Export => {}
@@ -133,7 +139,7 @@ impl Node {
                 self.settle(call, outcome);
             }
         }
-        self.unit_done()
+        true
     }
 
     /// Looks who waits before anything else runs, or, when nothing else is there to run, now and

@@ -50,8 +50,8 @@ const DDL: [&str; 3] = [
 const INSERT: &str = "INSERT INTO main._framelock_outbox(table_name, rows, ipc)";
 
 impl Store {
-    /// Puts a frame's rows, as they were stored, behind everything in the outbox. Part of the open
-    /// transaction.
+    /// Puts a frame's rows behind everything in the outbox: the columns that were stored, with the frame's
+    /// own values. Part of the open transaction.
     ///
     /// # Errors
     /// Those of SQLite and its storage.

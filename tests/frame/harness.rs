@@ -149,7 +149,10 @@ impl Db {
 
     /// The catalogue's fields of a table, by their names in lower case.
     fn fields(&self, table: &str) -> BTreeMap<String, Field> {
-        let mut sql = self.0.prepare(catalogue::SELECT_SQL).expect("catalogue");
+        let mut sql = self
+            .0
+            .prepare("SELECT column_name, field FROM main._framelock_columns WHERE table_name = ?1")
+            .expect("catalogue");
         let rows = sql.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)));
         let rows = rows.expect("catalogue").map(|row| {
             let (name, bytes): (String, Vec<u8>) = row.expect("row");
