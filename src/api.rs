@@ -12,7 +12,7 @@ use crate::web::both::both;
 use crate::web::convert::{Post, error_object, get, number};
 use crate::web::driver::{Driver, Storage, random_bytes, sleep_ms};
 use crate::web::forward::{self, ExchangeFn, Forwarding};
-use crate::web::locks::{self, LockEvent, LockRequest};
+use crate::web::locks::{self, LastingLock};
 use crate::web::memory::Memory;
 use crate::web::opfs::{self, DatabaseFiles};
 use crate::web::queue::QueueFiles;
@@ -177,19 +177,9 @@ async fn checked_files(directory: &FileSystemDirectoryHandle, name: &str) -> Res
 }
 
 /// The lock that every open handle shares.
-async fn be_present(name: &str) -> Result<LockRequest> {
-    let mut request = None;
-    let granted = js_sys::Promise::new(&mut |resolve, _| {
-        request = Some(LockRequest::new(&presence_name(name), false, move |event| {
-            let _nobody_listens =
-                resolve.call1(&JsValue::UNDEFINED, &matches!(event, LockEvent::Granted).into());
-        }));
-    });
-    let granted = JsFuture::from(granted).await.is_ok_and(|answer| answer.is_truthy());
-    match request {
-        Some(request) if granted => Ok(request),
-        _ => Err(Error::new(Code::StorageUnavailable, "Web Locks cannot be used here")),
-    }
+async fn be_present(name: &str) -> Result<LastingLock> {
+    let refused = || Error::new(Code::StorageUnavailable, "Web Locks cannot be used here");
+    LastingLock::take(&presence_name(name)).await.ok_or_else(refused)
 }
 
 /// A first look at the file, without a lock: what cannot be a database is refused at once. What

@@ -36,6 +36,8 @@ pub(super) struct Queue {
     /// The answer to `LoadQueue` is awaited.
     pub loading: bool,
     loaded_at_ms: f64,
+    /// Why the last look saw nothing.
+    unread: Option<FileError>,
     page: Option<QueuePage>,
     /// What was last taken off the queue, by file name; should it be there again, it could not be.
     taken_off: Vec<String>,
@@ -59,6 +61,7 @@ impl Queue {
             dirty: true,
             loading: false,
             loaded_at_ms: f64::NEG_INFINITY,
+            unread: None,
             page: None,
             taken_off: Vec::new(),
             own: SortedMap::new(),
@@ -263,6 +266,7 @@ impl Node {
         }
         self.queue.loading = false;
         self.queue.loaded_at_ms = self.now_ms;
+        self.queue.unread = outcome.as_ref().err().cloned();
         match outcome {
             Ok(page) if page.frames.is_empty() && self.queue.dirty => {}
             Ok(page) if page.frames.is_empty() => {
@@ -398,7 +402,8 @@ impl Node {
         self.count_drained(count);
     }
 
-    /// `drain()`: gives the counts once the queue is empty, or cannot be emptied now.
+    /// `drain()`: gives the counts once the queue is empty, or cannot be emptied now. How many are left in one that
+    /// cannot be read nobody knows.
     pub(super) fn run_drain_call(&mut self) -> bool {
         let Some(Op { call, work: Work::Drain { started, applied }, .. }) = self.ops.front_mut()
         else {
@@ -411,6 +416,10 @@ impl Node {
             return true;
         }
         let (call, applied) = (*call, *applied);
+        if let Some(error) = self.queue.unread.take() {
+            self.fail_op(0, storage_error(error));
+            return true;
+        }
         // Whoever has the lease drains, and may have met a bad frame before this call came.
         let (remaining, rejected) =
             self.queue.told.map_or((0, 0), |counts| (counts.queued, counts.rejected));

@@ -5,7 +5,7 @@ use super::convert::{self, Post};
 use super::export::Export;
 use super::forward::Forwarding;
 use super::jobs::Job;
-use super::locks::{self, LockEvent, LockRequest};
+use super::locks::{self, LastingLock, LockEvent, LockRequest};
 use super::memory::Memory;
 use super::opfs::{self, DatabaseFiles};
 use super::queue::QueueFiles;
@@ -130,7 +130,7 @@ pub struct Driver {
     pub(super) forwarding: Forwarding,
     channel: Option<BroadcastChannel>,
     /// Held as long as the handle is open; keeps the database from being deleted.
-    presence: Option<LockRequest>,
+    presence: Option<LastingLock>,
     locks: RefCell<SortedMap<LockId, LockRequest>>,
     timer: RefCell<Option<(f64, JsValue)>>,
     on_timer: RefCell<Option<Closure<dyn FnMut()>>>,
@@ -160,7 +160,7 @@ impl Driver {
         name: &str,
         config: Config,
         storage: Storage,
-        presence: Option<LockRequest>,
+        presence: Option<LastingLock>,
         post: Post,
         forwarding: Forwarding,
     ) -> Rc<Driver> {

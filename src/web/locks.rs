@@ -1,8 +1,8 @@
 //! Web Locks (W3C Web Locks API): requests that can be taken back, and a look at who waits.
 
 use js_sys::{Array, Function, Object, Promise, Reflect};
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
@@ -117,6 +117,46 @@ impl Drop for LockRequest {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// A shared lock that is asked for again when somebody takes it away.
+pub struct LastingLock {
+    request: Rc<RefCell<Option<LockRequest>>>,
+}
+
+impl LastingLock {
+    /// Waits for it; gives nothing if the browser refuses it.
+    pub async fn take(name: &str) -> Option<LastingLock> {
+        let request = Rc::new(RefCell::new(None));
+        let granted = Promise::new(&mut |resolve, _| {
+            ask(name.to_owned(), Rc::downgrade(&request), resolve);
+        });
+        let granted = JsFuture::from(granted).await.is_ok_and(|answer| answer.is_truthy());
+        granted.then_some(LastingLock { request })
+    }
+
+    /// Gives it up.
+    pub fn end(&self) {
+        drop(self.request.take());
+    }
+}
+
+/// `tell` hears whether it was granted the first time.
+fn ask(name: String, place: Weak<RefCell<Option<LockRequest>>>, tell: Function) {
+    let Some(request) = place.upgrade() else {
+        return;
+    };
+    let held = Cell::new(false);
+    let asked = LockRequest::new(&name.clone(), false, move |event| {
+        let granted = matches!(event, LockEvent::Granted);
+        if !granted && held.get() {
+            return ask(name.clone(), place.clone(), tell.clone());
+        }
+        // What was never granted is refused each time.
+        held.set(granted);
+        let _nobody_listens = tell.call1(&JsValue::UNDEFINED, &granted.into());
+    });
+    request.replace(Some(asked));
 }
 
 /// Runs `work` while holding a lock alone, if it is free right now; gives nothing if it is not.

@@ -3,7 +3,7 @@
 //! ```text
 //! framelock/<name>.queue/
 //!   00000000000000000042-<node id>.frame      an envelope; the number orders the queue
-//!   00000000000000000042-<node id>.rejected   one that the database refused
+//!   00000000000000000042-<node id>.error      one that the database refused
 //!   00000000000000000042-<node id>.why        the reason, as JSON
 //!   00000000000000000042-<node id>.tmp        one that is being written, or was never finished
 //! ```
@@ -27,7 +27,8 @@ const PAGE_BYTES: usize = 8 << 20;
 const PAGE_FRAMES: usize = 256;
 const FRAME: &str = ".frame";
 const UNFINISHED: &str = ".tmp";
-const REJECTED: &str = ".rejected";
+/// No longer than that of a frame: Chromium counts names, and moves nothing to a longer one while the storage is full.
+const REJECTED: &str = ".error";
 const REASON: &str = ".why";
 
 #[wasm_bindgen]
@@ -160,19 +161,15 @@ impl QueueFiles {
         Ok(())
     }
 
-    /// Moves a frame to the rejected list.
+    /// Moves a frame to the rejected list. Whoever waits for it is told that it was refused: if the reason cannot be
+    /// written, since the storage is full, it goes there without, or it might be applied later after all.
     pub async fn reject(&self, name: &str, report: &Rejected) -> FileResult<()> {
         let Some(folder) = self.folder(false).await? else {
             return Ok(());
         };
         let stem = name.trim_end_matches(FRAME);
         let text = serde_json::to_vec(report).unwrap_or_default();
-        let reason = opfs::file_in(&folder, &format!("{stem}{REASON}"), true).await?;
-        let mut handle = opfs::open(&reason, Mode::Exclusive).await?;
-        handle.truncate(0)?;
-        handle.write(&text, 0)?;
-        handle.flush()?;
-        drop(handle);
+        let _goes_without = write(&folder, &format!("{stem}{REASON}"), &text).await;
         match opfs::file_in(&folder, name, false).await {
             Ok(frame) => rename(&frame, &format!("{stem}{REJECTED}")).await,
             Err(FileError::Lost(_)) => Ok(()),
@@ -219,7 +216,7 @@ impl QueueFiles {
             if again {
                 let frame = opfs::file_in(&folder, &name, false).await?;
                 // The reason stays: another tab may be rejecting the frame again by now, and would
-                // lose its new reason. Without a `.rejected` beside it, nobody reads it.
+                // lose its new reason. Without an `.error` beside it, nobody reads it.
                 rename(&frame, &format!("{stem}{FRAME}")).await?;
             } else {
                 opfs::remove(&folder, &name, false).await?;
@@ -254,6 +251,13 @@ async fn rename(file: &FileSystemFileHandle, name: &str) -> FileResult<()> {
     let file: &MovableHandle = file.unchecked_ref();
     let promise = file.move_to(name).map_err(|e| file_error(&e))?;
     await_as::<JsValue>(promise).await.map(|_| ()).map_err(|e| file_error(&e))
+}
+
+async fn write(folder: &FileSystemDirectoryHandle, name: &str, bytes: &[u8]) -> FileResult<()> {
+    let mut handle = opfs::open(&opfs::file_in(folder, name, true).await?, Mode::Exclusive).await?;
+    handle.truncate(0)?;
+    handle.write(bytes, 0)?;
+    handle.flush()
 }
 
 async fn read(folder: &FileSystemDirectoryHandle, name: &str) -> FileResult<Vec<u8>> {

@@ -185,6 +185,24 @@ inBrowsers((context) => {
     await Promise.all([...tabs, thief].map((tab) => tab.close()));
   });
 
+  test('the lock of those who are there is stolen: nobody deletes the database under an open handle', async () => {
+    const [owner, other] = await Promise.all([1, 2].map(() => context.browser.newTab()));
+    await owner.run(appendFrames, 'there', framesOf(0, 1));
+    const code = await other.run(async () => {
+      // So that the owner has the lock of those who are there, and no other.
+      const db = await framelock.openDatabase('there');
+      await db.exec('SELECT 1');
+      await db.close();
+      await navigator.locks.request('framelock/1/there/open', { steal: true }, async () => {});
+      return framelock.deleteDatabase('there').catch(({ code }) => code);
+    });
+    assert.equal(code, 'BUSY');
+    await assertAllOnce(owner, 'there', 1);
+    await owner.run(() => db.close());
+    await other.run(() => framelock.deleteDatabase('there'));
+    await Promise.all([owner, other].map((tab) => tab.close()));
+  });
+
   test('a thief that keeps the lock: appends settle as queued, and are committed once it lets go', async () => {
     const [writer, thief] = await Promise.all([1, 2].map(() => context.browser.newTab()));
     await writer.run(appendFrames, 'kept', framesOf(0, 1));

@@ -111,6 +111,41 @@ describe('quota and eviction', { skip: !BROWSERS.includes('chromium') }, () => {
     assert.deepEqual(await tab.run(() => db.query('SELECT n FROM t')), [{ n: 1n }]);
   });
 
+  test('a queued frame that is refused while the storage is full is on the list, and not applied later after all', async () => {
+    await tab.run(async () => {
+      await db.close();
+      globalThis.db = await framelock.openDatabase('refused-full');
+      await db.exec('CREATE TABLE t(n INTEGER UNIQUE); INSERT INTO t VALUES (1)');
+      await new Promise((opened) => {
+        globalThis.transaction = db.transaction(async () => {
+          opened();
+          await new Promise((resolve) => (globalThis.release = resolve));
+        });
+      });
+      const options = { frameId: 'one', fallback: 'queue', retry: { attempts: 0 } };
+      await db.appendFrame('t', { n: [1] }, options);
+    });
+    await quota(await used());
+    const full = await tab.run(async () => {
+      release();
+      await transaction;
+      const code = await db.whenCommitted('one').catch(({ code }) => code);
+      return { code, list: (await db.rejected()).map(({ frameId }) => frameId) };
+    });
+    await quota();
+    // There was no room for the reason, and who asks late does not hear it.
+    assert.ok(['CONSTRAINT', 'SQL'].includes(full.code), full.code);
+    assert.deepEqual(full.list, ['one']);
+    const later = await tab.run(async () => {
+      await db.exec('DELETE FROM t');
+      const before = [await db.drain(), await db.query('SELECT n FROM t')];
+      await db.retryRejected('one');
+      const { committed } = await db.whenCommitted('one');
+      return { before, committed };
+    });
+    assert.deepEqual(later, { before: [{ applied: 0, rejected: 1, remaining: 0 }, []], committed: true });
+  });
+
   test('storage cleared under an open handle: a clear error, never silently empty; reopening starts clean', async () => {
     await tab.run(async () => {
       await db.close();

@@ -79,6 +79,18 @@ fn drain_counts_what_came_out_since_the_call() {
 }
 
 #[test]
+fn a_drain_of_a_queue_that_cannot_be_read_does_not_say_that_nothing_is_left() {
+    let mut world = World::new(COLUMNS);
+    world.queue_is_readable = false;
+    world.other_queues(&row("there", 1));
+    world.tell(Event::Call(1, Call::Drain { timeout_ms: 5000.0 }));
+    assert_eq!(world.code(1), Some(Code::StorageUnavailable));
+    world.queue_is_readable = true;
+    world.tell(Event::Call(2, Call::Drain { timeout_ms: 5000.0 }));
+    assert_eq!(drained(&world, 2), (1, 0, 0));
+}
+
+#[test]
 fn drain_counts_what_another_tab_took_out_of_the_queue() {
     let mut world = World::new(COLUMNS);
     world.lock_is_free = false;

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 /// Where the queue is on the simulated disk.
 pub const FOLDER: &str = "queue/";
 const FRAME: &str = ".frame";
-const REJECTED: &str = ".rejected";
+const REJECTED: &str = ".error";
 const REASON: &str = ".why";
 const UNFINISHED: &str = ".tmp";
 /// As in the browser layer, but small: so that a queue has several pages.
@@ -172,10 +172,8 @@ impl Jobs {
             Running::Reason { name, report } => {
                 let reason = format!("{}{REASON}", name.trim_end_matches(FRAME));
                 let text = serde_json::to_vec(&report).unwrap_or_default();
-                match files.write_whole(&reason, &text) {
-                    Ok(()) => After::Again(Running::MoveRejected { name }),
-                    Err(_) => After::Done(None),
-                }
+                let _goes_without = files.write_whole(&reason, &text);
+                After::Again(Running::MoveRejected { name })
             }
             Running::MoveRejected { name } => {
                 let to = format!("{}{REJECTED}", name.trim_end_matches(FRAME));
