@@ -417,7 +417,7 @@ impl Node {
         }
         let (call, applied) = (*call, *applied);
         if let Some(error) = self.queue.unread.take() {
-            self.fail_op(0, storage_error(error));
+            self.fail_op(0, error.into());
             return true;
         }
         // Whoever has the lease drains, and may have met a bad frame before this call came.

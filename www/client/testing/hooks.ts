@@ -47,7 +47,7 @@ function fails(kind: keyof FaultCounts, fault: Fault | undefined): boolean {
 /** Which file of a database a name means. */
 function fileKind(name: string | undefined): FileFault['file'] {
   if (name === undefined) return undefined;
-  if (/\.(frame|tmp|rejected|why)$/.test(name)) return 'queue';
+  if (/\.(frame|tmp|error|why)$/.test(name)) return 'queue';
   return name.endsWith('-journal') ? 'journal' : 'database';
 }
 
