@@ -52,16 +52,23 @@ inBrowsers(
       assert.equal(await tab.run(() => codeOf(open().then((db) => db.close()))), 'resolved');
     });
 
-    test('a worker that hangs while it loads or starts: WORKER_FAILED after 10 s', async () => {
-      const [hangs, silent, ms] = await tab.run(async () => {
+    test('a worker that hangs while it loads or starts: WORKER_FAILED after 10 s; while it closes: its calls are in doubt', async () => {
+      const [codes, ms] = await tab.run(async () => {
         const start = performance.now();
+        const stuck = await open('stuck');
+        const written = codeOf(stuck.appendFrame('silent', new Uint8Array(1)));
+        const closed = stuck.close();
         const codes = await Promise.all([
           codeOf(framelock.openDatabase('x', { workerUrl: '/broken/hangs.js' })),
           codeOf(open('silent')),
+          written,
+          codeOf(closed),
+          codeOf(closed.then(() => stuck.exec('SELECT 1'))),
         ]);
-        return [...codes, performance.now() - start];
+        return [codes, performance.now() - start];
       });
-      assert.deepEqual([hangs, silent], ['WORKER_FAILED', 'WORKER_FAILED']);
+      const failed = 'WORKER_FAILED';
+      assert.deepEqual(codes, [failed, failed, failed, 'resolved', 'CLOSED']);
       assert.ok(ms > 9000 && ms < 12_000, `${ms} ms`);
     });
 

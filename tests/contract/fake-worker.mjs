@@ -1,6 +1,7 @@
 // A stand-in for the worker: it speaks the protocol of www/client/messages.ts and does what a test's SQL or name says.
 // With it the page's half is tested without an engine, in ways in which a real engine never misbehaves on purpose.
 const log = [];
+let name;
 let lastTx = 0;
 
 const post = (message) => postMessage(message);
@@ -30,6 +31,7 @@ function answer({ id, op, args, buffers }) {
       post({ kind: 'event', event: 'commit', detail: { tables: ['t'], frameIds: [] } });
     return post({ kind: 'reply', id, value: { changes: 0, lastInsertRowid: 0n } });
   }
+  if (op === 'close' && name === 'stuck') return;
   if (op === 'begin') return post({ kind: 'reply', id, value: { tx: ++lastTx } });
   if (op === 'commit' && log.some((m) => m.op === 'exec' && m.args.sql === 'poison')) {
     return post({ kind: 'error', id, error: { code: 'CONSTRAINT', message: 'deferred' } });
@@ -46,6 +48,7 @@ function answer({ id, op, args, buffers }) {
 onmessage = ({ data }) => {
   log.push(data);
   if (data.kind === 'open') {
+    ({ name } = data);
     if (data.name === 'refused')
       return post({ kind: 'failed', error: { code: 'NOT_A_DATABASE', message: 'no' } });
     if (data.name === 'silent') return;

@@ -192,9 +192,14 @@ class Handle extends HandleStatements implements Database {
     const channel = this.#channels.last;
     const answer = channel.call('close', {}, { guardMs: CLOSE_MS });
     channel.refuse(closed);
-    // A worker that fails to close is ended all the same, and the browser takes its locks and handles back.
-    await answer.catch(() => {});
-    channel.end(closed);
+    // A worker that fails to close is ended all the same, and the browser takes its locks and handles back. What it was
+    // writing then may be in.
+    channel.end(
+      await answer.then(
+        () => closed,
+        (failed) => failed,
+      ),
+    );
     for (const listeners of Object.values(this.#listeners)) listeners.clear();
   }
 
