@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What an error says whose statement was denied.
-pub(super) const NOT_AUTHORIZED: &str = "framelock sets journal_mode, locking_mode, synchronous, temp_store and count_changes \
-     itself, and checks hold; a TEMP trigger would act on other tabs' frames; tables whose names start with _framelock_ are framelock's";
+pub(super) const NOT_AUTHORIZED: &str = "framelock keeps journal_mode, locking_mode, synchronous, temp_store, count_changes, query_only, \
+     case_sensitive_like and ignore_check_constraints as they are; a TEMP trigger would act on other tabs' frames; tables whose names start with _framelock_ are framelock's";
 
 /// What the statements that were prepared write. Shared with SQLite's authorizer callback, which must be
 /// `Send`; never contended.
@@ -141,8 +141,11 @@ pub(super) fn authorize(touched: &Touched, context: &AuthContext<'_>) -> Authori
                 "temp_store",
                 // It makes an INSERT a query, for framelock's own too.
                 "count_changes",
-                // Frames of other tabs have checks to meet.
+                // Frames of other tabs are to be written, too, and have checks to meet; LIKE may be in one, or in an
+                // index (https://www.sqlite.org/pragma.html#pragma_case_sensitive_like).
+                "query_only",
                 "ignore_check_constraints",
+                "case_sensitive_like",
             ];
             if protected.contains(&lower.as_str()) {
                 Authorization::Deny

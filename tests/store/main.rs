@@ -271,6 +271,9 @@ fn exec_leaves_no_transaction_open_and_no_lock_changed() {
         "locking_mode = EXCLUSIVE",
         "synchronous = OFF",
         "count_changes = ON",
+        "query_only = ON",
+        "ignore_check_constraints = ON",
+        "case_sensitive_like = ON",
     ];
     for pragma in pragmas {
         assert!(store.exec(&format!("PRAGMA {pragma}"), &Params::None).is_err(), "{pragma}");
