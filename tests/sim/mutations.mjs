@@ -29,8 +29,8 @@ export const mutations = [
     name: 'torn journal played back',
     what: 'a journal whose seal does not fit is not dropped',
     file: 'src/store/slots.rs',
-    find: 'Head::Absent if seal::is_journal(&head) && self.journal_is_whole(&head[..read])? => {',
-    replace: 'Head::Absent if self.journal_is_whole(&head[..read])? || true => {',
+    find: '            false => self.journal.borrow_mut().truncate(0),',
+    replace: '            false => Ok(()),',
   },
   {
     name: 'no journal flush',
@@ -72,7 +72,7 @@ export const mutations = [
     name: 'log not replayed',
     what: 'the redo log of a dead tab is dropped',
     file: 'src/store/slots.rs',
-    find: 'Head::Whole => self.replay(),',
+    find: 'Head::Whole => return self.replay(),',
     replace: 'Head::Whole => self.journal.borrow_mut().truncate(0),',
   },
   {
@@ -202,7 +202,7 @@ export const mutations = [
     name: 'receipt before durable',
     what: 'a frame whose place in the queue could not be written is acknowledged',
     file: 'src/node/queue.rs',
-    find: '                    self.fail_op(at, storage_error(error));',
+    find: '                    self.fail_op(at, error.into());',
     replace: '                    drop(error);\n                    self.settle_queued(at);',
   },
   {
