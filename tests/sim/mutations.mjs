@@ -29,8 +29,8 @@ export const mutations = [
     name: 'torn journal played back',
     what: 'a journal whose seal does not fit is not dropped',
     file: 'src/store/slots.rs',
-    find: '            false => self.journal.borrow_mut().truncate(0),',
-    replace: '            false => Ok(()),',
+    find: 'Head::Absent if seal::is_journal(&head) => self.drop_unless_whole(&head[..read]),',
+    replace: 'Head::Absent => Ok(()),',
   },
   {
     name: 'no journal flush',
