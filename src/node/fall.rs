@@ -87,7 +87,7 @@ impl Node {
                 };
                 failed = Some(match self.closing {
                     None => Error::new(Code::Busy, message),
-                    Some(_) => Error::new(Code::Closed, "the handle is closed"),
+                    Some(_) => super::handle_closed(),
                 });
             }
             _ => {}

@@ -176,14 +176,14 @@ impl Node {
                     Some(append.ladder.timed_out(self.now_ms))
                 }
                 Work::Append(_) => None,
-                _ if self.now_ms >= op.until_ms && self.closing.is_some() => {
-                    Some(Error::new(Code::Closed, "the handle is closed"))
-                }
-                _ if self.now_ms >= op.until_ms => {
-                    let message =
-                        format!("this handle had other work for {waited_ms:.0} ms; try again");
-                    Some(Error::new(Code::Busy, message))
-                }
+                _ if self.now_ms >= op.until_ms => Some(match self.closing {
+                    None => {
+                        let message =
+                            format!("this handle had other work for {waited_ms:.0} ms; try again");
+                        Error::new(Code::Busy, message)
+                    }
+                    Some(_) => super::handle_closed(),
+                }),
                 _ => None,
             };
             match overdue {

@@ -271,7 +271,7 @@ impl Node {
 
     fn call(&mut self, call: CallId, what: Call) {
         if self.closing.is_some() {
-            return self.fail(call, Error::new(Code::Closed, "the handle is closed"));
+            return self.fail(call, handle_closed());
         }
         let (work, timeout_ms) = match what {
             Call::Append { request, policy, fallback } => {
@@ -374,7 +374,7 @@ impl Node {
     /// Nobody could end a transaction that begins on a handle that is being closed.
     fn fail_begins(&mut self) {
         while let Some(at) = self.ops.iter().position(|op| matches!(op.work, Work::Begin)) {
-            self.fail_op(at, Error::new(Code::Closed, "the handle is closed"));
+            self.fail_op(at, handle_closed());
         }
     }
 
@@ -383,7 +383,7 @@ impl Node {
         let mut calls = std::mem::take(&mut self.status_calls);
         calls.extend(self.queue.take_waiting());
         for call in calls {
-            self.fail(call, Error::new(Code::Closed, "the handle is closed"));
+            self.fail(call, handle_closed());
         }
     }
 
@@ -440,4 +440,9 @@ impl Node {
         self.reply(call, Reply::Receipt(Box::new(receipt.clone())));
         self.effects.push(Effect::Notify(Notice::Append(Box::new(receipt))));
     }
+}
+
+/// What calls end with that a closed handle has, or had.
+fn handle_closed() -> Error {
+    Error::new(Code::Closed, "the handle is closed")
 }

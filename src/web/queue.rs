@@ -93,17 +93,7 @@ impl QueueFiles {
         let stem = format!("{order:020}-{node_id}");
         let name = format!("{stem}{UNFINISHED}");
         let temporary = opfs::file_in(&folder, &name, true).await?;
-        let written = async {
-            let mut handle = opfs::open(&temporary, Mode::Exclusive).await?;
-            handle.truncate(0)?;
-            let written = handle.write(bytes, 0).and_then(|()| handle.flush());
-            if written.is_err() {
-                // The caller is told that it failed: nobody may take it for whole.
-                let _removed_anyway = handle.truncate(0);
-            }
-            written
-        };
-        if let Err(error) = written.await {
+        if let Err(error) = write(&temporary, bytes).await {
             let _torn_anyway = opfs::remove(&folder, &name, false).await;
             return Err(error);
         }
@@ -169,7 +159,9 @@ impl QueueFiles {
         };
         let stem = name.trim_end_matches(FRAME);
         let text = serde_json::to_vec(report).unwrap_or_default();
-        let _goes_without = write(&folder, &format!("{stem}{REASON}"), &text).await;
+        if let Ok(reason) = opfs::file_in(&folder, &format!("{stem}{REASON}"), true).await {
+            let _goes_without = write(&reason, &text).await;
+        }
         match opfs::file_in(&folder, name, false).await {
             Ok(frame) => rename(&frame, &format!("{stem}{REJECTED}")).await,
             Err(FileError::Lost(_)) => Ok(()),
@@ -253,11 +245,16 @@ async fn rename(file: &FileSystemFileHandle, name: &str) -> FileResult<()> {
     await_as::<JsValue>(promise).await.map(|_| ()).map_err(|e| file_error(&e))
 }
 
-async fn write(folder: &FileSystemDirectoryHandle, name: &str, bytes: &[u8]) -> FileResult<()> {
-    let mut handle = opfs::open(&opfs::file_in(folder, name, true).await?, Mode::Exclusive).await?;
+/// Makes this the content of a file; durable when it returns.
+async fn write(file: &FileSystemFileHandle, bytes: &[u8]) -> FileResult<()> {
+    let mut handle = opfs::open(file, Mode::Exclusive).await?;
     handle.truncate(0)?;
-    handle.write(bytes, 0)?;
-    handle.flush()
+    let written = handle.write(bytes, 0).and_then(|()| handle.flush());
+    if written.is_err() {
+        // The caller is told that it failed: nobody may take it for whole.
+        let _torn_anyway = handle.truncate(0);
+    }
+    written
 }
 
 async fn read(folder: &FileSystemDirectoryHandle, name: &str) -> FileResult<Vec<u8>> {

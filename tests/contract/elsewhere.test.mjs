@@ -1,5 +1,5 @@
 // Where a database opens besides pages and dedicated workers, and what is said where it does not: the table in
-// docs/recipes.md (where it runs).
+// docs/recipes.md ("Where it opens").
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { inBrowsers } from './harness.mjs';
