@@ -120,8 +120,21 @@ impl Ladder {
         self.started_ms + self.policy.deadline_ms
     }
 
-    /// Leaves time for the lower rungs, when there are any.
-    fn direct_until_ms(&self) -> f64 {
+    /// When it has to be polled first, if the lock stays taken.
+    pub fn first_ms(&self) -> f64 {
+        match self.policy.attempts {
+            0 => self.started_ms,
+            _ => self.direct_until_ms().min(self.started_ms + self.lock_timeout_ms()),
+        }
+    }
+
+    /// How long an attempt waits for the lock.
+    fn lock_timeout_ms(&self) -> f64 {
+        self.policy.lock_timeout_ms.max(LEAST_WAIT_MS)
+    }
+
+    /// When it leaves the upper rungs at the latest, with time left for the queue where there is one.
+    pub fn direct_until_ms(&self) -> f64 {
         match self.fallback {
             Fallback::None => self.deadline_ms(),
             _ => self.deadline_ms() - QUEUE_RESERVE_MS.min(self.policy.deadline_ms / 4.0),
@@ -136,7 +149,7 @@ impl Ladder {
                     if self.policy.attempts == 0 {
                         return self.fall(now_ms);
                     }
-                    let until_ms = since_ms + self.policy.lock_timeout_ms.max(LEAST_WAIT_MS);
+                    let until_ms = since_ms + self.lock_timeout_ms();
                     let stop_ms = until_ms.min(self.direct_until_ms());
                     if now_ms < stop_ms {
                         return Next::WaitUntil(stop_ms);

@@ -22,6 +22,9 @@ const OFFERS: usize = 64;
 /// So many are on their way into the queue, at most. Each takes some milliseconds, and cannot be called back; the others
 /// can still be written directly, or end with their time.
 const FILES: usize = 16;
+/// A lease that was passed on comes back within so long, as a rule, and the queue that goes first under a lease is read.
+/// Then a frame is written in less time than its file would take: until then it rests before the queue.
+const REST_MS: f64 = 250.0;
 
 impl Node {
     /// Settles or moves down what has waited long enough, and works out when to look again.
@@ -46,6 +49,7 @@ impl Node {
     pub(super) fn poll(&mut self, at: usize) -> Option<Error> {
         let now_ms = self.now_ms;
         let own_transaction = self.tx.is_some();
+        let rest_until_ms = self.rest_until_ms;
         let mut random = self.random;
         let op = &mut self.ops[at];
         let mut failed = None;
@@ -66,10 +70,13 @@ impl Node {
                 }
                 match append.ladder.rung() {
                     Rung::Handoff { until_ms, .. } => op.until_ms = until_ms,
-                    // Blocked by an earlier frame: it settles by its deadline all the same. One that
-                    // was offered may be in by now, and is never blocked.
+                    // It rests, or is blocked by an earlier frame: it settles by its deadline all the
+                    // same. One that was offered may be in by now, and is never blocked.
                     Rung::Queue if !append.enqueued => {
-                        op.until_ms = append.ladder.deadline_ms();
+                        op.until_ms = match append.rests_until_ms(rest_until_ms) {
+                            at_ms if now_ms < at_ms => at_ms,
+                            _ => append.ladder.deadline_ms(),
+                        };
                         if now_ms >= op.until_ms && !append.offered {
                             failed = Some(append.ladder.timed_out(now_ms));
                         }
@@ -104,7 +111,9 @@ impl Node {
         policy: RetryPolicy,
         fallback: Fallback,
     ) {
-        let known = self.digest_under_way(&request.frame_id);
+        // Nobody can send an id again that framelock has just made.
+        let is_new = request.own_id;
+        let known = if is_new { None } else { self.digest_under_way(&request.frame_id) };
         if known.is_some_and(|digest| digest != request.digest) {
             return self.fail(call, request.id_conflict());
         }
@@ -125,16 +134,22 @@ impl Node {
             enqueued: false,
             filed: false,
         };
-        let mut waiting = self.ops.iter().filter_map(Op::append);
-        let is_first = !waiting.any(|earlier| earlier.request.table == append.request.table);
-        self.push_op(call, Work::Append(Box::new(append)), 0.0);
+        let until_ms = append.ladder.first_ms();
+        self.push_op(call, Work::Append(Box::new(append)), until_ms);
         // Straight into the queue, whether the lock is free or not.
-        if policy.attempts == 0 && fallback == Fallback::Queue && is_first {
+        if policy.attempts == 0 && fallback == Fallback::Queue {
             let at = self.ops.len() - 1;
-            if !self.settle_known(at) {
+            if self.earlier(at).next().is_none() && !self.settle_known(at) {
                 self.enqueue_with_earlier(at);
             }
         }
+    }
+
+    /// The frames before this one that are for the same table.
+    fn earlier(&self, at: usize) -> impl DoubleEndedIterator<Item = &Append> {
+        let table = self.ops[at].append().map(|append| &append.request.table);
+        let earlier = self.ops.range(..at).filter_map(Op::append);
+        earlier.filter(move |append| table == Some(&append.request.table))
     }
 
     /// Settles a frame whose id was used before, where that can be seen without waiting for the lock.
@@ -237,27 +252,26 @@ impl Node {
     /// under way, the last one first, and those that were queued. One whose id framelock made stands for
     /// all before it: nobody else has it, so it is in only after them.
     fn previous(&self, at: usize) -> Vec<String> {
-        let Some(table) = self.ops[at].append().map(|append| &append.request.table) else {
+        let Some(append) = self.ops[at].append() else {
             return Vec::new();
         };
         let mut previous = Vec::new();
-        let earlier = self.ops.iter().take(at).rev().filter_map(Op::append).map(|a| &a.request);
-        for request in earlier.filter(|request| request.table == *table) {
+        for Append { request, .. } in self.earlier(at).rev() {
             previous.push(request.frame_id.clone());
             if request.own_id {
                 return previous;
             }
         }
-        previous.extend(self.queue.own_of_table(table).map(str::to_owned));
+        previous.extend(self.queue.own_of_table(&append.request.table).map(str::to_owned));
         previous
     }
 
     /// Queues the frames that stand on the last rung, and what must go before them.
     fn enqueue_ready(&mut self) {
-        let is_due = |op: &Op| {
-            let append = op.append();
-            append.is_some_and(|append| append.ladder.rung() == Rung::Queue && !append.enqueued)
-        };
+        let (now_ms, rest_until_ms) = (self.now_ms, self.rest_until_ms);
+        let rests = |append: &Append| now_ms < append.rests_until_ms(rest_until_ms);
+        let waits = |a: &Append| a.ladder.rung() == Rung::Queue && !a.enqueued && !rests(a);
+        let is_due = |op: &Op| op.append().is_some_and(waits);
         // Calls may settle on the way, and are gone then.
         let due = self.ops.iter().filter(|op| is_due(op)).map(|op| op.call).collect::<Vec<_>>();
         for call in due {
@@ -276,11 +290,12 @@ impl Node {
 
     /// Whether an earlier frame of the same table can be neither queued nor overtaken.
     fn is_blocked(&self, at: usize) -> bool {
-        let Some(table) = self.ops[at].append().map(|append| &append.request.table) else {
-            return false;
-        };
-        let mut earlier = self.ops.iter().take(at).filter_map(Op::append);
-        earlier.any(|a| a.request.table == *table && !a.enqueued && !a.ladder.may_queue())
+        self.earlier(at).any(|append| !append.enqueued && !append.ladder.may_queue())
+    }
+
+    /// Frames are likely to be written soon.
+    pub(super) fn rest(&mut self) {
+        self.rest_until_ms = self.now_ms + REST_MS;
     }
 
     pub(super) fn enqueue_with_earlier(&mut self, last: usize) {
@@ -349,5 +364,12 @@ impl Node {
     /// A uniform number in `[0, 1)`.
     pub(super) fn jitter(&mut self) -> f64 {
         next_random(&mut self.random)
+    }
+}
+
+impl Append {
+    /// Until when it rests before the queue, in time for its deadline.
+    fn rests_until_ms(&self, rest_until_ms: f64) -> f64 {
+        rest_until_ms.min(self.ladder.direct_until_ms())
     }
 }

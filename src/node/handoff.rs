@@ -5,7 +5,7 @@
 //! and then queues the frame, and the applied ids see to it that both ways together write it once.
 
 use super::Node;
-use super::op::{Work, name_of};
+use super::op::{Op, Work, name_of};
 use super::types::{CallId, Reply};
 use crate::envelope;
 use crate::error::{Code, Error, Result};
@@ -198,30 +198,22 @@ impl Node {
     pub(super) fn frames_committed(&mut self, frames: &[FrameName]) {
         for frame in frames {
             self.queue.forget_frame(frame);
-            let is_waited_for = !self.knows_another(frame);
-            let mut at = 0;
-            while at < self.ops.len() {
-                match &self.ops[at].work {
-                    Work::WhenCommitted { frame_id }
-                        if is_waited_for && *frame_id == frame.frame_id =>
-                    {
-                        let call = self.ops[at].call;
-                        self.ops.remove(at);
-                        self.reply(call, committed_receipt(frame));
-                    }
-                    // A frame that went to the holder by way of the queue.
-                    Work::Append(append)
-                        if append.request.frame_id == frame.frame_id
-                            && append.request.digest == frame.digest
-                            && append.enqueued =>
-                    {
-                        let call = self.ops[at].call;
-                        self.settle_filed(at, call, frame);
-                    }
-                    _ => at += 1,
-                }
+        }
+        let frame_of = |op: &Op| match &op.work {
+            Work::WhenCommitted { frame_id } => frames.iter().find(|f| f.frame_id == *frame_id),
+            // One that went to the holder by way of the queue.
+            Work::Append(append) if append.enqueued => {
+                let AppendRequest { frame_id, digest, .. } = &append.request;
+                frames.iter().find(|f| f.frame_id == *frame_id && f.digest == *digest)
             }
-            if is_waited_for {
+            _ => None,
+        };
+        let waiting = self.ops.iter().filter_map(|op| Some((op.call, frame_of(op)?)));
+        for (call, frame) in waiting.collect::<Vec<_>>() {
+            self.settle_committed(call, frame);
+        }
+        for frame in frames {
+            if !self.queue.waiters.is_empty() && !self.knows_another(frame) {
                 for call in self.queue.take_waiters(&frame.frame_id) {
                     self.reply(call, committed_receipt(frame));
                 }
@@ -229,13 +221,20 @@ impl Node {
         }
     }
 
-    fn settle_filed(&mut self, at: usize, call: CallId, frame: &FrameName) {
+    /// The frame that a call waits for is in the database.
+    fn settle_committed(&mut self, call: CallId, frame: &FrameName) {
+        let Some(at) = self.ops.iter().position(|op| op.call == call) else {
+            return;
+        };
         if let Some(append) = self.ops[at].append_mut() {
             append.ladder.committed(Path::Handoff, self.now_ms);
             let mut receipt = append.receipt(self.now_ms, Path::Handoff, true);
             receipt.coerced = frame.coerced.clone();
             self.ops.remove(at);
             self.give_receipt(call, receipt);
+        } else if !self.knows_another(frame) {
+            self.ops.remove(at);
+            self.reply(call, committed_receipt(frame));
         }
     }
 }

@@ -49,6 +49,9 @@ impl Node {
         let broken = !self.store.is_open();
         if broken || others_turn || too_weak || expired || self.suspended || (idle && self.hidden) {
             self.release_lease();
+            if others_turn && !idle {
+                self.rest();
+            }
             self.settle_lease();
         }
     }
@@ -92,7 +95,11 @@ impl Node {
             !is_filed && (held || !op.append().is_some_and(awaits))
         });
         let ops = ops.map(|op| self.needed_mode(&op.work));
-        ops.chain(drain).chain(self.forward_needs()).max()
+        let mut modes = drain.into_iter().chain(self.forward_needs()).chain(ops);
+        let first = modes.next()?;
+        // Nothing needs more than that, and thousands of calls may wait.
+        let writes = first == Mode::Exclusive || modes.any(|mode| mode == Mode::Exclusive);
+        Some(if writes { Mode::Exclusive } else { first })
     }
 
     pub(super) fn needed_mode(&self, work: &Work) -> Mode {
@@ -153,6 +160,7 @@ impl Node {
         };
         let attached = self.store.attach(handles, self.lease.mode(), self.config.durable);
         self.lease.opened();
+        self.rest_until_ms = f64::NEG_INFINITY;
         self.idle_since_ms = self.now_ms;
         self.served = false;
         self.turn_until_ms = self.now_ms + TURN_MS;

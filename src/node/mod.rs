@@ -95,6 +95,8 @@ pub struct Node {
     store: Store,
     lease: Lease,
     ops: VecDeque<Op>,
+    /// When the calls that wait have to be looked at next; long ago if that is due with the next event.
+    due_ms: f64,
     tx: Option<TxId>,
     /// Frames that joined the open transaction; and whether any of them is to be forwarded.
     tx_frames: Vec<FrameName>,
@@ -111,6 +113,8 @@ pub struct Node {
     random: u64,
     /// Another tab asked for the lease since we got it.
     wanted: bool,
+    /// Until then frames rest before the queue.
+    rest_until_ms: f64,
     /// Work of our own ran under this lease; with `wanted`, it is the others' turn.
     served: bool,
     /// A unit has run, and who waits is being looked up: nothing runs before the answer.
@@ -164,6 +168,7 @@ impl Node {
             store,
             lease: Lease::default(),
             ops: VecDeque::new(),
+            due_ms: f64::NEG_INFINITY,
             tx: None,
             tx_frames: Vec::new(),
             tx_forwarded: false,
@@ -174,6 +179,7 @@ impl Node {
             said: Vec::new(),
             now_ms: 0.0,
             wanted: false,
+            rest_until_ms: f64::NEG_INFINITY,
             served: false,
             looking: false,
             idle_since_ms: f64::NEG_INFINITY,
@@ -202,6 +208,10 @@ impl Node {
     /// Takes an event at a time (milliseconds, never going back) and says what to do.
     pub fn handle(&mut self, now_ms: f64, event: Event) -> Vec<Effect> {
         self.now_ms = now_ms.max(self.now_ms);
+        // A call that stands in line concerns no other one: a thousand calls at once are not a million looks.
+        if !matches!(&event, Event::Call(_, call) if call.stands_in_line()) {
+            self.due_ms = f64::NEG_INFINITY;
+        }
         match event {
             Event::Call(call, what) => self.call(call, what),
             Event::Cancel(call) => self.cancel(call),
@@ -251,12 +261,11 @@ impl Node {
 
     /// When the node wants to be woken, if nothing happens before.
     pub fn wake_at_ms(&self) -> Option<f64> {
-        let ops = self.ops.iter().map(|op| op.until_ms);
-        let answers = self.ops.iter().filter_map(|op| op.append()?.answer_until_ms);
         let idle = self.lease.held().is_some() && self.tx.is_none() && self.ops.is_empty();
         let release = idle.then_some(self.idle_since_ms + IDLE_LEASE_MS);
         let linger = idle.then(|| self.linger_until_ms()).flatten();
-        ops.chain(answers)
+        [self.due_ms]
+            .into_iter()
             .chain(release)
             .chain(linger)
             .chain(self.look_at_ms)
@@ -319,11 +328,12 @@ impl Node {
                 return self.abandon_transaction();
             }
         };
-        self.push_op(call, work, timeout_ms);
+        self.push_op(call, work, self.now_ms + timeout_ms.max(LEAST_WAIT_MS));
     }
 
-    fn push_op(&mut self, call: CallId, work: Work, timeout_ms: f64) {
-        let (since_ms, until_ms) = (self.now_ms, self.now_ms + timeout_ms.max(LEAST_WAIT_MS));
+    fn push_op(&mut self, call: CallId, work: Work, until_ms: f64) {
+        let since_ms = self.now_ms;
+        self.due_ms = self.due_ms.min(until_ms);
         self.in_loop = self.now_ms - self.idle_since_ms <= lock::LINGER_MS;
         self.let_caller_go_first();
         self.ops.push_back(Op { call, work, since_ms, until_ms });
@@ -350,13 +360,24 @@ impl Node {
     fn advance(&mut self) {
         let steps = self.lease.wake(self.now_ms);
         self.take(steps);
-        self.expire();
+        if self.now_ms >= self.due_ms {
+            self.expire();
+            self.due_ms = self.next_due_ms();
+        }
         self.advance_forward();
         while self.run_unit() {}
         self.look_late();
         self.finish_closing();
         self.settle_lease();
         self.tell_status();
+    }
+
+    /// When the first of the calls that wait has to be looked at again. What is due at this very moment was just
+    /// looked at, and waits for an event: for the lock.
+    fn next_due_ms(&self) -> f64 {
+        let answers = |op: &Op| op.append().and_then(|append| append.answer_until_ms);
+        let times = self.ops.iter().flat_map(|op| [Some(op.until_ms), answers(op)]).flatten();
+        times.filter(|at| *at > self.now_ms).fold(f64::INFINITY, f64::min)
     }
 
     fn finish_closing(&mut self) {

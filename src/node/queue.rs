@@ -256,6 +256,7 @@ impl Node {
             // What grows from now on is looked for again.
             self.queue.dirty = false;
             self.effects.push(Effect::LoadQueue);
+            self.rest();
         }
         self.queue.loading
     }

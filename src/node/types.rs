@@ -87,6 +87,18 @@ pub enum Call {
     Close,
 }
 
+impl Call {
+    /// Whether it does no more, at first, than wait for its turn.
+    pub(super) fn stands_in_line(&self) -> bool {
+        use Call::{Append, Exec, Query, QueryArrow};
+        match self {
+            Append { .. } => true,
+            Exec { tx, .. } | Query { tx, .. } | QueryArrow { tx, .. } => tx.is_none(),
+            _ => false,
+        }
+    }
+}
+
 /// What the user may do about forwarding; numbers name dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutboxCall {

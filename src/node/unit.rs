@@ -147,6 +147,7 @@ impl Node {
     pub(super) fn unit_done(&mut self) -> bool {
         self.served = true;
         self.ran = true;
+        self.due_ms = f64::NEG_INFINITY;
         self.idle_since_ms = self.now_ms;
         // Those who wait may have been served by an invitation: then the turn is not up. Without one they
         // go on waiting, and a look finds nothing new.
@@ -173,6 +174,7 @@ impl Node {
 
     /// After a part of the queue, or while it is being read.
     fn drain_done(&mut self) -> bool {
+        self.due_ms = f64::NEG_INFINITY;
         if !self.queue.loading {
             // A drain has its turn, too, but not again and again that of a call of this tab's own: a queue that is
             // empty soon lets it go first.

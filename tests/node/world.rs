@@ -183,7 +183,8 @@ pub struct World {
     pub offers_left: u32,
     /// The queue's folder: what is in its files, by name.
     queue: BTreeMap<String, Vec<u8>>,
-    enqueued: u32,
+    /// How many files were put into it.
+    pub enqueued: u32,
     /// Whether the folder can be read.
     pub queue_is_readable: bool,
     /// Reading it takes until [`World::finish_reading`].
