@@ -311,7 +311,9 @@ impl Node {
                 return self.effects.push(Effect::QueryLock { count_queue: true });
             }
             Call::WhenCommitted { frame_id } => (Work::WhenCommitted { frame_id }, f64::INFINITY),
-            Call::Drain { timeout_ms } => (Work::Drain { started: false, applied: 0 }, timeout_ms),
+            Call::Drain { timeout_ms } => {
+                (Work::Drain { started: false, applied: 0, patience_ms: timeout_ms }, timeout_ms)
+            }
             Call::Rejected => return self.list_rejected(call),
             Call::RetryRejected { frame_id } => return self.retry_rejected(call, frame_id),
             Call::DiscardRejected { frame_id } => return self.discard_rejected(call, frame_id),

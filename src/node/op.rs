@@ -18,14 +18,36 @@ pub(super) struct Op {
 
 pub(super) enum Work {
     Append(Box<Append>),
-    Exec { sql: String, params: Params },
-    Query { sql: String, params: Params, options: PackOptions, writes: bool },
-    QueryArrow { sql: String, params: Params, batch_rows: Option<usize>, writes: bool },
+    Exec {
+        sql: String,
+        params: Params,
+    },
+    Query {
+        sql: String,
+        params: Params,
+        options: PackOptions,
+        writes: bool,
+    },
+    QueryArrow {
+        sql: String,
+        params: Params,
+        batch_rows: Option<usize>,
+        writes: bool,
+    },
     Begin,
-    WhenCommitted { frame_id: String },
-    Drain { started: bool, applied: u64 },
+    WhenCommitted {
+        frame_id: String,
+    },
+    /// So long it waits for the next frame to come out of the queue.
+    Drain {
+        started: bool,
+        applied: u64,
+        patience_ms: f64,
+    },
     Export,
-    Import { file: Box<dyn File> },
+    Import {
+        file: Box<dyn File>,
+    },
     Outbox(OutboxCall),
 }
 

@@ -364,8 +364,10 @@ impl Node {
                 Err(_) => failed = true,
             }
         }
-        self.count_drained(applied);
         let moved = !removed.is_empty() || !rejected.is_empty();
+        if moved {
+            self.count_drained(applied);
+        }
         if failed || again || !moved {
             // `drain()` says how many are left.
             let gone = |names: &[String]| {
@@ -386,11 +388,13 @@ impl Node {
         }
     }
 
-    /// For `drain()`: whatever came out of the queue since the call, also before it had the lease.
+    /// For `drain()`: whatever came out of the queue since the call, also before it had the lease. It has time as long
+    /// as the queue gets shorter.
     fn count_drained(&mut self, now_applied: u64) {
         for op in &mut self.ops {
-            if let Work::Drain { applied, .. } = &mut op.work {
+            if let Work::Drain { applied, patience_ms, .. } = &mut op.work {
                 *applied += now_applied;
+                op.until_ms = self.now_ms + *patience_ms;
             }
         }
     }
@@ -400,13 +404,16 @@ impl Node {
         let is_own =
             |frame: &&FrameName| self.queue.own_digest(&frame.frame_id) == Some(frame.digest);
         let count = frames.iter().filter(is_own).count() as u64;
-        self.count_drained(count);
+        if count > 0 {
+            self.count_drained(count);
+        }
     }
 
     /// `drain()`: gives the counts once the queue is empty, or cannot be emptied now. How many are left in one that
     /// cannot be read nobody knows.
     pub(super) fn run_drain_call(&mut self) -> bool {
-        let Some(Op { call, work: Work::Drain { started, applied }, .. }) = self.ops.front_mut()
+        let Some(Op { call, work: Work::Drain { started, applied, .. }, .. }) =
+            self.ops.front_mut()
         else {
             return false;
         };

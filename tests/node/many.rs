@@ -30,16 +30,12 @@ fn each_is_offered_in_a_message_of_its_own_size() {
 }
 
 #[test]
-fn ten_times_the_calls_take_ten_times_as_long() {
-    let time = |count| {
-        let mut world = World::new("id INTEGER, name TEXT");
-        world.lock_is_free = false;
-        append_many(&mut world, count)
-    };
-    // The least of three: other programs run beside. Were each call a look at all, it would be a hundred times as long.
-    let least = |count| (0..3).map(|_| time(count)).min().unwrap_or_default();
-    let (few, many) = (least(2000), least(20_000));
-    assert!(many < few * 60, "{few:?} for 2,000 calls, {many:?} for 20,000");
+fn a_call_that_stands_in_line_is_no_look_at_all_the_others() {
+    let mut world = World::new("id INTEGER, name TEXT");
+    world.lock_is_free = false;
+    // It takes 20 ms; were it one, 10 s.
+    let taken = append_many(&mut world, 20_000);
+    assert!(taken < Duration::from_secs(1), "{taken:?}");
 }
 
 #[test]

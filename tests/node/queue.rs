@@ -49,6 +49,21 @@ fn a_drain_gives_up_its_turn_when_another_tab_waits() {
 }
 
 #[test]
+fn a_drain_that_goes_on_has_as_long_as_it_takes() {
+    let mut world = World::new(COLUMNS);
+    for id in 0..40 {
+        world.other_queues(&row(&format!("q{id}"), id));
+    }
+    // The page of the queue, who waits, the removal: a second for each.
+    world.event_ms = 1000.0;
+    world.waiting = 1;
+    world.tell(Event::Call(1, Call::Drain { timeout_ms: 15_000.0 }));
+    world.run_until(300_000.0);
+    assert_eq!((drained(&world, 1), world.queued()), ((40, 0, 0), 0));
+    assert!(world.settled_ms(1) > 60_000.0, "{} ms", world.settled_ms(1));
+}
+
+#[test]
 fn a_drain_keeps_its_turn_when_nobody_waits() {
     let mut world = World::new(COLUMNS);
     for id in 0..50 {

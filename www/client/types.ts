@@ -49,7 +49,7 @@ export interface Database extends Statements {
   /**
    * Applies the durable queue now. `applied`: frames that were taken from the queue and applied since the call.
    * `rejected`: frames on the rejected list, also those that were there before. `remaining`: frames that could not be
-   * applied yet.
+   * applied yet. `BUSY` after 15 s in which the lock stays taken and the queue gets no shorter.
    *
    * @example
    * const { applied, rejected, remaining } = await db.drain();
