@@ -38,6 +38,8 @@ pub struct Asked {
     pub due_us: u64,
     /// Until when it may wait for the lock.
     pub waits_until_us: u64,
+    /// How long that was from its beginning.
+    limit_us: u64,
 }
 
 /// The client's open transaction.
@@ -88,15 +90,28 @@ impl World {
             return 0;
         };
         // An endless limit ends at the largest number.
-        let waits_until_us = self.now_us.saturating_add((limit_ms * 1000.0) as u64);
+        let limit_us = (limit_ms * 1000.0) as u64;
+        let waits_until_us = self.now_us.saturating_add(limit_us);
         let slack_us = (slack_ms + 2.0 * tab.throttle_ms) * 1000.0;
         let due_us = waits_until_us.saturating_add(slack_us as u64);
         tab.client.last_call += 1;
         let number = tab.client.last_call;
         self.trace.line(&format!("t{id} asks {number}: {purpose:?}"));
-        tab.client.asked.insert(number, Asked { purpose, due_us, waits_until_us });
+        tab.client.asked.insert(number, Asked { purpose, due_us, waits_until_us, limit_us });
         self.dispatch(id, Event::Call(number, call));
         number
+    }
+
+    /// The queue gets shorter: whoever drains it has more time.
+    pub fn drains_go_on(&mut self) {
+        let clients = self.tabs.values_mut().map(|tab| &mut tab.client);
+        for asked in clients.flat_map(|client| client.asked.values_mut()) {
+            if matches!(asked.purpose, Purpose::Drain) {
+                let slack_us = asked.due_us - asked.waits_until_us;
+                asked.waits_until_us = self.now_us + asked.limit_us;
+                asked.due_us = asked.waits_until_us + slack_us;
+            }
+        }
     }
 
     /// Something to do, and when to do the next.

@@ -101,8 +101,14 @@ impl World {
             }
             Effect::Enqueue { call, bytes, .. } => self.job(id, Job::Add { call, bytes }),
             Effect::LoadQueue => self.job(id, Job::Load),
-            Effect::RemoveQueued(names) => self.job(id, Job::Remove(names)),
-            Effect::Reject { name, report } => self.job(id, Job::Reject { name, report }),
+            Effect::RemoveQueued(names) => {
+                self.drains_go_on();
+                self.job(id, Job::Remove(names));
+            }
+            Effect::Reject { name, report } => {
+                self.drains_go_on();
+                self.job(id, Job::Reject { name, report });
+            }
             Effect::LoadRejected => self.job(id, Job::LoadRejected),
             Effect::RequeueRejected { frame_id } => {
                 self.job(id, Job::SettleRejected { frame_id, again: true });
