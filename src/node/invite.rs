@@ -20,7 +20,6 @@
 //! As long as all who ask for the lease are guests whose frames are taken along, it stays.
 
 use super::Node;
-use super::lock::TURN_MS;
 use super::op::{Append, Op};
 use crate::ladder::Rung;
 use crate::message::Message;
@@ -64,7 +63,7 @@ impl Node {
 
     fn others_wait(&mut self) {
         if self.lease.held().is_some() {
-            self.wanted = true;
+            self.turn.wanted = true;
             self.invite();
         }
     }
@@ -77,16 +76,16 @@ impl Node {
 
     /// Invites those who would hand over, if this node is writing and will go on.
     fn invite(&mut self) {
-        let goes_on = self.in_loop || !self.ops.is_empty();
+        let goes_on = self.turn.in_loop || !self.ops.is_empty();
         let asked = self.wishes.some_hand_over(self.now_ms);
-        if !self.wanted || !asked || !goes_on || !self.takes_along() {
+        if !self.turn.wanted || !asked || !goes_on || !self.takes_along() {
             return;
         }
         match self.invitations.said_ms {
             Some(at_ms) if self.now_ms - at_ms < REPEAT_MS => return,
             Some(_) => {}
             // Who comes with a frame is served before that; who does not has its turn then.
-            None => self.turn_until_ms = self.turn_until_ms.max(self.now_ms + TURN_MS),
+            None => self.turn.prolong(self.now_ms),
         }
         self.invitations.said_ms = Some(self.now_ms);
         self.invitations.given = true;
@@ -104,7 +103,7 @@ impl Node {
         let none_is_about_to = self.wishes.none_seen(self.now_ms);
         if self.invitations.said_ms.is_some() && none_is_about_to {
             self.invitations.said_ms = None;
-            self.wanted = false;
+            self.turn.wanted = false;
         }
     }
 

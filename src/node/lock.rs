@@ -1,19 +1,14 @@
 //! The lease comes and goes: when to ask for it, keep it, give it up.
 
+use super::Node;
 use super::op::{Append, Work};
 use super::types::{Counters, Effect, LockStatus, Notice, Origin, QueueCounts, Reply, Status};
-use super::{IDLE_LEASE_MS, Node};
 use crate::error::{Code, Error};
 use crate::lease::{LockId, State, Step};
 use crate::message::Message;
 use crate::platform::{FileError, Handles};
 use crate::store::{Attached, Mode};
 
-/// How long a tab may go on while another one waits. Measured with four tabs in a loop each: passing
-/// the lease on takes about as long as three small appends.
-pub(super) const TURN_MS: f64 = 10.0;
-/// A caller that calls again this soon after an answer is in a loop.
-pub(super) const LINGER_MS: f64 = 2.0;
 /// With the lock but without handles for this many tries (6 s), somebody who does not know the
 /// lock has them.
 const OPEN_PATIENCE: u32 = 60;
@@ -35,15 +30,15 @@ impl Node {
             };
             return self.take(steps);
         };
-        if self.is_midway() || self.looking || self.queue.loading {
+        if self.is_midway() || self.turn.looking || self.queue.loading {
             return;
         }
         let needed = self.needed();
         let idle = needed.is_none() && self.inbox.is_empty();
         let too_weak = needed.is_some_and(|mode| mode > held);
-        let expired = idle && self.now_ms - self.idle_since_ms >= IDLE_LEASE_MS;
+        let expired = idle && self.now_ms >= self.turn.idle_until_ms();
         let others_turn = match idle {
-            true => self.wanted && !self.lingers(),
+            true => self.turn.wanted && !self.lingers(),
             false => self.is_others_turn(),
         };
         let broken = !self.store.is_open();
@@ -69,19 +64,17 @@ impl Node {
 
     /// Another tab waits, and this one has had its turn.
     pub(super) fn is_others_turn(&self) -> bool {
-        let turn_is_up = self.served && self.now_ms >= self.turn_until_ms;
-        self.wanted && turn_is_up && !self.all_are_guests()
+        self.turn.is_up(self.now_ms) && !self.all_are_guests()
     }
 
     /// Nothing is to be done, but the caller is in a loop, and its next call is worth waiting for:
     /// passing the lease on and getting it back costs more.
     fn lingers(&self) -> bool {
-        self.in_loop && self.served && self.linger_until_ms().is_some_and(|at| self.now_ms < at)
+        self.turn.served && self.linger_until_ms().is_some_and(|at| self.now_ms < at)
     }
 
     pub(super) fn linger_until_ms(&self) -> Option<f64> {
-        let until_ms = (self.idle_since_ms + LINGER_MS).min(self.turn_until_ms);
-        (self.in_loop && self.wanted && !self.hidden).then_some(until_ms)
+        self.turn.linger_until_ms().filter(|_| !self.hidden)
     }
 
     /// The lease that the work at hand needs.
@@ -113,8 +106,7 @@ impl Node {
         // Merged writes are pending only inside a transaction, and none is open; should one fail
         // to reach the file all the same, the journal has it, and the next lease undoes it.
         let _undone_by_the_journal = self.store.detach();
-        self.wanted = false;
-        self.looking = false;
+        self.turn.end();
         self.inbox.clear();
         let steps = self.lease.release();
         self.take(steps);
@@ -161,10 +153,7 @@ impl Node {
         let attached = self.store.attach(handles, self.lease.mode(), self.config.durable);
         self.lease.opened();
         self.rest_until_ms = f64::NEG_INFINITY;
-        self.idle_since_ms = self.now_ms;
-        self.served = false;
-        self.turn_until_ms = self.now_ms + TURN_MS;
-        self.offers_until_ms = None;
+        self.turn.begin(self.now_ms);
         self.queue.lease_began(self.now_ms);
         match attached {
             Ok(Attached::Ready) => {
@@ -193,8 +182,7 @@ impl Node {
             let _undone_by_the_journal = self.store.detach();
             self.inbox.clear();
             self.lease.lost(self.now_ms);
-            self.looking = false;
-            self.wanted = false;
+            self.turn.end();
         }
     }
 
@@ -228,7 +216,7 @@ impl Node {
         foreign_version: bool,
         queue: Option<QueueCounts>,
     ) {
-        self.looking = false;
+        self.turn.looking = false;
         if foreign_version && matches!(self.lease.state(), State::Opening { .. }) {
             let steps = self.lease.release();
             self.take(steps);

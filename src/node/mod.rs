@@ -15,6 +15,7 @@
 //! | `channel` | what the tabs say to each other |
 //! | `fall` | what has waited long enough goes down the ladder |
 //! | `handoff` | frames to and from the other tabs |
+//! | `turn` | how long it is kept while others wait, and when it is looked whether they do |
 //! | `wishes` | who else wants the lease |
 //! | `invite` | a holder that is writing takes the others' small frames along |
 //! | `gather` | a commit for several tabs |
@@ -37,6 +38,7 @@ mod op;
 mod queue;
 mod rejected;
 mod transaction;
+mod turn;
 mod types;
 mod unit;
 mod wishes;
@@ -49,7 +51,6 @@ use crate::error::{Code, Error};
 use crate::forward::Settings;
 use crate::ladder::Path;
 use crate::lease::{LEAST_WAIT_MS, Lease};
-use crate::message::FrameName;
 use crate::store::{LogLimits, Os, Piece, Store};
 use forward::Forwarder;
 use gather::Gathering;
@@ -57,13 +58,12 @@ use handoff::Offer;
 use invite::Invitations;
 use op::{Op, Work};
 use std::collections::VecDeque;
+use transaction::Transaction;
+use turn::Turn;
 use wishes::Wishes;
 
 /// So long do statements of a handle that is being closed still wait for the lock.
 const CLOSE_PATIENCE_MS: f64 = 500.0;
-/// A lease that nobody uses is given back after this time. Getting it back from a free lock takes
-/// 1 ms, from an idle holder 6 to 8 ms: keeping it only helps a tab that is alone.
-const IDLE_LEASE_MS: f64 = 2000.0;
 
 /// What a node is told once.
 pub struct Config {
@@ -97,10 +97,8 @@ pub struct Node {
     ops: VecDeque<Op>,
     /// When the calls that wait have to be looked at next; long ago if that is due with the next event.
     due_ms: f64,
-    tx: Option<TxId>,
-    /// Frames that joined the open transaction; and whether any of them is to be forwarded.
-    tx_frames: Vec<FrameName>,
-    tx_forwarded: bool,
+    /// The caller's own transaction.
+    tx: Option<Transaction>,
     last_tx: TxId,
     /// Long work that is half done.
     underway: Option<long::Underway>,
@@ -111,27 +109,11 @@ pub struct Node {
     said: Vec<Vec<u8>>,
     now_ms: f64,
     random: u64,
-    /// Another tab asked for the lease since we got it.
-    wanted: bool,
+    turn: Turn,
     /// Until then frames rest before the queue.
     rest_until_ms: f64,
-    /// Work of our own ran under this lease; with `wanted`, it is the others' turn.
-    served: bool,
-    /// A unit has run, and who waits is being looked up: nothing runs before the answer.
-    looking: bool,
-    idle_since_ms: f64,
     /// A unit ran in the present event.
     ran: bool,
-    /// When who waits was last looked up.
-    looked_ms: f64,
-    /// A look that was put off.
-    look_at_ms: Option<f64>,
-    /// Until then this tab may go on although another one waits.
-    turn_until_ms: f64,
-    /// Until then offers go before another tab's turn; since it is that.
-    offers_until_ms: Option<f64>,
-    /// The last call came right after the answer to the one before.
-    in_loop: bool,
     hidden: bool,
     suspended: bool,
     /// A transaction died here: whoever reads must first undo it, which takes a write lease.
@@ -170,25 +152,15 @@ impl Node {
             ops: VecDeque::new(),
             due_ms: f64::NEG_INFINITY,
             tx: None,
-            tx_frames: Vec::new(),
-            tx_forwarded: false,
             last_tx: 0,
             underway: None,
             yields: false,
             effects: Vec::new(),
             said: Vec::new(),
             now_ms: 0.0,
-            wanted: false,
+            turn: Turn::new(),
             rest_until_ms: f64::NEG_INFINITY,
-            served: false,
-            looking: false,
-            idle_since_ms: f64::NEG_INFINITY,
             ran: false,
-            looked_ms: f64::NEG_INFINITY,
-            look_at_ms: None,
-            turn_until_ms: 0.0,
-            offers_until_ms: None,
-            in_loop: false,
             hidden: false,
             suspended: false,
             recover: false,
@@ -254,7 +226,7 @@ impl Node {
     pub fn carried_out(&mut self, now_ms: f64) {
         if std::mem::take(&mut self.ran) {
             self.now_ms = now_ms.max(self.now_ms);
-            self.idle_since_ms = self.now_ms;
+            self.turn.worked(self.now_ms);
             self.let_caller_go_first();
         }
     }
@@ -262,13 +234,13 @@ impl Node {
     /// When the node wants to be woken, if nothing happens before.
     pub fn wake_at_ms(&self) -> Option<f64> {
         let idle = self.lease.held().is_some() && self.tx.is_none() && self.ops.is_empty();
-        let release = idle.then_some(self.idle_since_ms + IDLE_LEASE_MS);
+        let release = idle.then_some(self.turn.idle_until_ms());
         let linger = idle.then(|| self.linger_until_ms()).flatten();
         [self.due_ms]
             .into_iter()
             .chain(release)
             .chain(linger)
-            .chain(self.look_at_ms)
+            .chain(self.turn.look_at_ms())
             .chain(self.gathering.until_ms())
             .chain(self.lease.wake_at_ms())
             .chain(self.queue.drain_at_ms)
@@ -336,7 +308,7 @@ impl Node {
     fn push_op(&mut self, call: CallId, work: Work, until_ms: f64) {
         let since_ms = self.now_ms;
         self.due_ms = self.due_ms.min(until_ms);
-        self.in_loop = self.now_ms - self.idle_since_ms <= lock::LINGER_MS;
+        self.turn.called(self.now_ms);
         self.let_caller_go_first();
         self.ops.push_back(Op { call, work, since_ms, until_ms });
     }

@@ -9,11 +9,36 @@ use crate::ladder::Path;
 use crate::message::FrameName;
 use crate::store::{AppendRequest, PackOptions, Params};
 
+/// The caller's open transaction.
+pub(super) struct Transaction {
+    id: TxId,
+    /// The frames that joined it.
+    frames: Vec<FrameName>,
+    /// Whether any of them is to be forwarded.
+    forwarded: bool,
+}
+
+impl Transaction {
+    pub fn new(id: TxId) -> Transaction {
+        Transaction { id, frames: Vec::new(), forwarded: false }
+    }
+}
+
+/// What calls end with whose transaction is over.
+fn transaction_over() -> Error {
+    Error::new(Code::Closed, "the transaction is over")
+}
+
 impl Node {
+    /// The open transaction, if it is this one.
+    fn open_tx(&mut self, id: TxId) -> Option<&mut Transaction> {
+        self.tx.as_mut().filter(|tx| tx.id == id)
+    }
+
     /// Runs `work` if `tx` is the open transaction, and replies.
     fn in_tx(&mut self, call: CallId, tx: TxId, work: impl FnOnce(&mut Node) -> Result<Reply>) {
-        if self.tx != Some(tx) {
-            return self.fail(call, Error::new(Code::Closed, "the transaction is over"));
+        if self.open_tx(tx).is_none() {
+            return self.fail(call, transaction_over());
         }
         let outcome = work(self);
         if !self.store.in_transaction() {
@@ -51,8 +76,8 @@ impl Node {
 
     /// `tx.appendFrame`: the frame joins the transaction, all or nothing by a savepoint.
     pub(super) fn tx_append(&mut self, call: CallId, request: &AppendRequest, tx: TxId) {
-        if self.tx != Some(tx) {
-            return self.fail(call, Error::new(Code::Closed, "the transaction is over"));
+        if self.open_tx(tx).is_none() {
+            return self.fail(call, transaction_over());
         }
         if self.queue.is_paused() && self.queue.own_of_table(&request.table).next().is_some() {
             let message = "earlier frames wait in the queue, which cannot be emptied now";
@@ -66,14 +91,17 @@ impl Node {
             Err(error) => self.fail(call, error),
             Ok(applied) => {
                 // A duplicate may be of a frame that this same transaction wrote.
-                let joined = self.tx_frames.iter().any(|f| f.frame_id == request.frame_id);
+                let mut frames = self.tx.iter().flat_map(|tx| &tx.frames);
+                let joined = frames.any(|f| f.frame_id == request.frame_id);
                 let promised = applied.duplicate && !joined;
                 if promised && let Err(error) = self.store.make_durable() {
                     return self.fail(call, error);
                 }
-                if !applied.duplicate {
-                    self.tx_frames.push(name_of(request));
-                    self.tx_forwarded |= request.forward;
+                if !applied.duplicate
+                    && let Some(tx) = &mut self.tx
+                {
+                    tx.frames.push(name_of(request));
+                    tx.forwarded |= request.forward;
                 }
                 let receipt = Receipt {
                     frame_id: request.frame_id.clone(),
@@ -91,13 +119,12 @@ impl Node {
     }
 
     pub(super) fn tx_commit(&mut self, call: CallId, tx: TxId) {
-        if self.tx != Some(tx) {
-            return self.fail(call, Error::new(Code::Closed, "the transaction is over"));
-        }
-        let mut frames = std::mem::take(&mut self.tx_frames);
+        let Some(Transaction { frames, forwarded, .. }) = self.open_tx(tx) else {
+            return self.fail(call, transaction_over());
+        };
+        let (mut frames, forwarded) = (std::mem::take(frames), *forwarded);
         // A savepoint of the caller's may have taken some of them back.
         frames.retain(|frame| matches!(self.store.find_frame(&frame.frame_id), Ok(Some(_))));
-        let forwarded = self.tx_forwarded;
         let tables = self.store.take_touched();
         let outcome = match self.store.commit() {
             // An error after the point of no return leaves everything committed.
@@ -120,7 +147,7 @@ impl Node {
     }
 
     pub(super) fn tx_rollback(&mut self, call: CallId, tx: TxId) {
-        if self.tx == Some(tx) {
+        if self.open_tx(tx).is_some() {
             self.abandon_transaction();
         }
         self.reply(call, Reply::Nothing);
@@ -136,8 +163,6 @@ impl Node {
 
     fn end_transaction(&mut self) {
         self.tx = None;
-        self.tx_frames = Vec::new();
-        self.tx_forwarded = false;
         self.look();
     }
 }

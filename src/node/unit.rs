@@ -2,6 +2,7 @@
 
 use super::Node;
 use super::op::{Append, Op, Work};
+use super::transaction::Transaction;
 use super::types::{CallId, Effect, Reply};
 use crate::error::{Code, Error, Result};
 use crate::ladder::Path;
@@ -11,16 +12,8 @@ use crate::store::{AppendRequest, Applied, Mode, PackOptions, PackedRows, Params
 /// makes the others wait.
 const GROUP_FRAMES: usize = 64;
 const GROUP_ROWS: u64 = 100_000;
-/// Who waits is told by a message; who waits and whose message was lost is found by looking, at
-/// most so often while nothing else waits here.
-const LOOK_MS: f64 = 10.0;
-/// Offers that are at hand when it is another tab's turn are served first, but new ones may keep coming: after so
-/// long they are left to whoever is next.
-const OFFERS_MS: f64 = 50.0;
 /// A call of this tab's own goes before offers once it has waited for so long.
 const OWN_PATIENCE_MS: f64 = 250.0;
-/// So much longer is the turn of a holder whose own call has waited so long, and found the queue before it.
-const AFTER_DRAIN_MS: f64 = 100.0;
 
 impl Node {
     /// Runs the next unit, if there is one that may. Gives whether to try for another.
@@ -28,12 +21,12 @@ impl Node {
         let Some(held) = self.lease.held() else {
             return false;
         };
-        if self.is_midway() || self.looking || self.suspended || !self.store.is_open() {
+        if self.is_midway() || self.turn.looking || self.suspended || !self.store.is_open() {
             return false;
         }
         let may_write = held == Mode::Exclusive;
         if !self.is_others_turn() {
-            self.offers_until_ms = None;
+            self.turn.goes_on();
         } else if self.queue.may_stop() && !self.offers_go_first() {
             return false;
         }
@@ -119,7 +112,7 @@ impl Node {
                 let begun = self.store.begin();
                 let outcome = begun.map(|()| {
                     self.last_tx += 1;
-                    self.tx = Some(self.last_tx);
+                    self.tx = Some(Transaction::new(self.last_tx));
                     Reply::Transaction(self.last_tx)
                 });
                 self.settle(call, outcome);
@@ -145,30 +138,26 @@ impl Node {
     /// Looks who waits before anything else runs, or, when nothing else is there to run, now and
     /// then: a caller in a loop is not to wait for the answer each time.
     pub(super) fn unit_done(&mut self) -> bool {
-        self.served = true;
+        self.turn.served = true;
+        self.turn.worked(self.now_ms);
         self.ran = true;
         self.due_ms = f64::NEG_INFINITY;
-        self.idle_since_ms = self.now_ms;
         // Those who wait may have been served by an invitation: then the turn is not up. Without one they
         // go on waiting, and a look finds nothing new.
-        let may_be_served = self.wanted && self.invites();
+        let may_be_served = self.turn.wanted && self.invites();
         let idle = self.ops.is_empty() && self.inbox.is_empty() && !may_be_served;
-        if !idle || self.now_ms - self.looked_ms >= LOOK_MS {
+        if !idle || self.turn.look_is_due(self.now_ms) {
             self.look();
-        } else {
-            self.look_at_ms = Some(self.looked_ms + LOOK_MS);
         }
         false
     }
 
     /// The look that was put off; nothing waits for its answer.
     pub(super) fn look_late(&mut self) {
-        if self.look_at_ms.is_some_and(|at_ms| self.now_ms >= at_ms) {
-            self.look_at_ms = None;
-            if self.lease.held().is_some() && !self.looking {
-                self.looked_ms = self.now_ms;
-                self.effects.push(Effect::QueryLock { count_queue: false });
-            }
+        let is_due = self.turn.put_off_is_due(self.now_ms);
+        if is_due && self.lease.held().is_some() && !self.turn.looking {
+            self.turn.look(self.now_ms);
+            self.effects.push(Effect::QueryLock { count_queue: false });
         }
     }
 
@@ -179,25 +168,23 @@ impl Node {
             // A drain has its turn, too, but not again and again that of a call of this tab's own: a queue that is
             // empty soon lets it go first.
             let due = |op: &Op| self.now_ms - op.since_ms >= OWN_PATIENCE_MS;
-            let soon = self.now_ms < self.turn_until_ms + AFTER_DRAIN_MS;
-            self.served = !(soon && self.ops.front().is_some_and(due));
+            let soon = self.turn.was_up_just_now(self.now_ms);
+            self.turn.served = !(soon && self.ops.front().is_some_and(due));
             self.look();
         }
         false
     }
 
     pub(super) fn look(&mut self) {
-        self.idle_since_ms = self.now_ms;
-        self.looked_ms = self.now_ms;
-        self.look_at_ms = None;
-        self.looking = true;
+        self.turn.worked(self.now_ms);
+        self.turn.look(self.now_ms);
+        self.turn.looking = true;
         self.effects.push(Effect::QueryLock { count_queue: false });
     }
 
     /// Whether offers are served before another tab has its turn.
     fn offers_go_first(&mut self) -> bool {
-        let until_ms = *self.offers_until_ms.get_or_insert(self.now_ms + OFFERS_MS);
-        !self.inbox.is_empty() && self.now_ms < until_ms
+        self.turn.offers_go_first(self.now_ms) && !self.inbox.is_empty()
     }
 
     /// Whether the first call, which could run now, has waited for long enough behind offers.
