@@ -216,8 +216,8 @@ export const mutations = [
     name: 'handles kept',
     what: 'the lock is released and the handles stay open',
     file: 'src/node/lock.rs',
-    find: '        let _undone_by_the_journal = self.store.detach();\n        self.wanted = false;',
-    replace: '        self.wanted = false;',
+    find: '        let _undone_by_the_journal = self.store.detach();\n        self.turn.end();',
+    replace: '        self.turn.end();',
   },
   {
     name: 'kept over suspension',
@@ -371,8 +371,15 @@ export const mutations = [
   {
     name: 'has endless turns',
     what: 'a holder in a loop never thinks that it is the turn of those who wait',
-    file: 'src/node/lock.rs',
+    file: 'src/node/turn.rs',
     find: 'const TURN_MS: f64 = 10.0;',
     replace: 'const TURN_MS: f64 = 1e9;',
+  },
+  {
+    name: 'looks when due alone',
+    what: 'what happens is no reason to look at the calls that wait before their time',
+    file: 'src/node/mod.rs',
+    find: '.stands_in_line()) {\n            self.due_ms = f64::NEG_INFINITY;',
+    replace: '.stands_in_line()) {',
   },
 ];
