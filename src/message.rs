@@ -77,6 +77,8 @@ pub enum Message {
     },
     /// The sender put frames into the durable queue.
     Queued { from: String },
+    /// So many frames wait in the queue and so many were refused, as the sender counts now, and did not before.
+    Counted { from: String, queued: u64, rejected: u64 },
     /// A queued frame was refused by the database, and is on the rejected list now.
     Rejected { from: String, frame: FrameName, error: Refusal },
     /// To whoever holds the lease: please apply the frame in the payload, an envelope, once the

@@ -1,7 +1,7 @@
 //! What the tabs say to each other, on its way in and out.
 
 use super::Node;
-use super::types::{Effect, Notice, Origin};
+use super::types::{Effect, Notice, Origin, QueueCounts};
 use crate::message::{self, FrameName, Message};
 use std::collections::BTreeSet;
 
@@ -29,6 +29,9 @@ impl Node {
                 self.committed(tables, frames, forwarded, Origin::OtherTab);
             }
             Message::Queued { .. } => self.queue_grew(),
+            Message::Counted { queued, rejected, .. } => {
+                self.queue_counted(QueueCounts { queued, rejected });
+            }
             Message::Rejected { frame, error, .. } => self.frame_rejected(&frame, error.into()),
             Message::Offer { from, call, frame_id, after } => {
                 self.offer_received(from, call, &frame_id, after, payload);

@@ -49,6 +49,9 @@ pub(super) struct Queue {
     pub drain_at_ms: Option<f64>,
     pub waiters: Vec<(CallId, String)>,
     pub rejected_calls: Vec<RejectedCall>,
+    /// What this node counted last.
+    counts: QueueCounts,
+    /// What the client was told last, whoever counted it.
     told: Option<QueueCounts>,
 }
 
@@ -69,6 +72,7 @@ impl Queue {
             drain_at_ms: waits.then_some(0.0),
             waiters: Vec::new(),
             rejected_calls: Vec::new(),
+            counts: QueueCounts::default(),
             told: None,
         }
     }
@@ -429,8 +433,7 @@ impl Node {
             return true;
         }
         // Whoever has the lease drains, and may have met a bad frame before this call came.
-        let (remaining, rejected) =
-            self.queue.told.map_or((0, 0), |counts| (counts.queued, counts.rejected));
+        let QueueCounts { queued: remaining, rejected } = self.queue.counts;
         self.ops.pop_front();
         self.reply(call, Reply::Drained { applied, rejected, remaining });
         true
@@ -458,10 +461,29 @@ impl Node {
         }
     }
 
+    /// This node counted: if that is news, the other tabs hear of it, too.
     fn tell_queue(&mut self, counts: QueueCounts) {
+        self.queue.counts = counts;
+        let is_news = self.queue.told.unwrap_or_default() != counts;
+        self.queue_counted(counts);
+        if is_news {
+            let QueueCounts { queued, rejected } = counts;
+            self.send(&Message::Counted { from: self.me(), queued, rejected }, &[]);
+        }
+    }
+
+    /// The client is told what it does not know yet.
+    pub(super) fn queue_counted(&mut self, counts: QueueCounts) {
         if self.queue.told != Some(counts) {
             self.queue.told = Some(counts);
             self.effects.push(Effect::Notify(Notice::Queue(counts)));
         }
+    }
+
+    /// The rejected list has so many frames, now that this node took some off it: into the queue, or for good.
+    pub(super) fn rejected_counted(&mut self, rejected: u64, again: bool) {
+        let before = self.queue.told.unwrap_or_default();
+        let moved = if again { before.rejected.saturating_sub(rejected) } else { 0 };
+        self.tell_queue(QueueCounts { queued: before.queued + moved, rejected });
     }
 }

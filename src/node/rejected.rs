@@ -14,8 +14,8 @@ pub(super) enum RejectedCall {
     List(CallId),
     /// A frame by its id, and what is in the database under that id.
     Find(CallId, String, Option<FrameName>),
-    /// What was done to the list before is to be answered when it is done.
-    Settled(CallId),
+    /// A frame was taken off the list, to be tried again or for good: to be answered when that is done.
+    Settled(CallId, bool),
 }
 
 impl RejectedCall {
@@ -23,7 +23,7 @@ impl RejectedCall {
         match self {
             RejectedCall::List(call)
             | RejectedCall::Find(call, ..)
-            | RejectedCall::Settled(call) => *call,
+            | RejectedCall::Settled(call, _) => *call,
         }
     }
 }
@@ -90,19 +90,19 @@ impl Node {
         self.queue.drain_at_ms = Some(self.now_ms);
         let message = Message::Queued { from: self.me() };
         self.send(&message, &[]);
-        self.answer_settled(call);
+        self.answer_settled(call, true);
     }
 
     pub(super) fn discard_rejected(&mut self, call: CallId, frame_id: String) {
         self.queue.forget_refused(&frame_id);
         self.effects.push(Effect::RemoveRejected { frame_id });
-        self.answer_settled(call);
+        self.answer_settled(call, false);
     }
 
     /// Jobs of the queue are done one after the other: when the list is there, what was asked for
     /// before is done.
-    fn answer_settled(&mut self, call: CallId) {
-        self.queue.rejected_calls.push(RejectedCall::Settled(call));
+    fn answer_settled(&mut self, call: CallId, again: bool) {
+        self.queue.rejected_calls.push(RejectedCall::Settled(call, again));
         self.effects.push(Effect::LoadRejected);
     }
 
@@ -110,7 +110,10 @@ impl Node {
         for waiting in std::mem::take(&mut self.queue.rejected_calls) {
             match (waiting, &outcome) {
                 (waiting, Err(error)) => self.fail(waiting.call(), error.clone().into()),
-                (RejectedCall::Settled(call), Ok(_)) => self.reply(call, Reply::Nothing),
+                (RejectedCall::Settled(call, again), Ok(list)) => {
+                    self.rejected_counted(list.len() as u64, again);
+                    self.reply(call, Reply::Nothing);
+                }
                 (RejectedCall::List(call), Ok(list)) => {
                     self.reply(call, Reply::RejectedList(list.clone()));
                 }

@@ -1,16 +1,18 @@
 //! `ALTER TABLE` and `DROP TABLE`: the catalogue follows. What is renamed keeps its types, and what is made later under
-//! the name of something that was dropped has none of that, whoever dies in between.
+//! the name of something that was dropped has none of that, whoever dies in between. A table that is renamed was written
+//! under both names.
 
 use super::authorizer::Altered;
 use super::connection::Store;
 use crate::error::Result;
 use rusqlite::{OptionalExtension, params};
 
-/// A table of the catalogue before a statement that alters it.
+/// A table before a statement that alters it.
 struct Before {
     table: String,
     /// Its first page, which stays whatever the table is called.
     root: i64,
+    /// None when the catalogue does not know the table.
     columns: Vec<String>,
 }
 
@@ -24,32 +26,39 @@ impl Store {
         let Some(Altered { table, is_dropped }) = altered else {
             return run();
         };
-        let Some(before) = self.before_alter(&table)? else {
+        let Some(before) = self.before_alter(table)? else {
             return run();
         };
+        let is_known = !before.columns.is_empty();
+        if is_dropped && !is_known {
+            return run();
+        }
         self.savepoint()?;
         let outcome = run().and_then(|done| {
             // The first page of a table that was dropped may be another's now.
             if !is_dropped {
                 self.after_rename(&before)?;
             }
-            self.prune_catalogue().map(|()| done)
+            if is_known {
+                self.prune_catalogue()?;
+            }
+            Ok(done)
         });
         self.end_savepoint(outcome)
     }
 
-    /// Looks at a table that is about to be altered. Nothing when the catalogue does not know it.
-    fn before_alter(&self, table: &str) -> Result<Option<Before>> {
-        if self.catalogue_of(table)?.is_empty() {
-            return Ok(None);
-        }
-        let columns = self.column_names(table)?;
+    /// Looks at a table that is about to be altered. Nothing when it has no page, as virtual tables have none.
+    fn before_alter(&self, table: String) -> Result<Option<Before>> {
+        let columns = match self.catalogue_of(&table)?.is_empty() {
+            true => Vec::new(),
+            false => self.column_names(&table)?,
+        };
         let root = self.read(|conn| {
             let sql = "SELECT rootpage FROM main.sqlite_schema
-                       WHERE type = 'table' AND name = ? COLLATE NOCASE";
-            conn.prepare_cached(sql)?.query_row([table], |row| row.get(0)).optional()
+                       WHERE type = 'table' AND rootpage > 0 AND name = ? COLLATE NOCASE";
+            conn.prepare_cached(sql)?.query_row([&table], |row| row.get(0)).optional()
         })?;
-        Ok(root.map(|root| Before { table: table.to_owned(), root, columns }))
+        Ok(root.map(|root| Before { table, root, columns }))
     }
 
     /// After it: one statement renames a table, or one column, or nothing.
@@ -62,6 +71,10 @@ impl Store {
         let Some(name) = name else {
             return Ok(());
         };
+        self.touched.insert(&name);
+        if columns.is_empty() {
+            return Ok(());
+        }
         if name != *table {
             self.read(|conn| {
                 let sql = "UPDATE main._framelock_columns SET table_name = ? WHERE table_name = ?";

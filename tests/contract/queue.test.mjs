@@ -188,6 +188,43 @@ inBrowsers((context) => {
     await tab.close();
   });
 
+  test('every handle is told how many frames wait and how many were refused, whoever changed it', async () => {
+    const tab = await context.browser.newTab();
+    const seen = await tab.run(async () => {
+      const names = ['holder', 'sender', 'bystander'];
+      const [holder, sender, bystander] = await Promise.all(
+        names.map(() => framelock.openDatabase('counted')),
+      );
+      const last = {};
+      [holder, sender, bystander].forEach((db, i) => db.on('queue', (counts) => (last[names[i]] = counts)));
+      // Before a bystander would look by itself, which is after 3 s.
+      const all = async (queued, rejected) => {
+        const is = (name) => last[name]?.queued === queued && last[name]?.rejected === rejected;
+        for (const end = performance.now() + 2000; !names.every(is) && performance.now() < end;)
+          await new Promise((resolve) => setTimeout(resolve, 10));
+        return structuredClone(last);
+      };
+      await holder.exec('CREATE TABLE t(a INTEGER CHECK(a < 5))');
+      const options = { fallback: 'queue', retry: { attempts: 0 } };
+      const waiting = await holder.transaction(async () => {
+        await sender.appendFrame('t', { a: [1] }, options);
+        await sender.appendFrame('t', { a: [9] }, { ...options, frameId: 'refused' });
+        return all(2, 0);
+      });
+      const drained = await all(0, 1);
+      await sender.discardRejected('refused');
+      const discarded = await all(0, 0);
+      await Promise.all([holder.close(), sender.close(), bystander.close()]);
+      return { waiting, drained, discarded };
+    });
+    const all = (queued, rejected) => {
+      const counts = { queued, rejected };
+      return { holder: counts, sender: counts, bystander: counts };
+    };
+    assert.deepEqual(seen, { waiting: all(2, 0), drained: all(0, 1), discarded: all(0, 0) });
+    await tab.close();
+  });
+
   test('drain() says how many frames came out of the queue since it was called, whichever tab took them out', async () => {
     const tab = await context.browser.newTab();
     const drained = await tab.run(async () => {

@@ -133,6 +133,39 @@ fn drain_counts_what_another_tab_took_out_of_the_queue() {
     assert_eq!(drained(&world, 2), (1, 0, 0));
 }
 
+#[test]
+fn whoever_changes_the_queue_tells_its_client_and_the_other_tabs_and_they_tell_theirs() {
+    let mut world = World::new("id INTEGER CHECK(id < 50), name TEXT");
+    world.lock_is_free = false;
+    world.enqueue(1, row("ours", 1));
+    // What another tab counted is told here, and to nobody else.
+    world.other_queues(&row("theirs", 2));
+    for _ in 0..2 {
+        world.other_says(&Message::Counted { from: "other".into(), queued: 2, rejected: 0 });
+    }
+    world.enqueue(2, row("refused", 50));
+    world.free_the_lock();
+    let told = [(1, 0), (2, 0), (3, 0), (0, 1)];
+    assert_eq!(world.counts_told, told);
+    assert_eq!(world.counts_posted, [(1, 0), (3, 0), (0, 1)]);
+}
+
+#[test]
+fn what_leaves_the_rejected_list_is_told() {
+    let mut world = World::new(COLUMNS);
+    world.rejected = vec!["first".into(), "second".into()];
+    world.tell(Event::Call(1, Call::Drain { timeout_ms: 5000.0 }));
+    assert_eq!(drained(&world, 1), (0, 2, 0));
+    // Long enough for the lease to be given back.
+    world.run_until(10_000.0);
+    world.lock_is_free = false;
+    world.tell(Event::Call(2, Call::DiscardRejected { frame_id: "second".into() }));
+    world.tell(Event::Call(3, Call::RetryRejected { frame_id: "first".into() }));
+    assert!(world.is_settled(2) && world.is_settled(3));
+    assert_eq!(world.counts_told, [(0, 2), (0, 1), (1, 0)]);
+    assert_eq!(world.counts_posted, world.counts_told);
+}
+
 /// A hundred frames at once that nobody takes, and a queue that takes for ever to write a file. Gives how many are on
 /// their way into it when their time is up; the others must have ended, and are not in the database later.
 fn begun_of_a_hundred(fallback: Fallback) -> usize {

@@ -11,10 +11,10 @@ use framelock::frame::options::AppendOptions;
 use framelock::frame::read::ReadColumn;
 use framelock::ladder::Fallback;
 use framelock::lease::LockId;
-use framelock::message::Message;
+use framelock::message::{self, Message};
 use framelock::node::{
     Call, CallId, Config, Effect, Event, Node, Notice, PIECE, QueueCounts, QueuePage, Receipt,
-    Reply, TxId,
+    Rejected, Reply, TxId,
 };
 use framelock::platform::{File, FileError, FileResult, Handles, MemoryFile};
 use framelock::policy::RetryPolicy;
@@ -203,6 +203,10 @@ pub struct World {
     settled: BTreeMap<CallId, (f64, Result<Reply>)>,
     /// The frames of which the page was told that they are in.
     pub announced: Vec<String>,
+    /// What the page was told of the queue: how many frames wait, and how many were refused.
+    pub counts_told: Vec<(u64, u64)>,
+    /// What the other tabs were told of it.
+    pub counts_posted: Vec<(u64, u64)>,
     /// The bytes of the last export.
     pub exported: Vec<u8>,
     /// How many bytes were posted to the other tabs.
@@ -247,6 +251,8 @@ impl World {
             coming: VecDeque::new(),
             settled: BTreeMap::new(),
             announced: Vec::new(),
+            counts_told: Vec::new(),
+            counts_posted: Vec::new(),
             exported: Vec::new(),
             posted_bytes: 0,
         };
@@ -254,6 +260,7 @@ impl World {
         world.run_until(5000.0);
         assert!(world.is_settled(1000) && world.lock.is_none());
         world.leases_ms.clear();
+        world.counts_told.clear();
         world
     }
 
@@ -320,7 +327,16 @@ impl World {
                 self.queue.remove(&name);
                 self.rejected.push(name);
             }
-            Effect::LoadRejected => self.coming.push_back(Event::RejectedLoaded(Ok(vec![]))),
+            Effect::LoadRejected => {
+                let list = self.rejected.iter().map(|name| Rejected::without_reason(name, &[]));
+                self.coming.push_back(Event::RejectedLoaded(Ok(list.collect())));
+            }
+            // What the test settles is the last one.
+            Effect::RemoveRejected { .. } => drop(self.rejected.pop()),
+            Effect::RequeueRejected { .. } => {
+                let name = self.rejected.pop().expect("a refused frame");
+                self.queue.insert(name, Vec::new());
+            }
             Effect::Reply(call, outcome, _) => {
                 let before = self.settled.insert(call, (self.now_ms, outcome));
                 assert!(before.is_none(), "call {call} is settled twice");
@@ -328,7 +344,19 @@ impl World {
             Effect::Yield => self.coming.push_back(Event::Yielded),
             Effect::Notify(Notice::Commit { frame_ids, .. }) => self.announced.extend(frame_ids),
             Effect::Part { bytes, .. } => self.exported.extend(bytes),
-            Effect::Post(bytes) => self.posted_bytes += bytes.len(),
+            Effect::Notify(Notice::Queue(QueueCounts { queued, rejected })) => {
+                self.counts_told.push((queued, rejected));
+            }
+            Effect::Post(bytes) => {
+                self.posted_bytes += bytes.len();
+                for message in message::split(&bytes) {
+                    if let Some((Message::Counted { queued, rejected, .. }, _)) =
+                        Message::decode(message)
+                    {
+                        self.counts_posted.push((queued, rejected));
+                    }
+                }
+            }
             _ => {}
         }
     }

@@ -212,6 +212,24 @@ fn renamed_tables_and_columns_keep_their_types() {
 }
 
 #[test]
+fn a_table_that_is_renamed_is_written_under_both_names() {
+    let mut store = store();
+    append(&mut store, &request("a", frame(0, 1))).unwrap();
+    exec(&mut store, "CREATE TABLE plain(a)").unwrap();
+    for table in ["t", "plain"] {
+        store.take_touched();
+        exec(&mut store, &format!("ALTER TABLE {table} ADD COLUMN more")).unwrap();
+        assert_eq!(store.take_touched().into_iter().collect::<Vec<_>>(), [table]);
+        exec(&mut store, &format!("ALTER TABLE {table} RENAME TO new_{table}")).unwrap();
+        let touched = store.take_touched();
+        assert!(
+            touched.contains(table) && touched.contains(&format!("new_{table}")),
+            "{touched:?}"
+        );
+    }
+}
+
+#[test]
 fn foreign_keys_hold_unless_a_handle_gives_them_up() {
     let mut store = store();
     exec(&mut store, "CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE t(id REFERENCES p)")

@@ -304,7 +304,8 @@ export interface AppendOptions<Row = Record<string, unknown>> {
   mode?: 'create' | 'append' | 'createAppend' | 'replace' | 'deleteRows' | 'upsert' | 'ignore' | undefined;
   /**
    * The columns that identify a row, for `upsert` and `ignore`. Default: the table's primary key. A table that
-   * `appendFrame` made gets a unique index on them if it has none. A table made by SQL must have one.
+   * `appendFrame` made, or that took the types of a frame while it was empty, gets a unique index on them if it has none.
+   * Any other table made by SQL must have one.
    */
   key?: readonly ColumnName<Row>[] | undefined;
   /** How the frame's columns are matched with the table's. Default `name`. */
@@ -451,7 +452,7 @@ export interface Status {
   /** Whether the browser promised not to evict this origin's storage. */
   persisted: boolean;
   lock: 'held' | 'waiting' | 'free';
-  /** Who holds the write lock, or null. */
+  /** Who holds the write lock, or null. `this-tab` is this handle; another handle counts as another tab, wherever it is. */
   holder: 'this-tab' | 'other-tab' | null;
   /** Frames in the durable queue. */
   queued: number;
@@ -468,13 +469,19 @@ export interface Status {
 
 /** The events of a handle and what each one carries. */
 export interface DatabaseEvents {
-  /** A transaction was committed, by this tab or another one. */
+  /**
+   * A transaction was committed. `this-tab`: by this handle; another handle counts as another tab, wherever it is. A table
+   * that was renamed is in `tables` by both names.
+   */
   commit: { tables: string[]; frameIds: string[]; origin: 'this-tab' | 'other-tab' };
-  /** The durable queue changed. */
+  /** The number of frames in the durable queue, or of refused ones, changed, whichever tab changed it. */
   queue: { queued: number; rejected: number };
   /** An append of this handle was given a receipt. */
   append: AppendReceipt;
-  /** This handle took the write lock, waits for it, or gave it up. */
+  /**
+   * This handle took the write lock, waits for it, or gave it up: `held` by `this-tab`, `waiting` or `free`. Whether another
+   * one holds it then is not said, and `holder` is null; `status()` looks.
+   */
   status: Pick<Status, 'lock' | 'holder'>;
   /** Forwarding made progress, failed or was paused. Only for handles that were opened with `forward`. */
   forward: ForwardEvent;
