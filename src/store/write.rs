@@ -14,7 +14,7 @@ use crate::frame::plan::{Plan, TableState};
 use crate::frame::types::{self, ColumnType};
 use crate::frame::values::check_values;
 use arrow::datatypes::DataType;
-use rusqlite::params;
+use rusqlite::{ffi, params};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
@@ -216,11 +216,18 @@ impl Store {
     /// A statement of many rows failed: says which of them SQLite refuses. `done` rows of the frame
     /// came before them. The caller undoes everything afterwards.
     fn blame_row(&mut self, sql: &str, rows: &Rows<'_>, done: u64, error: Error) -> Error {
-        if error.code != Code::Constraint || !self.in_transaction() {
+        if error.code != Code::Constraint {
             return error;
         }
-        if let Some(row) = rows.current() {
+        // Foreign keys are looked at when a statement ends, and be it by another row's OR FAIL.
+        let at_end = error.sqlite_code == Some(ffi::SQLITE_CONSTRAINT_FOREIGNKEY);
+        if let Some(row) = rows.current().filter(|_| !at_end) {
             return error.at_row(done + row as u64);
+        }
+        // What FAIL or ROLLBACK has left is not what the rows came to.
+        let undone = self.conn().is_ok_and(|conn| !conn.is_autocommit() && conn.changes() == 0);
+        if !undone {
+            return error;
         }
         // It had read them all before it wrote the first one, for the table's triggers, or it looked
         // at foreign keys at its end: one by one, then.
