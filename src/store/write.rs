@@ -3,6 +3,7 @@
 
 use super::append::{AppendRequest, Applied, Content};
 use super::connection::Store;
+use super::insert::put_last_rowid_back;
 use super::rows::{Rows, source};
 use super::transfer::Transfer;
 use crate::error::{Code, Error, Result};
@@ -179,7 +180,9 @@ impl Store {
     ) -> Result<Applied> {
         let HalfWritten { frame, plan, coerced, .. } = half;
         if request.forward {
+            let last_rowid = self.conn()?.last_insert_rowid();
             self.enqueue(&frame, &plan)?;
+            put_last_rowid_back(self.conn()?, last_rowid);
         }
         Ok(Applied { rows: frame.rows, coerced, duplicate: false })
     }

@@ -212,6 +212,27 @@ fn renamed_tables_and_columns_keep_their_types() {
 }
 
 #[test]
+fn the_last_rowid_is_that_of_the_callers_last_row() {
+    let mut store = store();
+    exec(&mut store, "CREATE TABLE t(id INTEGER PRIMARY KEY, n)").unwrap();
+    let last = "SELECT last_insert_rowid()";
+    for (id, forward) in [(700, false), (800, true)] {
+        store.begin().unwrap();
+        let rows = of(&id.to_string(), vec![("id", numbers(vec![id - 1, id]))]);
+        store.apply_in_savepoint(&AppendRequest { forward, ..rows }).unwrap();
+        assert_eq!(one(&mut store, last), Value::Integer(id));
+        store.commit().unwrap();
+    }
+    store.transfer_from(0);
+    append(
+        &mut store,
+        &of("large", vec![("id", numbers(vec![900, 901])), ("n", numbers(vec![1, 2]))]),
+    )
+    .unwrap();
+    assert_eq!((one(&mut store, last), store.transferred()), (Value::Integer(901), 2));
+}
+
+#[test]
 fn foreign_keys_hold_unless_a_handle_gives_them_up() {
     let mut store = store();
     exec(&mut store, "CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE t(id REFERENCES p)")
