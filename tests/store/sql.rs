@@ -244,6 +244,34 @@ fn foreign_keys_hold_unless_a_handle_gives_them_up() {
 }
 
 #[test]
+fn a_row_may_refer_to_a_later_one_that_is_near_or_anywhere_if_that_is_deferred() {
+    let tree = |rows: i64, first: i64| {
+        let parents = (0..rows).map(|id| if id == 0 { first } else { id });
+        of(
+            "tree",
+            vec![("id", numbers((0..rows).collect())), ("parent", numbers(parents.collect()))],
+        )
+    };
+    for (rest, rows, first, is_in) in [
+        ("", 1500, 900, true),
+        ("", 1500, 1400, false),
+        (" DEFERRABLE INITIALLY DEFERRED", 1500, 1400, true),
+        (" DEFERRABLE INITIALLY DEFERRED", 1500, 1500, false),
+    ] {
+        let mut store = store();
+        let ddl = format!("CREATE TABLE t(id INTEGER PRIMARY KEY, parent REFERENCES t{rest})");
+        exec(&mut store, &ddl).unwrap();
+        let outcome = append(&mut store, &tree(rows, first)).map_err(|error| error.code);
+        let wanted = if is_in { Ok(1500) } else { Err(Code::Constraint) };
+        assert_eq!(
+            (outcome, count(&mut store)),
+            (wanted, Value::Integer(if is_in { rows } else { 0 })),
+            "{ddl}, {first}"
+        );
+    }
+}
+
+#[test]
 fn only_what_was_done_counts_as_written() {
     let mut store = store();
     exec(&mut store, "CREATE TABLE u(n UNIQUE); CREATE TABLE v(n)").unwrap();
