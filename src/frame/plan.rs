@@ -365,18 +365,23 @@ pub(super) fn wanted(field: &Field, options: &AppendOptions) -> Result<(DataType
     }
 }
 
-/// SQLite numbers the rows that come without the row id. Those numbers are ids where the column is of
-/// integers that have room for them; as a time, a decimal or a bool they would be made up.
+/// SQLite numbers the rows that come without the row id. As a time, a decimal or a bool such a number would be made
+/// up.
 fn check_numbered(column: &TableColumn) -> Result<()> {
-    use DataType::{Int32, Int64, Null, UInt32, UInt64};
     match column.field.as_ref().map(|field| value_type(field.data_type())) {
-        None | Some(Null | Int32 | Int64 | UInt32 | UInt64) => Ok(()),
-        Some(other) => Err(mismatch(format!(
+        Some(other) if !can_be_numbered(other) => Err(mismatch(format!(
             "the frame does not have this column, which is the table's row id: SQLite would number \
              the rows, and a number of its own is no {}",
             types::name(other)
         ))),
+        _ => Ok(()),
     }
+}
+
+/// Whether SQLite's own numbers are ids in a row id of this type: integers that have room for them.
+pub(super) fn can_be_numbered(data_type: &DataType) -> bool {
+    use DataType::{Int32, Int64, Null, UInt32, UInt64};
+    matches!(value_type(data_type), Null | Int32 | Int64 | UInt32 | UInt64)
 }
 
 /// A field as the catalogue has it: with the type that is read back, and how that is stored.

@@ -163,7 +163,7 @@ impl Slot {
             }
             (Misfit::Value, true) => format!(
                 "it holds {class} that is no {name}, the column's type: it was written by \
-                 plain SQL; CAST in the query says how to read it"
+                 plain SQL or changed on its way in; CAST in the query says how to read it"
             ),
             (Misfit::Value, false) => format!(
                 "it holds {class} where the rows before are {name}: an expression with \

@@ -7,7 +7,7 @@ use super::cell::Cell;
 use super::column::Column;
 use super::convert::Loss;
 use super::options::Lossy;
-use super::plan::{Plan, PlannedColumn};
+use super::plan::{Plan, PlannedColumn, can_be_numbered};
 use crate::error::{Code, Error, Result};
 
 /// Counts the values that are changed on their way in, by the frame's column names; columns
@@ -15,7 +15,7 @@ use crate::error::{Code, Error, Result};
 ///
 /// # Errors
 /// `LOSSY_VALUE` with row and column of the first such value of the first such column, under
-/// [`Lossy::Error`]; `SCHEMA_MISMATCH` for rows that have columns, of which none is written.
+/// [`Lossy::Error`], or of one for which there is no nearest value; `SCHEMA_MISMATCH` for rows that have columns, of which none is written.
 pub fn check_values(frame: &Frame, plan: &Plan, lossy: Lossy) -> Result<BTreeMap<String, u64>> {
     if plan.columns.is_empty() && !frame.schema.fields().is_empty() && frame.rows > 0 {
         let why = "the frame has rows, but no column of them is written";
@@ -29,7 +29,9 @@ pub fn check_values(frame: &Frame, plan: &Plan, lossy: Lossy) -> Result<BTreeMap
         for batch in &frame.batches {
             let column = Column::new(batch.column(planned.frame_index), &planned.storage)?;
             for (row, loss) in losses(&column, planned) {
-                if lossy == Lossy::Error {
+                let made_up =
+                    loss == Loss::NullBecomesNumber && !can_be_numbered(&planned.storage.data_type);
+                if lossy == Lossy::Error || made_up {
                     let row = first_row + row as u64;
                     let message = format!("the value {}", loss.why());
                     return Err(Error::new(Code::LossyValue, message).in_column(name).at_row(row));

@@ -8,6 +8,7 @@
 use super::connection::Store;
 use super::error::is_missing_table;
 use super::error::{from_file, is_verdict};
+use super::insert::put_last_rowid_back;
 use super::write::HalfWritten;
 use crate::error::{Code, Error, Result};
 use crate::frame::Frame;
@@ -342,6 +343,7 @@ impl Store {
     /// The id, in the transaction of the rows.
     fn note_applied(&mut self, request: &AppendRequest, applied: &Applied) -> Result<()> {
         let conn = self.conn()?;
+        let last_rowid = conn.last_insert_rowid();
         conn.prepare_cached(
             "INSERT INTO main._framelock_frames(frame_id, table_name, rows, digest, own, coerced)
              VALUES(?, ?, ?, ?, ?, ?)",
@@ -361,7 +363,9 @@ impl Store {
         if !self.touched.has(&request.table) {
             self.touched.insert(&request.table);
         }
-        self.forget_ids(conn.last_insert_rowid())
+        let seq = conn.last_insert_rowid();
+        put_last_rowid_back(conn, last_rowid);
+        self.forget_ids(seq)
     }
 
     /// The digest and row count under which a frame id was applied, if it was.

@@ -15,8 +15,10 @@ const PIECE_BYTES: u64 = 4 << 20;
 
 /// The first bytes of every SQLite file (https://www.sqlite.org/fileformat2.html, 1.3).
 pub const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-/// Where the header names the journal mode: 1 is a rollback journal, 2 is WAL.
+/// Where the header names the journal mode; SQLite knows two.
 const FORMAT_VERSIONS: std::ops::Range<u64> = 18..20;
+const ROLLBACK: u8 = 1;
+const WAL: u8 = 2;
 
 impl Store {
     /// The bytes of the database from `offset` on, some megabytes of them; the caller holds a lease from
@@ -113,6 +115,13 @@ fn open_import(vfs: &str, slots: &Rc<Slots>) -> Result<Connection> {
     if !head.starts_with(MAGIC) || read < head.len() {
         return Err(Error::new(Code::NotADatabase, "these bytes are not an SQLite file"));
     }
+    // By way of `AsRollback`.
+    if head[18..20].iter().any(|version| *version > ROLLBACK) {
+        return Err(Error::new(
+            Code::NotADatabase,
+            "the file has a format that SQLite does not know",
+        ));
+    }
     let whole = pages(&head) * page_bytes(&head);
     let size = slots.import_bytes();
     if size < whole {
@@ -178,9 +187,10 @@ impl File for AsRollback {
         let count = self.0.read(buffer, offset)?;
         for at in FORMAT_VERSIONS {
             if let Some(place) = at.checked_sub(offset)
-                && (place as usize) < count
+                && let Some(version) = buffer[..count].get_mut(place as usize)
+                && *version == WAL
             {
-                buffer[place as usize] = 1;
+                *version = ROLLBACK;
             }
         }
         Ok(count)

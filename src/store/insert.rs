@@ -2,7 +2,8 @@
 //! one append to the next.
 //!
 //! This and [`super::rows`] speak to SQLite past rusqlite, which copies every text
-//! (`SQLITE_TRANSIENT`); there SQLite reads text and blobs where they lie in the frame.
+//! (`SQLITE_TRANSIENT`); there SQLite reads text and blobs where they lie in the frame. Nor can rusqlite say what the
+//! last inserted row was.
 
 use super::authorizer::Touched;
 use super::error::from_code;
@@ -167,6 +168,12 @@ impl Statement {
         }
         outcome
     }
+}
+
+/// Puts `last_insert_rowid()` back to what it was: the caller asks it for rows of their own.
+pub(super) fn put_last_rowid_back(conn: &Connection, rowid: i64) {
+    // SAFETY: the handle is open for as long as `conn` is borrowed; nothing but this number changes.
+    unsafe { ffi::sqlite3_set_last_insert_rowid(conn.handle(), rowid) };
 }
 
 fn failure(conn: &Connection, slots: &Slots, code: c_int) -> Error {

@@ -3,6 +3,7 @@
 
 use super::append::{AppendRequest, Applied, Content};
 use super::connection::Store;
+use super::insert::put_last_rowid_back;
 use super::rows::{Rows, source};
 use super::transfer::Transfer;
 use crate::error::{Code, Error, Result};
@@ -14,7 +15,7 @@ use crate::frame::plan::{Plan, TableState};
 use crate::frame::types::{self, ColumnType};
 use crate::frame::values::check_values;
 use arrow::datatypes::DataType;
-use rusqlite::params;
+use rusqlite::{ffi, params};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
@@ -179,7 +180,9 @@ impl Store {
     ) -> Result<Applied> {
         let HalfWritten { frame, plan, coerced, .. } = half;
         if request.forward {
+            let last_rowid = self.conn()?.last_insert_rowid();
             self.enqueue(&frame, &plan)?;
+            put_last_rowid_back(self.conn()?, last_rowid);
         }
         Ok(Applied { rows: frame.rows, coerced, duplicate: false })
     }
@@ -216,11 +219,18 @@ impl Store {
     /// A statement of many rows failed: says which of them SQLite refuses. `done` rows of the frame
     /// came before them. The caller undoes everything afterwards.
     fn blame_row(&mut self, sql: &str, rows: &Rows<'_>, done: u64, error: Error) -> Error {
-        if error.code != Code::Constraint || !self.in_transaction() {
+        if error.code != Code::Constraint {
             return error;
         }
-        if let Some(row) = rows.current() {
+        // Foreign keys are looked at when a statement ends, and be it by another row's OR FAIL.
+        let at_end = error.sqlite_code == Some(ffi::SQLITE_CONSTRAINT_FOREIGNKEY);
+        if let Some(row) = rows.current().filter(|_| !at_end) {
             return error.at_row(done + row as u64);
+        }
+        // What FAIL or ROLLBACK has left is not what the rows came to.
+        let undone = self.conn().is_ok_and(|conn| !conn.is_autocommit() && conn.changes() == 0);
+        if !undone {
+            return error;
         }
         // It had read them all before it wrote the first one, for the table's triggers, or it looked
         // at foreign keys at its end: one by one, then.

@@ -88,6 +88,21 @@ inBrowsers((context) => {
     }
   });
 
+  test('a view that is made anew is another one', async () => {
+    await exec(
+      writer,
+      'CREATE TABLE a(n); CREATE TABLE b(n); CREATE VIEW v AS SELECT n FROM a; INSERT INTO b VALUES (1)',
+    );
+    await watcher.run(async () => {
+      watch('SELECT count(*) AS n FROM v');
+      await until((rows) => rows?.[0].n === 0);
+    });
+    await exec(writer, 'DROP VIEW v; CREATE VIEW v AS SELECT n FROM b');
+    await watcher.run(() => until((rows) => rows[0].n === 1).then(() => {}));
+    await exec(writer, 'INSERT INTO b VALUES (2)');
+    await watcher.run(() => until((rows) => rows[0].n === 2).then(() => {}));
+  });
+
   test('many commits, few runs; the last run has seen them all', async () => {
     await exec(writer, 'CREATE TABLE t(n)');
     await watcher.run(async () => {

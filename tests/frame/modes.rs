@@ -396,6 +396,16 @@ fn sqlite_numbers_no_row_id_that_counts_something_else() {
             }
             let keys = "SELECT group_concat(k) = '7,8' FROM t";
             assert_eq!(rows(&db, keys), [[Some(i64::from(numbered))]]);
+            // Nor where a NULL stands for it, whatever may be lost.
+            let outcome = db.append(
+                "t",
+                &row(Some(new_null_array(key.data_type(), 1))),
+                &options(r#"{"lossy":"allow"}"#),
+            );
+            match numbered {
+                true => assert_eq!(outcome.unwrap()["k"], 1),
+                false => assert_eq!(outcome.unwrap_err().code, Code::LossyValue),
+            }
         }
     }
     let db = Db::new();

@@ -446,6 +446,11 @@ fn a_file_in_wal_mode_is_imported_and_one_that_is_cut_off_is_not() {
     to.import_file(file(bytes.clone())).unwrap();
     assert_eq!(count(&mut to), Value::Integer(5000));
     assert_eq!(to.export_file().unwrap()[18..20], [1, 1]);
+    for at in 18..20 {
+        let mut unknown = bytes.clone();
+        unknown[at] = 3;
+        assert_eq!(to.import_file(file(unknown)).unwrap_err().code, Code::NotADatabase);
+    }
     bytes.truncate(bytes.len() - 8192);
     assert_eq!(to.import_file(file(bytes.clone())).unwrap_err().code, Code::Corrupt);
     bytes.truncate(300);

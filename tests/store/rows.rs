@@ -111,6 +111,38 @@ fn a_refused_row_is_named_whatever_refuses_it() {
 }
 
 #[test]
+fn what_a_refused_row_leaves_blames_no_other_row() {
+    const T: &str = "CREATE TABLE t(id INTEGER PRIMARY KEY, price REAL, name TEXT)";
+    const TRIGGER: &str = "CREATE TRIGGER no AFTER INSERT ON t WHEN new.id = 2417
+        BEGIN SELECT RAISE(FAIL, 'no'); END";
+    let twin = "CREATE TABLE t(id INTEGER, price REAL, name TEXT UNIQUE ON CONFLICT ROLLBACK);
+        INSERT INTO t(name) VALUES('name 100')";
+    let quiet = format!("{twin}; CREATE TRIGGER quiet AFTER INSERT ON t BEGIN SELECT 1; END");
+    let parent = "CREATE TABLE p(id INTEGER PRIMARY KEY); INSERT INTO p VALUES(0);
+        CREATE TABLE t(id INTEGER REFERENCES p, price REAL, name TEXT, UNIQUE(name) ON CONFLICT FAIL);
+        INSERT INTO t(name) VALUES('name 100')";
+    let name = "UNIQUE constraint failed: t.name";
+    for (ddl, message, row) in [
+        // The rows before it are there yet; nobody knows which it was.
+        (&*format!("{T}; {TRIGGER}"), "no", None),
+        (&quiet, name, None),
+        (twin, name, Some(100)),
+        // The first one without a parent, and not the one for which the statement ended.
+        (parent, "FOREIGN KEY constraint failed", Some(1)),
+    ] {
+        let (mut store, outcome) = appended(ddl, 5000);
+        let error = outcome.unwrap_err();
+        assert_eq!(
+            (error.code, &*error.message, error.row),
+            (Code::Constraint, message, row),
+            "{ddl}"
+        );
+        let there_before = i64::from(message != "no");
+        assert_eq!(count(&mut store), Value::Integer(there_before), "{ddl}");
+    }
+}
+
+#[test]
 fn a_refused_column_is_named_where_the_constraint_is_of_one() {
     for (table, column) in [
         ("(id INTEGER, price REAL, name TEXT NOT NULL)", Some("name")),

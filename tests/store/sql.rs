@@ -230,6 +230,27 @@ fn a_table_that_is_renamed_is_written_under_both_names() {
 }
 
 #[test]
+fn the_last_rowid_is_that_of_the_callers_last_row() {
+    let mut store = store();
+    exec(&mut store, "CREATE TABLE t(id INTEGER PRIMARY KEY, n)").unwrap();
+    let last = "SELECT last_insert_rowid()";
+    for (id, forward) in [(700, false), (800, true)] {
+        store.begin().unwrap();
+        let rows = of(&id.to_string(), vec![("id", numbers(vec![id - 1, id]))]);
+        store.apply_in_savepoint(&AppendRequest { forward, ..rows }).unwrap();
+        assert_eq!(one(&mut store, last), Value::Integer(id));
+        store.commit().unwrap();
+    }
+    store.transfer_from(0);
+    append(
+        &mut store,
+        &of("large", vec![("id", numbers(vec![900, 901])), ("n", numbers(vec![1, 2]))]),
+    )
+    .unwrap();
+    assert_eq!((one(&mut store, last), store.transferred()), (Value::Integer(901), 2));
+}
+
+#[test]
 fn foreign_keys_hold_unless_a_handle_gives_them_up() {
     let mut store = store();
     exec(&mut store, "CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE t(id REFERENCES p)")
@@ -238,6 +259,34 @@ fn foreign_keys_hold_unless_a_handle_gives_them_up() {
     assert_eq!(append(&mut store, &orphan).unwrap_err().code, Code::Constraint);
     exec(&mut store, "PRAGMA foreign_keys=OFF").unwrap();
     append(&mut store, &orphan).unwrap();
+}
+
+#[test]
+fn a_row_may_refer_to_a_later_one_that_is_near_or_anywhere_if_that_is_deferred() {
+    let tree = |rows: i64, first: i64| {
+        let parents = (0..rows).map(|id| if id == 0 { first } else { id });
+        of(
+            "tree",
+            vec![("id", numbers((0..rows).collect())), ("parent", numbers(parents.collect()))],
+        )
+    };
+    for (rest, rows, first, is_in) in [
+        ("", 1500, 900, true),
+        ("", 1500, 1400, false),
+        (" DEFERRABLE INITIALLY DEFERRED", 1500, 1400, true),
+        (" DEFERRABLE INITIALLY DEFERRED", 1500, 1500, false),
+    ] {
+        let mut store = store();
+        let ddl = format!("CREATE TABLE t(id INTEGER PRIMARY KEY, parent REFERENCES t{rest})");
+        exec(&mut store, &ddl).unwrap();
+        let outcome = append(&mut store, &tree(rows, first)).map_err(|error| error.code);
+        let wanted = if is_in { Ok(1500) } else { Err(Code::Constraint) };
+        assert_eq!(
+            (outcome, count(&mut store)),
+            (wanted, Value::Integer(if is_in { rows } else { 0 })),
+            "{ddl}, {first}"
+        );
+    }
 }
 
 #[test]

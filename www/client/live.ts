@@ -47,7 +47,7 @@ const fold = (name: string) => name.replace(/[A-Z]+/g, (letters) => letters.toLo
 interface Dependencies {
   /** The tables that it reads; none: all of them. */
   reads: Set<string> | undefined;
-  /** All tables and views that there were. */
+  /** All tables that there were. A view may be made anew, and be another one. */
   known: Set<string>;
 }
 
@@ -66,7 +66,7 @@ async function dependenciesOf(
 ): Promise<Dependencies> {
   const program = await db.query<Instruction>(`EXPLAIN ${sql}`, params, options);
   const schema = await db.query<{ name: string; tbl_name: string; rootpage: number }>(
-    'SELECT name, tbl_name, rootpage FROM sqlite_schema',
+    "SELECT name, tbl_name, rootpage FROM sqlite_schema WHERE type <> 'view'",
     [],
     options,
   );
@@ -125,7 +125,7 @@ export function live<Row = Record<string, unknown>>(
     if (!dependencies?.reads) return true;
     const { reads, known } = dependencies;
     return changed.map(fold).some((name) => {
-      // A new name may be what a name of the query now means.
+      // What is new under a name may be what a name of the query now means.
       if (!known.has(name)) dependencies = undefined;
       return reads.has(name) || !known.has(name);
     });
