@@ -182,6 +182,33 @@ fn an_exchange_that_hangs_is_given_up_and_less_is_sent_at_a_time() {
 }
 
 #[test]
+fn what_is_known_of_a_file_does_not_hold_for_an_older_copy_that_takes_its_place() {
+    for answered in [true, false] {
+        let mut desk = Desk::begun(1);
+        desk.takes();
+        desk.wait(1500.0);
+        let copy = desk.store.export_file().unwrap();
+        desk.append("t", &[2]);
+        desk.frames();
+        let there = desk.digest(2);
+        if answered {
+            // And not written down yet.
+            desk.takes();
+        }
+        desk.import(copy);
+        assert_eq!(desk.cancelled.len(), usize::from(!answered));
+        desk.append("t", &[20]);
+        desk.frames();
+        assert_eq!(desk.path(), "", "it asks where the server stands");
+        desk.stands(200, 2, Some(there));
+        desk.wait(200.0);
+        desk.stands(200, 0, None);
+        assert_eq!((desk.path(), desk.numbers()), ("/frames/1?table=t", vec![20]));
+        assert!(desk.what_was_told().contains(&Happened::Forked));
+    }
+}
+
+#[test]
 fn an_answer_that_was_lost_is_no_second_frame() {
     let mut desk = Desk::begun(2);
     desk.outcome(Outcome::Failed);
