@@ -127,7 +127,7 @@ const MEANINGS = [
   ['APP01 exec_stmt_raise', 'UNAVAILABLE', 'UNAVAILABLE', 'CONSTRAINT', 'CONSTRAINT'],
   ['42501 exec_stmt_raise', 'UNAVAILABLE', 'UNAVAILABLE', 'CONSTRAINT', 'CONSTRAINT'],
   ['23514 exec_stmt_raise', 'UNAVAILABLE', 'UNAVAILABLE', 'CONSTRAINT', 'CONSTRAINT'],
-  ...['08000', '40001', '53400', '55P03', '57014'].map((state) => [
+  ...['08000', '25006', '40001', '53400', '55P03', '57014'].map((state) => [
     `${state} exec_stmt_raise`,
     ...Array(4).fill('UNAVAILABLE'),
   ]),
