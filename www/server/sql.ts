@@ -26,7 +26,9 @@ export const TRIM_EVERY = 128;
  * @example
  * await admin.query(booksSql());
  */
-export const booksSql = (namespace?: string): string => `${booksStatements(namespace).join(';\n')};`;
+export function booksSql(namespace?: string): string {
+  return `${booksStatements(namespace).join(';\n')};`;
+}
 
 /** The same one by one: a name may have a semicolon. */
 export function booksStatements(namespace: string | undefined): string[] {
