@@ -94,8 +94,14 @@ pub enum Message {
     Over { from: String },
     /// From the one who forwards: how it goes.
     Forwarding { from: String, report: Report },
-    /// To the one who forwards: the outbox was changed by hand; `resume` forgets what stopped it.
-    OutboxChanged { from: String, resume: bool },
+    /// To the one who forwards: the outbox was changed by hand; `resume` forgets what stopped it. Or it is that of
+    /// another file, which was `imported`.
+    OutboxChanged {
+        from: String,
+        resume: bool,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        imported: bool,
+    },
 }
 
 /// A frame, as others need to know it; the digest tells it from another one under the same id.

@@ -13,7 +13,7 @@
 //! framelock_stream(p, n) → s       { tag, value } as JSON; the result is an Arrow IPC stream
 //! framelock_close()                forgets the frame and the result
 //! framelock_result_at() → p, framelock_result_len() → n
-//! s: 0 well, 1 refused (the result is the refusal as JSON), 2 nothing left
+//! s: 0 well, 1 refused (the result is the refusal as JSON), 2 nothing left, 3 misused (the result says how)
 //! ```
 
 use std::cell::RefCell;
@@ -22,11 +22,28 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::job::{Job, Limits};
-use super::refusal::{Reason, Refusal, Result};
+use super::refusal::Refusal;
 
 const WELL: u32 = 0;
 const REFUSED: u32 = 1;
 const NOTHING_LEFT: u32 = 2;
+const MISUSED: u32 = 3;
+
+/// Why a call does nothing.
+enum Failure {
+    /// It is the frame's fault.
+    Refused(Refusal),
+    /// It is not: our own TypeScript's, or that of whoever gave it a limit that is no number, or a policy that does not exist.
+    Misused(String),
+}
+
+type Result<T> = std::result::Result<T, Failure>;
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Failure::Refused(refusal)
+    }
+}
 
 #[derive(Default)]
 struct State {
@@ -97,7 +114,7 @@ pub unsafe extern "C" fn framelock_plan(target: *mut u8, length: usize) -> u32 {
     answer(|state| {
         let target = read(&target)?;
         let plan = job(state)?.plan(&target)?;
-        serde_json::to_vec(&plan).map(Some).map_err(|error| misused(&error.to_string()))
+        serde_json::to_vec(&plan).map(Some).map_err(misused)
     })
 }
 
@@ -112,7 +129,7 @@ pub unsafe extern "C" fn framelock_plan_insert(target: *mut u8, length: usize) -
     answer(|state| {
         let target = read(&target)?;
         let plan = job(state)?.plan_insert(&target)?;
-        serde_json::to_vec(&plan).map(Some).map_err(|error| misused(&error.to_string()))
+        serde_json::to_vec(&plan).map(Some).map_err(misused)
     })
 }
 
@@ -126,14 +143,14 @@ pub unsafe extern "C" fn framelock_stream(tag: *mut u8, length: usize) -> u32 {
     let tag = unsafe { taken(tag, length) };
     answer(|state| {
         let Tag { tag, value } = read(&tag)?;
-        job(state)?.stream(&tag, &value).map(Some)
+        Ok(Some(job(state)?.stream(&tag, &value)?))
     })
 }
 
 /// The next piece of the planned COPY, of at least so many bytes but for the last.
 #[unsafe(no_mangle)]
 pub extern "C" fn framelock_next(bytes: usize) -> u32 {
-    answer(|state| job(state)?.next(bytes))
+    answer(|state| Ok(job(state)?.next(bytes)?))
 }
 
 /// Forgets the frame and the result.
@@ -163,10 +180,14 @@ fn answer(work: impl FnOnce(&mut State) -> Result<Option<Vec<u8>>>) -> u32 {
                 WELL
             }
             Ok(None) => NOTHING_LEFT,
-            Err(refusal) => {
+            Err(Failure::Refused(refusal)) => {
                 // A refusal is three strings and a number: it always has a JSON.
                 state.result = serde_json::to_vec(&refusal).unwrap_or_default();
                 REFUSED
+            }
+            Err(Failure::Misused(how)) => {
+                state.result = how.into_bytes();
+                MISUSED
             }
         }
     })
@@ -177,10 +198,9 @@ fn job(state: &mut State) -> Result<&mut Job> {
 }
 
 fn read<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T> {
-    serde_json::from_slice(json).map_err(|error| misused(&error.to_string()))
+    serde_json::from_slice(json).map_err(misused)
 }
 
-/// A mistake of our own TypeScript.
-fn misused(what: &str) -> Refusal {
-    Refusal::new(Reason::InvalidFrame, what)
+fn misused(how: impl ToString) -> Failure {
+    Failure::Misused(how.to_string())
 }

@@ -9,10 +9,10 @@ use arrow::datatypes::{IntervalDayTime, IntervalMonthDayNano, TimeUnit};
 const EPOCH_DAYS: i32 = 10_957;
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
-/// PostgreSQL's own limits, since 2000-01-01: 4713-11-24 BC, and the first moment beyond 294276 AD.
+/// PostgreSQL's own limits, since 2000-01-01: 4714-11-24 BC, and the first moment beyond 294276 AD.
 const FIRST_MICROS: i64 = -211_813_488_000_000_000;
 const END_MICROS: i64 = 9_223_371_331_200_000_000;
-/// The same for dates: 4713-11-24 BC, and the first day beyond 5874897 AD.
+/// The same for dates: 4714-11-24 BC, and the first day beyond 5874897 AD.
 const FIRST_DAY: i32 = -2_451_545;
 const END_DAY: i32 = 2_145_031_949;
 
@@ -22,9 +22,15 @@ const DAY_MICROS: i64 = 86_400_000_000;
 /// So many of a unit in microseconds; `None` beyond an int64 and for nanoseconds that are not
 /// whole microseconds.
 pub fn micros(value: i64, unit: TimeUnit) -> Option<i64> {
+    i64::try_from(wide_micros(value, unit)?).ok()
+}
+
+/// The same in 128 bits, which no int64 of any unit leaves.
+fn wide_micros(value: i64, unit: TimeUnit) -> Option<i128> {
+    let value = i128::from(value);
     match unit {
-        TimeUnit::Second => value.checked_mul(1_000_000),
-        TimeUnit::Millisecond => value.checked_mul(1_000),
+        TimeUnit::Second => Some(value * 1_000_000),
+        TimeUnit::Millisecond => Some(value * 1_000),
         TimeUnit::Microsecond => Some(value),
         TimeUnit::Nanosecond => (value % 1_000 == 0).then_some(value / 1_000),
     }
@@ -35,9 +41,10 @@ pub fn keeps(micros: i64, second_digits: u32) -> bool {
     micros % 10_i64.pow(6 - second_digits.min(6)) == 0
 }
 
-/// A timestamp since 1970 as PostgreSQL's.
+/// A timestamp since 1970 as PostgreSQL's. Its last thirty years are an int64 of microseconds since 2000, and none
+/// since 1970.
 pub fn timestamp(value: i64, unit: TimeUnit) -> Option<i64> {
-    let since_2000 = micros(value, unit)?.checked_sub(EPOCH_MICROS)?;
+    let since_2000 = i64::try_from(wide_micros(value, unit)? - i128::from(EPOCH_MICROS)).ok()?;
     (FIRST_MICROS..END_MICROS).contains(&since_2000).then_some(since_2000)
 }
 
@@ -91,10 +98,14 @@ mod tests {
         let seconds = |value| timestamp(value, TimeUnit::Second);
         assert_eq!(seconds(946_684_800), Some(0));
         assert_eq!(seconds(0), Some(-EPOCH_MICROS));
-        // 4713-11-24 BC 00:00:00 and the second before; 294276-12-31 23:59:59 and the one after.
+        // 4714-11-24 BC 00:00:00 and the second before; 294276-12-31 23:59:59 and the one after.
         assert_eq!(seconds(-210_866_803_200), Some(FIRST_MICROS));
         assert_eq!(seconds(-210_866_803_201), None);
-        assert_eq!(seconds(9_224_318_015_999), None);
+        assert_eq!(seconds(9_224_318_015_999), Some(END_MICROS - 1_000_000));
+        assert_eq!(seconds(9_224_318_016_000), None);
+        let last_ms = timestamp(9_224_318_015_999_999, TimeUnit::Millisecond);
+        assert_eq!(last_ms, Some(END_MICROS - 1_000));
+        assert_eq!(timestamp(9_224_318_016_000_000, TimeUnit::Millisecond), None);
         assert_eq!(timestamp(i64::MAX, TimeUnit::Microsecond).map(|v| v < END_MICROS), Some(true));
         for unit in [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond] {
             assert_eq!(timestamp(i64::MIN, unit), None, "{unit:?}");

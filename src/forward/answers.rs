@@ -6,12 +6,18 @@ use super::report::Happened;
 use super::sender::{Asked, BODY_BYTES, LEAST_BODY_BYTES, Sender};
 use super::wire::{Remote, Skips, Verdict};
 
+/// The reason when an answer does not say what the server has.
+const UNCLEAR: &str = "BAD_ANSWER";
+
 impl Sender {
     /// An answer to what was asked.
     pub(super) fn judge(&mut self, asked: Asked, verdict: Verdict) {
         match (verdict, asked) {
             (Verdict::Stands(remote, skips), Asked::Where) => {
+                let unclear = (self.reason.as_deref() == Some(UNCLEAR)).then_some(self.attempts);
                 self.went_well();
+                // Whoever answers questions and not frames is sent them seldom, until they are seen to be there.
+                self.attempts = unclear.unwrap_or(0);
                 self.doubt = false;
                 self.meet(remote, skips);
             }
@@ -28,7 +34,7 @@ impl Sender {
                     // It has more than was ever sent, or something else: look into that.
                     self.doubt = true;
                     if remote.last_seq < ours.last_seq {
-                        self.failed("BAD_ANSWER".to_owned(), None);
+                        self.failed(UNCLEAR.to_owned(), None);
                     }
                 }
             }
@@ -37,7 +43,7 @@ impl Sender {
                     && remote.digest == self.digest_before(self.outbox.acknowledged + 1) =>
             {
                 // Just what comes next was sent, and what it says to have before that is right.
-                self.failed("BAD_ANSWER".to_owned(), None);
+                self.failed(UNCLEAR.to_owned(), None);
             }
             (Verdict::Gap(remote, skips), Asked::Items { .. }) => {
                 self.went_well();
@@ -72,10 +78,14 @@ impl Sender {
                 Asked::Items { to, digest, .. },
             ) => self.refuse(to, digest, refused),
             (Verdict::Unsupported, Asked::Items { gzip: true, .. }) => self.gzip = false,
+            (Verdict::Unclear { after_ms }, _) => {
+                self.doubt = true;
+                self.failed(UNCLEAR.to_owned(), after_ms);
+            }
             (Verdict::Later { reason, after_ms }, _) => self.failed(reason, after_ms),
             // Answers that make no sense to what was asked: a server that is none of ours.
             (Verdict::Unsupported, _) => self.failed("HTTP_415".to_owned(), None),
-            (_, Asked::Where) => self.failed("BAD_ANSWER".to_owned(), None),
+            (_, Asked::Where) => self.failed(UNCLEAR.to_owned(), None),
         }
     }
 
@@ -174,6 +184,7 @@ impl Sender {
         let bytes = self.items.drain(..known).map(|item| item.bytes() as u64).sum();
         self.window.acknowledged(number, bytes, self.now_ms);
         self.outbox.acknowledged = number;
+        self.attempts = 0;
         self.record_later();
         self.tell(Happened::Acknowledged);
     }

@@ -254,6 +254,16 @@ impl Sender {
         std::mem::take(&mut self.steps)
     }
 
+    /// The outbox is another file's: nothing holds of what is known, and an answer that is on its way is to the old one.
+    pub fn begin_anew(&mut self, now_ms: f64) -> Vec<Step> {
+        if !self.is_on() {
+            return Vec::new();
+        }
+        let mut steps = self.end();
+        steps.extend(self.begin(now_ms));
+        steps
+    }
+
     /// Frames were put into the outbox. Whoever waits by itself does so for a second at most from then on.
     pub fn frames_came(&mut self, now_ms: f64) -> Vec<Step> {
         self.fresh = true;
@@ -278,7 +288,7 @@ impl Sender {
         self.busy_until_ms = until_ms;
     }
 
-    /// The outbox was changed by somebody else: settled dead letters, a pause, another file.
+    /// The outbox was changed by somebody else: settled dead letters, a pause.
     pub fn outbox_changed(&mut self, now_ms: f64) -> Vec<Step> {
         self.stale = true;
         self.advance(now_ms)

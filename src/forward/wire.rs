@@ -186,6 +186,10 @@ pub enum Verdict {
     TooLarge(Refused),
     /// The content coding is not understood.
     Unsupported,
+    /// It took the items, or misses some before them, and does not say what it has; or it is no server of ours.
+    Unclear {
+        after_ms: Option<f64>,
+    },
     /// Later, perhaps.
     Later {
         reason: String,
@@ -246,7 +250,9 @@ impl Answer {
             (422, ..) => Verdict::Refused(refused("REJECTED")),
             (413, ..) => Verdict::TooLarge(refused("TOO_LARGE")),
             (415, ..) => Verdict::Unsupported,
-            (200 | 201, ..) => later("BAD_ANSWER".into()),
+            (200 | 201, ..) | (409, None, Some("SEQ_GAP")) => {
+                Verdict::Unclear { after_ms: self.retry_after_ms }
+            }
             (status, ..) => later(format!("HTTP_{status}")),
         }
     }
@@ -320,8 +326,8 @@ mod tests {
         assert_eq!(refused.code, "REJECTED", "a skip with another code would be refused");
         let bad = [(200, "{}"), (200, r#"{"last_seq":3}"#), (200, r#"{"last_seq":-1}"#)];
         for (status, body) in bad {
-            let later = Verdict::Later { reason: "BAD_ANSWER".into(), after_ms: Some(7.0) };
-            assert_eq!(verdict(status, body), later, "{body}");
+            let unclear = Verdict::Unclear { after_ms: Some(7.0) };
+            assert_eq!(verdict(status, body), unclear, "{body}");
         }
         for (status, reason) in [(503, "HTTP_503"), (404, "HTTP_404"), (409, "HTTP_409")] {
             assert!(

@@ -43,6 +43,7 @@ impl Node {
                 }
             }
             Message::Forwarding { report, .. } => self.report_heard(report),
+            Message::OutboxChanged { imported: true, .. } => self.outbox_replaced(),
             Message::OutboxChanged { resume, .. } => self.outbox_changed(resume),
         }
     }

@@ -194,6 +194,14 @@ impl Node {
         }
     }
 
+    /// Another file's outbox is there. What was to be written down is of the old one, whose stream may have the same id.
+    pub(super) fn outbox_replaced(&mut self) {
+        if let Some(forward) = &mut self.forward {
+            (forward.look, forward.records) = (None, Vec::new());
+        }
+        self.with_sender(Sender::begin_anew);
+    }
+
     /// The database cannot be opened now.
     pub(super) fn pause_forward(&mut self) {
         if let Some(forward) = &mut self.forward {
@@ -275,7 +283,14 @@ impl Node {
 
     /// Tells the one who sends, wherever that is.
     pub(super) fn tell_outbox_changed(&mut self, resume: bool) {
-        self.send(&Message::OutboxChanged { from: self.me(), resume }, &[]);
+        self.send(&Message::OutboxChanged { from: self.me(), resume, imported: false }, &[]);
         self.outbox_changed(resume);
+    }
+
+    /// Tells the one who sends that another file's outbox is there.
+    pub(super) fn tell_outbox_replaced(&mut self) {
+        let (from, resume, imported) = (self.me(), false, true);
+        self.send(&Message::OutboxChanged { from, resume, imported }, &[]);
+        self.outbox_replaced();
     }
 }

@@ -123,7 +123,7 @@ impl Node {
                 self.announce(tables, vec![], false);
                 if outcome.is_ok() {
                     // Another file has another outbox.
-                    self.tell_outbox_changed(false);
+                    self.tell_outbox_replaced();
                 }
                 self.settle(call, outcome.map(|()| Reply::Nothing));
             }

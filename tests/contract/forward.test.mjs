@@ -341,6 +341,26 @@ inBrowsers((context) => {
     await Promise.all([tab.close(), copy.close()]);
   });
 
+  test('what is appended to an older copy that was imported is sent, though more of the original was', async () => {
+    const [server, tab, name] = [await newServer(), await context.browser.newTab(), newName()];
+    await tab.run(open, name, server.url);
+    await tab.run(append, 0, 1, 10);
+    await arrived(tab);
+    await sleep(1500);
+    const copy = await tab.run(async () => [...(await db.exportFile())]);
+    await tab.run(append, 1, 1, 10);
+    await arrived(tab);
+    // At once: that frame 1 was acknowledged is not written down yet.
+    await tab.run(async (bytes) => {
+      await db.importFile(Uint8Array.from(bytes));
+      await db.appendFrame('ticks', { frame: Int32Array.of(2), n: Int32Array.of(2), word: ['two'] });
+    }, copy);
+    await arrived(tab);
+    const frames = server.rows('ticks').map(({ frame }) => Number(frame));
+    assert.deepEqual([...new Set(frames)], [0, 1, 2]);
+    await tab.close();
+  });
+
   /**
    * Two copies that came to differ send the same last frame, each in its own way: neither takes that of the other,
    * and with it the frame before, for its own. Frame 5 is a dead letter of both.

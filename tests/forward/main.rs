@@ -4,7 +4,7 @@ mod desk;
 
 use desk::Desk;
 use framelock::error::Code;
-use framelock::forward::{Answer, Digest, Happened, Outcome, PauseReason, Settings};
+use framelock::forward::{Answer, Digest, Happened, Method, Outcome, PauseReason, Settings};
 
 fn other() -> Digest {
     Digest::of(b"something else")
@@ -179,6 +179,67 @@ fn an_exchange_that_hangs_is_given_up_and_less_is_sent_at_a_time() {
     assert_eq!(desk.status().reason.as_deref(), Some("TIMEOUT"));
     desk.wait(60_000.0);
     assert!(desk.asked.is_some());
+}
+
+#[test]
+fn what_is_known_of_a_file_does_not_hold_for_an_older_copy_that_takes_its_place() {
+    for answered in [true, false] {
+        let mut desk = Desk::begun(1);
+        desk.takes();
+        desk.wait(1500.0);
+        let copy = desk.store.export_file().unwrap();
+        desk.append("t", &[2]);
+        desk.frames();
+        let there = desk.digest(2);
+        if answered {
+            // And not written down yet.
+            desk.takes();
+        }
+        desk.import(copy);
+        assert_eq!(desk.cancelled.len(), usize::from(!answered));
+        desk.append("t", &[20]);
+        desk.frames();
+        assert_eq!(desk.path(), "", "it asks where the server stands");
+        desk.stands(200, 2, Some(there));
+        desk.wait(200.0);
+        desk.stands(200, 0, None);
+        assert_eq!((desk.path(), desk.numbers()), ("/frames/1?table=t", vec![20]));
+        assert!(desk.what_was_told().contains(&Happened::Forked));
+    }
+}
+
+#[test]
+fn a_server_that_says_no_more_than_that_it_has_them_is_asked_what_it_has() {
+    let mut desk = Desk::begun(3);
+    desk.answer(201, "");
+    desk.wait(600.0);
+    desk.stands(200, 3, Some(desk.digest(3)));
+    let status = desk.status();
+    assert_eq!((status.pending, status.reason), (0, None));
+    desk.append("t", &[4]);
+    desk.frames();
+    desk.answer(409, r#"{"code":"SEQ_GAP","last_seq":1}"#);
+    desk.wait(600.0);
+    desk.stands(200, 1, Some(desk.digest(1)));
+    desk.wait(200.0);
+    assert_eq!(desk.numbers(), [2, 3, 4]);
+}
+
+#[test]
+fn a_server_that_answers_questions_and_has_nonsense_for_frames_is_sent_them_seldom() {
+    let mut desk = Desk::begun(1);
+    let mut sent = 0;
+    while desk.now_ms < 3_600_000.0 {
+        match desk.asked.as_ref().map(|(_, request)| request.method) {
+            Some(Method::Put) => {
+                sent += 1;
+                desk.answer(200, "<html>");
+            }
+            Some(Method::Get) => desk.stands(200, 0, None),
+            None => desk.wait(100.0),
+        }
+    }
+    assert!((60..300).contains(&sent), "{sent} times in an hour");
 }
 
 #[test]

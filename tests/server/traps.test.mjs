@@ -256,6 +256,21 @@ test('books that were dropped while a server ran are made anew', async () => {
   assert.deepEqual([statuses, errors.map(({ code }) => code)], [[201, 503, 201], ['42P01']]);
 });
 
+test('books in a schema that is there: no right to make schemas is needed', async () => {
+  const namespace = 'its; "own"';
+  await admin.query('CREATE SCHEMA "its; ""own"""; CREATE ROLE keeper LOGIN');
+  await admin.query('GRANT USAGE, CREATE ON SCHEMA "its; ""own""" TO keeper');
+  await admin.query('CREATE TABLE shelved (writer int, item int, row int, price float8, note text)');
+  await admin.query('GRANT INSERT ON shelved TO keeper');
+  const handler = createFrameHandler({
+    engine: postgres(cluster.pool({ user: 'keeper' }), { namespace }),
+    authorize,
+    tables: { shelved: {} },
+  });
+  const answer = await read(await handler(frameRequest(randomUUID(), 1, 'shelved', ticks(1, 1, 10))));
+  assert.deepEqual([answer.status, answer.rows], [201, 10]);
+});
+
 test('a database of another encoding: letters that it lacks are a rejection, in names too', async () => {
   await admin.query("CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
   const { put } = serve(cluster.pool({ database: 'latin' }), { tables: ['t'], schema: 'create' });
@@ -382,6 +397,24 @@ test("a constant that does not fit is the operator's mistake, and the rows stay 
   ]);
   assert.equal(rejections[0][1].table, 'constants');
   assert.equal(await rowsOf('constants'), 0);
+});
+
+test("a limit that is no number, a policy that does not exist: the operator's mistake, and no rejection", async () => {
+  await admin.query('CREATE TABLE mistaken (a int)');
+  const frame = frameOf({ a: [new arrow.Int32(), [1]] });
+  for (const [options, code] of [
+    [{ limits: { maxRows: Infinity } }, 'INTERNAL'],
+    [{ limits: { maxWrittenBytes: '9' } }, 'INTERNAL'],
+    // It is looked at in the transaction.
+    [{ schema: 'creat' }, 'UNAVAILABLE'],
+  ]) {
+    const rejected = [];
+    const onReject = (rejection) => rejected.push(rejection);
+    const { put, errors } = serve(cluster.pool(), { tables: ['mistaken'], onReject, ...options });
+    const answer = await put(randomUUID(), 1, 'mistaken', frame);
+    assert.deepEqual([answer.code, rejected], [code, []], JSON.stringify(options));
+    assert.match(String(errors[0]), /u64|creat/);
+  }
 });
 
 test('an identity column takes its value by way of the stage too', async () => {

@@ -36,7 +36,7 @@ export function parseRoute(url: URL, method: string): Route {
   const [from, to] = [Number(first), Number(last)];
   if (!Number.isSafeInteger(from) || !Number.isSafeInteger(to))
     throw bad('a seq must be an integer of at least 1');
-  if (from > to || (from === to && frames.includes('-'))) throw bad('a range must ascend');
+  if (from > to) throw bad('a range must ascend');
   const tables = url.searchParams.getAll('table');
   const [table = ''] = tables;
   if (tables.length !== 1 || table === '') throw bad('the address must name exactly one table');

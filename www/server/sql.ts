@@ -27,9 +27,15 @@ export const TRIM_EVERY = 128;
  * await admin.query(booksSql());
  */
 export function booksSql(namespace?: string): string {
+  return `${booksStatements(namespace).join(';\n')};`;
+}
+
+/** The same one by one: a name may have a semicolon. */
+export function booksStatements(namespace: string | undefined): string[] {
   const { streams, frames } = booksIn(namespace);
   // A stream's row is written by every request: room on its page spares the index.
-  return `CREATE TABLE IF NOT EXISTS ${streams} (
+  return [
+    `CREATE TABLE IF NOT EXISTS ${streams} (
   stream uuid PRIMARY KEY,
   tenant text NOT NULL,
   last_seq bigint NOT NULL DEFAULT 0,
@@ -37,8 +43,8 @@ export function booksSql(namespace?: string): string {
   requests bigint NOT NULL DEFAULT 0,
   created_at timestamptz NOT NULL DEFAULT now(),
   updated_at timestamptz NOT NULL DEFAULT now()
-) WITH (fillfactor = 50);
-CREATE TABLE IF NOT EXISTS ${frames} (
+) WITH (fillfactor = 50)`,
+    `CREATE TABLE IF NOT EXISTS ${frames} (
   stream uuid NOT NULL,
   to_seq bigint NOT NULL,
   from_seq bigint NOT NULL,
@@ -48,7 +54,8 @@ CREATE TABLE IF NOT EXISTS ${frames} (
   skipped text,
   applied_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (stream, to_seq)
-);`;
+)`,
+  ];
 }
 
 /** A number for the advisory lock under which tables are made and changed. */

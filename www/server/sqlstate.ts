@@ -25,7 +25,7 @@ const ROWS: readonly Phase[] = ['rows', 'commit'];
  */
 const RULES: readonly Rule[] = [
   // Connection, conflict, resources, locks, time: whoever says so, a trigger too.
-  { state: /^(08|40|53|55|57)/, phases: ROWS, means: 'RETRY' },
+  { state: /^(08|25006|40|53|55|57)/, phases: ROWS, means: 'RETRY' },
   // The bytes and the columns do not go together: the table has changed meanwhile.
   { state: /^22P0[34]/, phases: ROWS, means: 'RETRY' },
   { state: /^22/, phases: ROWS, means: 'VALUE_OUT_OF_RANGE' },

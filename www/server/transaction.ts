@@ -12,7 +12,7 @@ import { Problem, unavailable } from './problem.js';
 import { decide } from './sequence.js';
 import {
   booksIn,
-  booksSql,
+  booksStatements,
   describe,
   LOGGED_REQUESTS,
   quote,
@@ -112,12 +112,13 @@ async function makeBooks(database: SqlDatabase, run: Run, books: Books, namespac
     const [found] = await session.query(look, [books.streams, books.frames]);
     if (found?.['there']) return;
     await session.query('SELECT pg_advisory_xact_lock($1)', [SCHEMA_LOCK]);
-    if (namespace !== undefined) await session.query(`CREATE SCHEMA IF NOT EXISTS ${quote(namespace)}`);
-    for (const statement of booksSql(namespace)
-      .split(';')
-      .filter((text) => text.trim())) {
-      await session.query(statement);
+    if (namespace !== undefined) {
+      const name = quote(namespace);
+      // IF NOT EXISTS would want the right to make it though it is there.
+      const [schema] = await session.query('SELECT to_regnamespace($1) IS NOT NULL AS there', [name]);
+      if (!schema?.['there']) await session.query(`CREATE SCHEMA ${name}`);
     }
+    for (const statement of booksStatements(namespace)) await session.query(statement);
   });
 }
 

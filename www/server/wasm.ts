@@ -25,6 +25,7 @@ interface Exports {
 
 const REFUSED = 1;
 const NOTHING_LEFT = 2;
+const MISUSED = 3;
 
 /** Memory does not shrink: an instance with more is not kept. */
 const MAX_IDLE_BYTES = 32 << 20;
@@ -124,6 +125,8 @@ class Session {
     const [at, length] = [this.wasm.framelock_result_at(), this.wasm.framelock_result_len()];
     const result = new Uint8Array(this.wasm.memory.buffer, at, length).slice();
     if (status === REFUSED) throw refused(result);
+    // Limits and policies are the operator's: nothing is wrong with the rows.
+    if (status === MISUSED) throw new TypeError(new TextDecoder().decode(result));
     return result;
   }
 
