@@ -115,6 +115,9 @@ pub struct FrameName {
     /// Once it is in: values changed on the way in, by column.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub coerced: BTreeMap<String, u64>,
+    /// Once it is in: whose copy that was, by node id. Of an id that framelock made there is only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// What became of an offer. No answer is one too: the sender then queues the frame.
@@ -247,6 +250,7 @@ mod tests {
                 rows: 7,
                 digest: [7; 16],
                 coerced: BTreeMap::new(),
+                by: Some("b".into()),
             }],
             forwarded: true,
         };

@@ -5,7 +5,7 @@
 //! and then queues the frame, and the applied ids see to it that both ways together write it once.
 
 use super::Node;
-use super::op::{Op, Work, name_of};
+use super::op::{Op, Work, name_by};
 use super::types::{CallId, Reply};
 use crate::envelope;
 use crate::error::{Code, Error, Result};
@@ -24,8 +24,9 @@ pub(super) struct Offer {
 }
 
 impl Offer {
-    pub(super) fn is_from(&self, node_id: &str) -> bool {
-        self.from == node_id
+    /// The node that offers it.
+    pub(super) fn from(&self) -> &str {
+        &self.from
     }
 }
 
@@ -141,17 +142,19 @@ impl Node {
         outcomes.pop().unwrap_or_else(|| Err(Error::new(Code::Sql, "no outcome")))
     }
 
-    /// Tells everybody which of these frames are new in the database.
+    /// Tells everybody which of these frames are new in the database, and whose they are.
     pub(super) fn announce_applied(
         &mut self,
         requests: &[&AppendRequest],
         outcomes: &[Result<Applied>],
+        senders: &[&str],
     ) {
         let mut frames: Vec<FrameName> = Vec::new();
         let mut forwarded = false;
-        for (request, outcome) in requests.iter().zip(outcomes) {
+        for ((request, outcome), sender) in requests.iter().zip(outcomes).zip(senders) {
             if let Ok(Applied { coerced, duplicate: false, .. }) = outcome {
-                frames.push(FrameName { coerced: coerced.clone(), ..name_of(request) });
+                let name = name_by(request, sender);
+                frames.push(FrameName { coerced: coerced.clone(), ..name });
                 forwarded |= request.forward;
             }
         }
@@ -199,6 +202,7 @@ impl Node {
         for frame in frames {
             self.queue.forget_frame(frame);
         }
+        self.note_repeats(frames);
         let frame_of = |op: &Op| match &op.work {
             Work::WhenCommitted { frame_id } => frames.iter().find(|f| f.frame_id == *frame_id),
             // One that went to the holder by way of the queue.
@@ -221,6 +225,18 @@ impl Node {
         }
     }
 
+    /// Another node's copies of frames are in: those that wait here under the same ids are repeats.
+    fn note_repeats(&mut self, frames: &[FrameName]) {
+        let is_others = |by: &String| *by != self.config.node_id;
+        let theirs = frames.iter().filter(|frame| frame.by.as_ref().is_some_and(is_others));
+        for frame in theirs.collect::<Vec<_>>() {
+            for append in self.ops.iter_mut().filter_map(Op::append_mut) {
+                let AppendRequest { frame_id, digest, .. } = &append.request;
+                append.repeat |= *frame_id == frame.frame_id && *digest == frame.digest;
+            }
+        }
+    }
+
     /// The frame that a call waits for is in the database.
     fn settle_committed(&mut self, call: CallId, frame: &FrameName) {
         let Some(at) = self.ops.iter().position(|op| op.call == call) else {
@@ -228,7 +244,8 @@ impl Node {
         };
         if let Some(append) = self.ops[at].append_mut() {
             append.ladder.committed(Path::Handoff, self.now_ms);
-            let mut receipt = append.receipt(self.now_ms, Path::Handoff, true);
+            let path = if append.repeat { Path::Duplicate } else { Path::Handoff };
+            let mut receipt = append.receipt(self.now_ms, path, true);
             receipt.coerced = frame.coerced.clone();
             self.ops.remove(at);
             self.give_receipt(call, receipt);

@@ -129,5 +129,12 @@ pub(super) fn name_of(request: &AppendRequest) -> FrameName {
         rows: request.content.rows(),
         digest: request.digest,
         coerced: BTreeMap::new(),
+        by: None,
     }
+}
+
+/// The same, once the copy of this node is in.
+pub(super) fn name_by(request: &AppendRequest, node_id: &str) -> FrameName {
+    let by = (!request.own_id).then(|| node_id.to_owned());
+    FrameName { by, ..name_of(request) }
 }

@@ -339,6 +339,7 @@ impl Node {
                         rows: 0,
                         digest: [0; 16],
                         coerced: BTreeMap::new(),
+                        by: None,
                     };
                     self.reject(name.clone(), frame, &error);
                     rejected.push(name.clone());
@@ -348,7 +349,8 @@ impl Node {
         let requests: Vec<&AppendRequest> = requests.iter().collect();
         let mut outcomes = if requests.is_empty() { vec![] } else { self.append_each(&requests) };
         self.make_durable_for_others(&mut outcomes);
-        self.announce_applied(&requests, &outcomes);
+        let senders = names.iter().map(|name| sender_of(name)).collect::<Vec<_>>();
+        self.announce_applied(&requests, &outcomes, &senders);
         let (mut removed, mut applied, mut failed) = (Vec::new(), 0, false);
         for ((name, request), outcome) in names.into_iter().zip(&requests).zip(outcomes) {
             match outcome {
@@ -486,4 +488,10 @@ impl Node {
         let moved = if again { before.rejected.saturating_sub(rejected) } else { 0 };
         self.tell_queue(QueueCounts { queued: before.queued + moved, rejected });
     }
+}
+
+/// Whose frame is in a file of the queue.
+fn sender_of(name: &str) -> &str {
+    let (_, sender) = name.split_once('-').unwrap_or_default();
+    sender.split('.').next().unwrap_or_default()
 }

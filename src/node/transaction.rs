@@ -1,7 +1,7 @@
 //! The caller's own transaction. Its statements run at once, in the order they come: the lease is
 //! held from `begin` to the end, and nothing else runs in between.
 
-use super::op::name_of;
+use super::op::name_by;
 use super::types::{CallId, Receipt, Reply, TxId};
 use super::{Effect, Node};
 use crate::error::{Code, Error, Result};
@@ -97,10 +97,11 @@ impl Node {
                 if promised && let Err(error) = self.store.make_durable() {
                     return self.fail(call, error);
                 }
+                let name = name_by(request, &self.config.node_id);
                 if !applied.duplicate
                     && let Some(tx) = &mut self.tx
                 {
-                    tx.frames.push(name_of(request));
+                    tx.frames.push(name);
                     tx.forwarded |= request.forward;
                 }
                 let receipt = Receipt {

@@ -1,6 +1,7 @@
 //! Units: what runs under the lease in one go, between two looks at who else waits.
 
 use super::Node;
+use super::handoff::Offer;
 use super::op::{Append, Op, Work};
 use super::transaction::Transaction;
 use super::types::{CallId, Effect, Reply};
@@ -268,7 +269,10 @@ impl Node {
         if !offers.is_empty() {
             self.make_durable_for_others(&mut outcomes[..offers.len()]);
         }
-        self.announce_applied(&requests, &outcomes);
+        let me = self.me();
+        let mut senders = offers.iter().map(Offer::from).collect::<Vec<_>>();
+        senders.resize(requests.len(), &me);
+        self.announce_applied(&requests, &outcomes, &senders);
         let own_outcomes = outcomes.split_off(offers.len());
         for (offer, outcome) in offers.iter().zip(outcomes) {
             self.answer_outcome(offer, outcome);

@@ -413,7 +413,8 @@ impl Store {
         self.make_durable()?;
         let coerced =
             coerced.and_then(|json| crate::json::read(json.as_bytes()).ok()).unwrap_or_default();
-        Ok(Some(FrameName { frame_id: frame_id.to_owned(), table, rows, digest, coerced }))
+        let (frame_id, by) = (frame_id.to_owned(), None);
+        Ok(Some(FrameName { frame_id, table, rows, digest, coerced, by }))
     }
 }
 

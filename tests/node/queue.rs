@@ -2,10 +2,11 @@
 
 use crate::world::{World, frame, row};
 use framelock::error::Code;
-use framelock::ladder::Fallback;
+use framelock::ladder::{Fallback, Path};
 use framelock::message::{FrameName, Message};
 use framelock::node::{Call, Event, Reply};
 use framelock::policy::RetryPolicy;
+use framelock::store::AppendRequest;
 use std::collections::BTreeMap;
 
 const COLUMNS: &str = "id INTEGER, name TEXT";
@@ -17,6 +18,24 @@ fn drained(world: &World, call: u32) -> (u64, u64, u64) {
         Ok(Reply::Drained { applied, rejected, remaining }) => (*applied, *rejected, *remaining),
         _ => panic!("no counts"),
     }
+}
+
+/// What a commit calls a frame.
+fn name(request: &AppendRequest) -> FrameName {
+    FrameName {
+        frame_id: request.frame_id.clone(),
+        table: request.table.clone(),
+        rows: request.content.rows(),
+        digest: request.digest,
+        coerced: BTreeMap::new(),
+        by: None,
+    }
+}
+
+/// Another tab says that these frames are in.
+fn other_commits(world: &mut World, frames: Vec<FrameName>) {
+    let (from, tables) = ("other".into(), vec!["t".into()]);
+    world.other_says(&Message::Committed { from, tables, frames, forwarded: false });
 }
 
 #[test]
@@ -110,27 +129,49 @@ fn drain_counts_what_another_tab_took_out_of_the_queue() {
     let mut world = World::new(COLUMNS);
     world.lock_is_free = false;
     let request = row("ours", 1);
-    let name = FrameName {
-        frame_id: request.frame_id.clone(),
-        table: request.table.clone(),
-        rows: 1,
-        digest: request.digest,
-        coerced: BTreeMap::new(),
-    };
+    let name = name(&request);
     world.enqueue(1, request);
     world.tell(Event::Call(2, Call::Drain { timeout_ms: 5000.0 }));
     // The holder drains, together with a frame of its own.
     let other = FrameName { frame_id: "theirs".into(), ..name.clone() };
     world.other_drains();
-    let (from, tables) = ("other".into(), vec!["t".into()]);
-    world.other_says(&Message::Committed {
-        from,
-        tables,
-        frames: vec![name, other],
-        forwarded: false,
-    });
+    other_commits(&mut world, vec![name, other]);
     world.free_the_lock();
     assert_eq!(drained(&world, 2), (1, 0, 0));
+}
+
+#[test]
+fn a_frame_on_its_way_into_the_queue_is_a_duplicate_once_another_tabs_copy_is_in() {
+    for (by, path) in [("other", Path::Duplicate), ("me", Path::Handoff)] {
+        let mut world = World::new(COLUMNS);
+        world.lock_is_free = false;
+        world.writes_slowly = true;
+        let request = AppendRequest { own_id: false, ..row("shared", 1) };
+        let frame = FrameName { by: Some(by.into()), ..name(&request) };
+        world.enqueue(1, request);
+        other_commits(&mut world, vec![frame]);
+        assert_eq!(world.receipt(1).path, path, "by {by}");
+    }
+}
+
+#[test]
+fn a_commit_says_whose_copies_of_the_callers_ids_are_in() {
+    let mut world = World::new(COLUMNS);
+    let callers = |id: &str, number| AppendRequest { own_id: false, ..row(id, number) };
+    world.other_queues(&callers("from the queue", 1));
+    world.append(1, callers("direct", 2), RetryPolicy::default(), Fallback::Handoff);
+    world.append(2, row("of a new id", 3), RetryPolicy::default(), Fallback::Handoff);
+    let tx = world.begin(3);
+    world.join(4, tx, callers("joined", 4));
+    world.commit(5, tx);
+    let said = [
+        ("from the queue", Some("node")),
+        ("direct", Some("me")),
+        ("of a new id", None),
+        ("joined", Some("me")),
+    ];
+    let said = said.map(|(id, by)| (id.to_owned(), by.map(str::to_owned)));
+    assert_eq!(world.committed, said);
 }
 
 #[test]

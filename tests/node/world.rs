@@ -207,6 +207,8 @@ pub struct World {
     pub counts_told: Vec<(u64, u64)>,
     /// What the other tabs were told of it.
     pub counts_posted: Vec<(u64, u64)>,
+    /// The frames that the other tabs were told of, and whose they are.
+    pub committed: Vec<(String, Option<String>)>,
     /// The bytes of the last export.
     pub exported: Vec<u8>,
     /// How many bytes were posted to the other tabs.
@@ -253,6 +255,7 @@ impl World {
             announced: Vec::new(),
             counts_told: Vec::new(),
             counts_posted: Vec::new(),
+            committed: Vec::new(),
             exported: Vec::new(),
             posted_bytes: 0,
         };
@@ -350,10 +353,15 @@ impl World {
             Effect::Post(bytes) => {
                 self.posted_bytes += bytes.len();
                 for message in message::split(&bytes) {
-                    if let Some((Message::Counted { queued, rejected, .. }, _)) =
-                        Message::decode(message)
-                    {
-                        self.counts_posted.push((queued, rejected));
+                    match Message::decode(message) {
+                        Some((Message::Counted { queued, rejected, .. }, _)) => {
+                            self.counts_posted.push((queued, rejected));
+                        }
+                        Some((Message::Committed { frames, .. }, _)) => {
+                            let said = frames.into_iter().map(|frame| (frame.frame_id, frame.by));
+                            self.committed.extend(said);
+                        }
+                        _ => {}
                     }
                 }
             }
