@@ -327,7 +327,12 @@ impl Node {
             self.put_back();
             self.unit_done();
         }
-        self.fail_op(at, Error::new(Code::Aborted, "the signal fired; nothing was written"));
+        let message = match self.ops[at].work {
+            // It is about what is in the queue, and changes nothing of that.
+            Work::WhenCommitted { .. } | Work::Drain { .. } => "the signal fired",
+            _ => "the signal fired; nothing was written",
+        };
+        self.fail_op(at, Error::new(Code::Aborted, message));
     }
 
     /// Moves everything as far as it goes at this moment.

@@ -262,13 +262,15 @@ test('an authorize that fails is not a refusal, and one that names no tenant is 
     throw new Error('the directory is down');
   };
   assert.equal(await answer(failing), 'UNAVAILABLE');
-  for (const authorized of [{}, { tenant: '' }, { tenant: undefined }]) {
+  for (const authorized of [{}, { tenant: '' }, { tenant: undefined }, new Response(null, { status: 302 })]) {
     assert.equal(await answer(() => authorized), 'INTERNAL');
   }
-  for (const nobody of [null, undefined, false, 'UNAUTHENTICATED']) {
+  for (const nobody of [null, undefined, false, 'UNAUTHENTICATED', new Response(null, { status: 401 })]) {
     assert.equal(await answer(() => nobody), 'UNAUTHENTICATED');
   }
-  assert.equal(await answer(() => 'FORBIDDEN'), 'FORBIDDEN');
+  for (const refusal of ['FORBIDDEN', Response.json({}, { status: 403 })]) {
+    assert.equal(await answer(() => refusal), 'FORBIDDEN');
+  }
   assert.equal(await answer(() => ({ tenant: 'a' })), 'taken');
   assert.equal(errors[0], 'the directory is down');
 });

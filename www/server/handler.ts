@@ -144,9 +144,9 @@ class Handler {
     } catch (error) {
       throw unavailable(error, 5);
     }
-    if (found === 'FORBIDDEN') throw new Problem('FORBIDDEN');
-    if (typeof found !== 'object' || found === null) throw new Problem('UNAUTHENTICATED');
-    const { tenant, constants = {} } = found as Authorized;
+    const { tenant, constants = {}, status } = Object(found) as Authorized & { status?: unknown };
+    if (found === 'FORBIDDEN' || status === 403) throw new Problem('FORBIDDEN');
+    if (!found || typeof found === 'string' || status === 401) throw new Problem('UNAUTHENTICATED');
     // An `undefined` tenant would be one that all such callers share.
     if (typeof tenant !== 'string' || tenant === '') throw misconfigured('authorize gave no tenant');
     return { tenant, constants: checkedConstants(constants) };

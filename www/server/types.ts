@@ -36,11 +36,14 @@ export interface Target {
   table: string | null;
 }
 
-/** Looks at a request's token, before its body is read. If it throws, the answer is 503, which is no refusal. */
+/**
+ * Looks at a request's token, before its body is read. A `Response` with 401 or 403 is a refusal, too; only its status
+ * is used. If it throws, the answer is 503, which is no refusal.
+ */
 export type Authorize = (
   request: Request,
   target: Target,
-) => Authorized | Refusal | Promise<Authorized | Refusal>;
+) => Authorized | Refusal | Response | Promise<Authorized | Refusal | Response>;
 
 /** What requests may cost; counted in one process. */
 export interface Limits {
