@@ -29,8 +29,15 @@ inBrowsers((context) => {
 
   test('a SharedWorker works where it may start workers, which is in Firefox', async () => {
     const told = await tab.run(async () => {
-      const { port } = new SharedWorker('/tests/contract/elsewhere-worker.mjs', { type: 'module' });
-      return new Promise((resolve) => (port.onmessage = ({ data }) => resolve(data)));
+      const told = (name) => {
+        const { port } = new SharedWorker('/tests/contract/elsewhere-worker.mjs', { type: 'module', name });
+        return new Promise((resolve) => {
+          port.onmessage = ({ data }) => resolve(data);
+          setTimeout(resolve, 15_000);
+        });
+      };
+      // In Firefox `new Worker` inside a worker hangs now and then, for good (docs/recipes.md): then another one is asked.
+      return (await told('first')) ?? (await told('second')) ?? told('third');
     });
     if (context.name === 'firefox') assert.equal(told, 'worked');
     else assert.match(told, REFUSED);
