@@ -124,13 +124,14 @@ impl Ladder {
     pub fn first_ms(&self) -> f64 {
         match self.policy.attempts {
             0 => self.started_ms,
-            _ => self.direct_until_ms().min(self.started_ms + self.lock_timeout_ms()),
+            _ => self.attempt_until_ms(self.started_ms),
         }
     }
 
-    /// How long an attempt waits for the lock.
-    fn lock_timeout_ms(&self) -> f64 {
-        self.policy.lock_timeout_ms.max(LEAST_WAIT_MS)
+    /// Until when an attempt that began then waits for the lock.
+    fn attempt_until_ms(&self, since_ms: f64) -> f64 {
+        let until_ms = since_ms + self.policy.lock_timeout_ms.max(LEAST_WAIT_MS);
+        until_ms.min(self.direct_until_ms())
     }
 
     /// When it leaves the upper rungs at the latest, with time left for the queue where there is one.
@@ -149,8 +150,7 @@ impl Ladder {
                     if self.policy.attempts == 0 {
                         return self.fall(now_ms);
                     }
-                    let until_ms = since_ms + self.lock_timeout_ms();
-                    let stop_ms = until_ms.min(self.direct_until_ms());
+                    let stop_ms = self.attempt_until_ms(since_ms);
                     if now_ms < stop_ms {
                         return Next::WaitUntil(stop_ms);
                     }

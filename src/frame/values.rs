@@ -15,7 +15,8 @@ use crate::error::{Code, Error, Result};
 ///
 /// # Errors
 /// `LOSSY_VALUE` with row and column of the first such value of the first such column, under
-/// [`Lossy::Error`], or of one for which there is no nearest value; `SCHEMA_MISMATCH` for rows that have columns, of which none is written.
+/// [`Lossy::Error`], or of one for which there is no nearest value; `SCHEMA_MISMATCH` for rows that have columns, of
+/// which none is written.
 pub fn check_values(frame: &Frame, plan: &Plan, lossy: Lossy) -> Result<BTreeMap<String, u64>> {
     if plan.columns.is_empty() && !frame.schema.fields().is_empty() && frame.rows > 0 {
         let why = "the frame has rows, but no column of them is written";

@@ -147,13 +147,13 @@ impl Node {
         &mut self,
         requests: &[&AppendRequest],
         outcomes: &[Result<Applied>],
-        senders: &[&str],
+        senders: &[Option<&str>],
     ) {
         let mut frames: Vec<FrameName> = Vec::new();
         let mut forwarded = false;
         for ((request, outcome), sender) in requests.iter().zip(outcomes).zip(senders) {
             if let Ok(Applied { coerced, duplicate: false, .. }) = outcome {
-                let name = name_by(request, sender);
+                let name = name_by(request, *sender);
                 frames.push(FrameName { coerced: coerced.clone(), ..name });
                 forwarded |= request.forward;
             }

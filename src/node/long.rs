@@ -112,7 +112,7 @@ impl Node {
         let at = self.ops.iter().position(|op| op.call == call);
         if let Some(Op { work: Work::Append(append), .. }) = at.and_then(|at| self.ops.remove(at)) {
             let outcomes = [outcome];
-            self.announce_applied(&[&append.request], &outcomes, &[&self.me()]);
+            self.announce_applied(&[&append.request], &outcomes, &[Some(&self.me())]);
             let [outcome] = outcomes;
             self.settle_append(call, *append, outcome);
         }

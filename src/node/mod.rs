@@ -45,6 +45,7 @@ mod wishes;
 
 pub use fall::OFFER_BYTES;
 pub use long::PIECE;
+pub use queue::queue_file_stem;
 pub use types::*;
 
 use crate::error::{Code, Error};

@@ -18,36 +18,14 @@ pub(super) struct Op {
 
 pub(super) enum Work {
     Append(Box<Append>),
-    Exec {
-        sql: String,
-        params: Params,
-    },
-    Query {
-        sql: String,
-        params: Params,
-        options: PackOptions,
-        writes: bool,
-    },
-    QueryArrow {
-        sql: String,
-        params: Params,
-        batch_rows: Option<usize>,
-        writes: bool,
-    },
+    Exec { sql: String, params: Params },
+    Query { sql: String, params: Params, options: PackOptions, writes: bool },
+    QueryArrow { sql: String, params: Params, batch_rows: Option<usize>, writes: bool },
     Begin,
-    WhenCommitted {
-        frame_id: String,
-    },
-    /// So long it waits for the next frame to come out of the queue.
-    Drain {
-        started: bool,
-        applied: u64,
-        patience_ms: f64,
-    },
+    WhenCommitted { frame_id: String },
+    Drain { started: bool, applied: u64, patience_ms: f64 },
     Export,
-    Import {
-        file: Box<dyn File>,
-    },
+    Import { file: Box<dyn File> },
     Outbox(OutboxCall),
 }
 
@@ -133,8 +111,8 @@ pub(super) fn name_of(request: &AppendRequest) -> FrameName {
     }
 }
 
-/// The same, once the copy of this node is in.
-pub(super) fn name_by(request: &AppendRequest, node_id: &str) -> FrameName {
-    let by = (!request.own_id).then(|| node_id.to_owned());
+/// The same, once the copy of this node is in; none where that is not known.
+pub(super) fn name_by(request: &AppendRequest, node_id: Option<&str>) -> FrameName {
+    let by = node_id.filter(|_| !request.own_id).map(str::to_owned);
     FrameName { by, ..name_of(request) }
 }

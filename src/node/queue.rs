@@ -349,7 +349,7 @@ impl Node {
         let requests: Vec<&AppendRequest> = requests.iter().collect();
         let mut outcomes = if requests.is_empty() { vec![] } else { self.append_each(&requests) };
         self.make_durable_for_others(&mut outcomes);
-        let senders = names.iter().map(|name| sender_of(name)).collect::<Vec<_>>();
+        let senders = names.iter().map(|name| sender_in(name)).collect::<Vec<_>>();
         self.announce_applied(&requests, &outcomes, &senders);
         let (mut removed, mut applied, mut failed) = (Vec::new(), 0, false);
         for ((name, request), outcome) in names.into_iter().zip(&requests).zip(outcomes) {
@@ -490,8 +490,13 @@ impl Node {
     }
 }
 
-/// Whose frame is in a file of the queue.
-fn sender_of(name: &str) -> &str {
-    let (_, sender) = name.split_once('-').unwrap_or_default();
-    sender.split('.').next().unwrap_or_default()
+/// What the name of a file of the queue begins with: its place, and whose frame is in it.
+pub fn queue_file_stem(order: u64, node_id: &str) -> String {
+    format!("{order:020}-{node_id}")
+}
+
+/// Whose frame is in a file of the queue. In memory, where there is one node, names do not say it.
+fn sender_in(name: &str) -> Option<&str> {
+    let (_, rest) = name.split_once('-')?;
+    rest.split('.').next()
 }

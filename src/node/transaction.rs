@@ -97,11 +97,10 @@ impl Node {
                 if promised && let Err(error) = self.store.make_durable() {
                     return self.fail(call, error);
                 }
-                let name = name_by(request, &self.config.node_id);
                 if !applied.duplicate
                     && let Some(tx) = &mut self.tx
                 {
-                    tx.frames.push(name);
+                    tx.frames.push(name_by(request, Some(&self.config.node_id)));
                     tx.forwarded |= request.forward;
                 }
                 let receipt = Receipt {

@@ -1,7 +1,6 @@
 //! Units: what runs under the lease in one go, between two looks at who else waits.
 
 use super::Node;
-use super::handoff::Offer;
 use super::op::{Append, Op, Work};
 use super::transaction::Transaction;
 use super::types::{CallId, Effect, Reply};
@@ -270,8 +269,8 @@ impl Node {
             self.make_durable_for_others(&mut outcomes[..offers.len()]);
         }
         let me = self.me();
-        let mut senders = offers.iter().map(Offer::from).collect::<Vec<_>>();
-        senders.resize(requests.len(), &me);
+        let mut senders = offers.iter().map(|offer| Some(offer.from())).collect::<Vec<_>>();
+        senders.resize(requests.len(), Some(&me));
         self.announce_applied(&requests, &outcomes, &senders);
         let own_outcomes = outcomes.split_off(offers.len());
         for (offer, outcome) in offers.iter().zip(outcomes) {

@@ -116,7 +116,7 @@ fn open_import(vfs: &str, slots: &Rc<Slots>) -> Result<Connection> {
         return Err(Error::new(Code::NotADatabase, "these bytes are not an SQLite file"));
     }
     // By way of `AsRollback`.
-    if head[18..20].iter().any(|version| *version > ROLLBACK) {
+    if FORMAT_VERSIONS.into_iter().any(|at| head[at as usize] > ROLLBACK) {
         return Err(Error::new(
             Code::NotADatabase,
             "the file has a format that SQLite does not know",

@@ -15,7 +15,7 @@
 use super::opfs::{self, await_as, file_error};
 use crate::envelope;
 use crate::json;
-use crate::node::{QueueCounts, QueuePage, Rejected};
+use crate::node::{QueueCounts, QueuePage, Rejected, queue_file_stem};
 use crate::platform::{File, FileError, FileResult};
 use crate::store::Mode;
 use js_sys::{Promise, Uint8Array};
@@ -90,7 +90,7 @@ impl QueueFiles {
         let Some(folder) = self.folder(true).await? else {
             return Err(FileError::Lost("the queue's folder cannot be made".into()));
         };
-        let stem = format!("{order:020}-{node_id}");
+        let stem = queue_file_stem(order, node_id);
         let name = format!("{stem}{UNFINISHED}");
         let temporary = opfs::file_in(&folder, &name, true).await?;
         if let Err(error) = write(&temporary, bytes).await {

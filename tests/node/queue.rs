@@ -1,6 +1,6 @@
 //! The durable queue: what is drained, when, and what is said of it.
 
-use crate::world::{World, frame, row};
+use crate::world::{OFFER_BYTES, World, frame, row};
 use framelock::error::Code;
 use framelock::ladder::{Fallback, Path};
 use framelock::message::{FrameName, Message};
@@ -152,6 +152,20 @@ fn a_frame_on_its_way_into_the_queue_is_a_duplicate_once_another_tabs_copy_is_in
         other_commits(&mut world, vec![frame]);
         assert_eq!(world.receipt(1).path, path, "by {by}");
     }
+}
+
+#[test]
+fn a_frame_is_no_repeat_of_itself_where_the_queue_does_not_say_whose_it_is() {
+    let mut world = World::new(COLUMNS);
+    world.names_senders = false;
+    let tx = world.begin(1);
+    // Too large to be offered: it waits in the queue for the holder, which is this very node.
+    let request = AppendRequest { own_id: false, ..frame("large", 0..10, OFFER_BYTES as usize) };
+    world.append(2, request, RetryPolicy::default(), Fallback::Handoff);
+    world.run_until(world.now_ms + 1000.0);
+    assert!(world.queued() == 1 && !world.is_settled(2), "it waits");
+    world.commit(3, tx);
+    assert_eq!((world.receipt(2).path, world.queued()), (Path::Handoff, 0));
 }
 
 #[test]

@@ -195,6 +195,8 @@ pub struct World {
     /// Another tab puts a frame into it each time the lock is granted, so often.
     pub refills: u32,
     being_written: Vec<CallId>,
+    /// Whether the names of the queue's files say whose frames they are; in memory they do not.
+    pub names_senders: bool,
     /// The frames that were refused, by file name.
     pub rejected: Vec<String>,
     /// What is yet to be told to the node.
@@ -249,6 +251,7 @@ impl World {
             writes_slowly: false,
             refills: 0,
             being_written: Vec::new(),
+            names_senders: true,
             rejected: Vec::new(),
             coming: VecDeque::new(),
             settled: BTreeMap::new(),
@@ -406,7 +409,8 @@ impl World {
     /// A file for the queue.
     fn put(&mut self, bytes: Vec<u8>) {
         self.enqueued += 1;
-        self.queue.insert(format!("{:020}-node.frame", self.enqueued), bytes);
+        let sender = if self.names_senders { "-node.frame" } else { "" };
+        self.queue.insert(format!("{:020}{sender}", self.enqueued), bytes);
     }
 
     /// Another tab puts a frame into the queue; that it says so is up to the test.

@@ -265,7 +265,14 @@ test('an authorize that fails is not a refusal, and one that names no tenant is 
   for (const authorized of [{}, { tenant: '' }, { tenant: undefined }, new Response(null, { status: 302 })]) {
     assert.equal(await answer(() => authorized), 'INTERNAL');
   }
-  for (const nobody of [null, undefined, false, 'UNAUTHENTICATED', new Response(null, { status: 401 })]) {
+  for (const nobody of [
+    null,
+    undefined,
+    false,
+    true,
+    'UNAUTHENTICATED',
+    new Response(null, { status: 401 }),
+  ]) {
     assert.equal(await answer(() => nobody), 'UNAUTHENTICATED');
   }
   for (const refusal of ['FORBIDDEN', Response.json({}, { status: 403 })]) {

@@ -6,7 +6,7 @@
 use crate::disk::Disk;
 use crate::file::{Gate, Touch};
 use framelock::envelope;
-use framelock::node::{CallId, Event, QueueCounts, QueuePage, Rejected};
+use framelock::node::{CallId, Event, QueueCounts, QueuePage, Rejected, queue_file_stem};
 use framelock::platform::{FileError, FileResult};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -106,7 +106,7 @@ impl Jobs {
                     Ok(number) => {
                         self.order = Some(number + 1);
                         self.unused_order = number + 1;
-                        let stem = format!("{number:020}-{}", files.node_id);
+                        let stem = queue_file_stem(number, files.node_id);
                         After::Again(Running::Write { call, stem, bytes })
                     }
                 }

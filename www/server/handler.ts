@@ -146,7 +146,7 @@ class Handler {
     }
     const { tenant, constants = {}, status } = Object(found) as Authorized & { status?: unknown };
     if (found === 'FORBIDDEN' || status === 403) throw new Problem('FORBIDDEN');
-    if (!found || typeof found === 'string' || status === 401) throw new Problem('UNAUTHENTICATED');
+    if (typeof found !== 'object' || !found || status === 401) throw new Problem('UNAUTHENTICATED');
     // An `undefined` tenant would be one that all such callers share.
     if (typeof tenant !== 'string' || tenant === '') throw misconfigured('authorize gave no tenant');
     return { tenant, constants: checkedConstants(constants) };
