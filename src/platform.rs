@@ -66,7 +66,7 @@ pub trait File {
 pub struct Handles {
     /// The SQLite file.
     pub database: Box<dyn File>,
-    /// Its rollback journal; it exists for SQLite when it is not empty.
+    /// Its rollback journal, or the redo log, or what is left of that.
     pub journal: Box<dyn File>,
 }
 

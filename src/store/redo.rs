@@ -6,8 +6,9 @@
 //! database is written without a flush. What cannot be written yet is read from memory.
 //!
 //! A log belongs to one exclusive lease. At its end, and before SQLite writes a journal of its own, the
-//! database is flushed and the log is emptied; so a log that is met at the beginning of a lease is
-//! that of a tab that died, and its whole records are written to the database first of all.
+//! database is flushed and the log is emptied, by zeros over its head: the next one is written over it. So
+//! a log that is met at the beginning of a lease is that of a tab that died, and its whole records are
+//! written to the database first of all.
 //!
 //! Nothing here touches a file: `slots` does.
 //!
@@ -54,6 +55,9 @@ const SALT_BYTES: usize = 16;
 const SUM_BYTES: usize = 16;
 /// What has to be read to know whether there is a log.
 pub const HEAD_BYTES: usize = MAGIC.len() + 1 + SALT_BYTES + 8 + SUM_BYTES;
+/// What a log begins with that was emptied. For SQLite, too, a journal that begins with a zero is none
+/// (<https://www.sqlite.org/fileformat2.html#the_rollback_journal>).
+pub const EMPTIED: [u8; HEAD_BYTES] = [0; HEAD_BYTES];
 const RECORD_HEAD_BYTES: usize = SUM_BYTES + 8;
 const PLACE_BYTES: usize = 8;
 /// Where SQLite counts its commits, twice (<https://www.sqlite.org/fileformat2.html#file_change_counter>).
@@ -69,6 +73,8 @@ pub type Pages<'a> = Vec<(u64, &'a [u8])>;
 pub enum Head {
     /// It is no log.
     Absent,
+    /// It is what is left of one that was emptied.
+    Emptied,
     /// It is one.
     Whole,
     /// It was to become one, and nothing was committed by it.
@@ -82,6 +88,9 @@ pub fn find(journal: &[u8]) -> Head {
     let Some(head) = journal.get(..HEAD_BYTES) else {
         return if journal.starts_with(MAGIC) { Head::Torn } else { Head::Absent };
     };
+    if *head == EMPTIED {
+        return Head::Emptied;
+    }
     let (said, sum) = head.split_at(HEAD_BYTES - SUM_BYTES);
     match (said.starts_with(MAGIC), *sum == checksum(said), said[MAGIC.len()] == VERSION) {
         (false, ..) => Head::Absent,

@@ -18,6 +18,8 @@ const READ_AHEAD_BYTES: usize = 256 << 10;
 pub struct Slot {
     handle: Option<Box<dyn File>>,
     size: u64,
+    /// The file is longer than that; see [`Slot::disregard`].
+    has_room: bool,
     pending: Run,
     ahead: Run,
     next_read: u64,
@@ -56,9 +58,34 @@ impl Slot {
     /// When the size of the file cannot be read; the slot then stays empty.
     pub fn attach(&mut self, mut handle: Box<dyn File>) -> FileResult<()> {
         self.size = handle.size()?;
+        self.has_room = false;
         self.forget();
         self.handle = Some(handle);
         Ok(())
+    }
+
+    /// What is in the file counts no more, nor what is pending: the slot is empty. The file stays as long as it is:
+    /// writing over what is there is flushed in half the time, since its length does not change. Who reads beyond
+    /// what is written from now on reads what was there; truncating makes an end of it.
+    pub fn disregard(&mut self) {
+        self.has_room |= self.size > 0;
+        self.size = 0;
+        self.forget();
+    }
+
+    /// What the file begins with, of which nothing is pending; nothing is read ahead.
+    pub fn read_head(&mut self, buffer: &mut [u8]) -> FileResult<usize> {
+        handle(&mut self.handle)?.read(buffer, 0)
+    }
+
+    /// Writes over what the file begins with, of which nothing is pending.
+    pub fn overwrite_head(&mut self, bytes: &[u8]) -> FileResult<()> {
+        handle(&mut self.handle)?.write(bytes, 0)
+    }
+
+    /// Whether the file is longer than the slot.
+    pub fn has_room(&self) -> bool {
+        self.has_room
     }
 
     /// Writes what is pending and closes the handle, which it does even when writing fails.
@@ -194,9 +221,10 @@ impl Slot {
     /// As [`File::truncate`].
     pub fn truncate(&mut self, size: u64) -> FileResult<()> {
         self.ahead = Run::default();
-        if size != self.size || size != 0 {
+        if size != self.size || size != 0 || self.has_room {
             handle(&mut self.handle)?.truncate(size)?;
         }
+        self.has_room = false;
         let kept = size.saturating_sub(self.pending.offset);
         self.pending.bytes.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
         self.size = size;

@@ -114,17 +114,20 @@ impl Slots {
         self.durable.set(durable);
         self.unflushed.set(false);
         self.journal_emptied();
-        if mode == Mode::Exclusive && self.has_hot_journal() {
-            self.judge_journal()?;
-        }
-        Ok(())
+        if self.has_hot_journal() { self.judge_journal(mode) } else { Ok(()) }
     }
 
-    /// Decides on the journal that a dead tab left. One of SQLite's is left to SQLite.
-    fn judge_journal(&self) -> Result<()> {
+    /// Decides on what the journal's file holds: what is left of a log, or the journal of a dead tab. One of
+    /// SQLite's is left to SQLite.
+    fn judge_journal(&self, mode: Mode) -> Result<()> {
         let mut head = [0; seal::HEAD_BYTES];
-        let read = self.journal.borrow_mut().read(&mut head, 0).map_err(from_file)?;
+        let read = self.journal.borrow_mut().read_head(&mut head).map_err(from_file)?;
         let judged = match redo::find(&head[..read]) {
+            Head::Emptied => {
+                self.journal.borrow_mut().disregard();
+                Ok(())
+            }
+            _ if mode == Mode::Shared => Ok(()),
             Head::Whole => return self.replay(),
             Head::Newer => {
                 let message = "the last commits were written by a newer framelock; reload the page";
@@ -263,7 +266,11 @@ impl Slots {
     /// Before SQLite's journal changes, the log must be out of its file.
     pub(super) fn before_journal(&self) -> VfsResult<()> {
         self.may_write()?;
-        self.empty_log().map_err(|e| self.fail(VfsErrorCode::IoWrite, e))
+        let emptied = self.empty_log().and_then(|()| {
+            let mut journal = self.journal.borrow_mut();
+            if journal.has_room() { journal.truncate(0) } else { Ok(()) }
+        });
+        emptied.map_err(|e| self.fail(VfsErrorCode::IoWrite, e))
     }
 
     /// As [`Slot::write`]. A journal that was in memory comes with its records counted; they are to be

@@ -104,8 +104,16 @@ impl World {
 
     /// The queue gets shorter: whoever drains it has more time.
     pub fn drains_go_on(&mut self) {
-        let clients = self.tabs.values_mut().map(|tab| &mut tab.client);
-        for asked in clients.flat_map(|client| client.asked.values_mut()) {
+        let tabs: Vec<TabId> = self.tabs.keys().copied().collect();
+        for id in tabs {
+            self.drains_of_one_go_on(id);
+        }
+    }
+
+    /// One tab hears that it got shorter, which may be a good while later.
+    pub fn drains_of_one_go_on(&mut self, id: TabId) {
+        let client = self.tabs.get_mut(&id).map(|tab| &mut tab.client);
+        for asked in client.into_iter().flat_map(|client| client.asked.values_mut()) {
             if matches!(asked.purpose, Purpose::Drain) {
                 let slack_us = asked.due_us - asked.waits_until_us;
                 asked.waits_until_us = self.now_us + asked.limit_us;

@@ -122,7 +122,8 @@ fn cut<'a>(
 ) -> Result<(), Failure> {
     disk.power_cut(rng);
     left[match disk.journal_kind(JOURNAL) {
-        _ if disk.bytes(JOURNAL).is_empty() => 0,
+        // Nothing, or what is left of an emptied log.
+        _ if disk.bytes(JOURNAL).first().is_none_or(|byte| *byte == 0) => 0,
         Some("log") => 1,
         Some(_) => 2,
         None => 3,

@@ -19,6 +19,9 @@ impl World {
     /// Gives the node an event and carries out what it says.
     pub fn dispatch(&mut self, id: TabId, event: Event) {
         let is_wake = matches!(event, Event::Wake);
+        if tells_of_frames(&event) {
+            self.drains_of_one_go_on(id);
+        }
         let Some(tab) = self.tabs.get_mut(&id) else {
             return;
         };
@@ -392,6 +395,15 @@ fn describe_effect(effect: &Effect) -> String {
         Effect::Notify(notice) => format!("notify {}", notice.name()),
         Effect::Closed => "closed".into(),
     }
+}
+
+/// Whether somebody says which frames are in.
+fn tells_of_frames(event: &Event) -> bool {
+    let Event::Message(bytes) = event else {
+        return false;
+    };
+    let mut messages = message::split(bytes).into_iter().filter_map(Message::decode);
+    messages.any(|(message, _)| matches!(message, Message::Committed { .. }))
 }
 
 /// The readable part of a message.

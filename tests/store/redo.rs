@@ -116,6 +116,12 @@ impl Disk {
     fn journal_bytes(&self) -> u64 {
         self.journal.borrow_mut().size().unwrap()
     }
+
+    /// The file is as long as it was, and what it held counts no more.
+    fn log_is_emptied(&self) -> bool {
+        let mut head = [1; 48];
+        self.journal.borrow_mut().read(&mut head, 0).unwrap() == 48 && head == [0; 48]
+    }
 }
 
 fn append(store: &mut Store, id: &str, rows: i64) -> Result<()> {
@@ -142,8 +148,8 @@ fn a_small_commit_is_flushed_once() {
     assert_eq!(count(&mut copy.opened()), Value::Integer(7));
     store.detach().unwrap();
     // It is written already.
-    assert_eq!(disk.calls(), ["flush database", "truncate journal"]);
-    assert_eq!(disk.journal_bytes(), 0);
+    assert_eq!(disk.calls(), ["flush database", "write journal"]);
+    assert!(disk.log_is_emptied());
 }
 
 #[test]
@@ -160,8 +166,9 @@ fn a_commit_that_the_database_does_not_take_yet_is_read_from_memory() {
     store.detach().unwrap();
     let mut end = disk.calls();
     end.dedup();
-    assert_eq!(end, ["write database", "flush database", "truncate journal"]);
-    assert_eq!((count(&mut disk.opened()), disk.journal_bytes()), (Value::Integer(7), 0));
+    assert_eq!(end, ["write database", "flush database", "write journal"]);
+    assert!(disk.log_is_emptied());
+    assert_eq!(count(&mut disk.opened()), Value::Integer(7));
 }
 
 #[test]
@@ -393,6 +400,54 @@ fn a_part_of_an_emptied_log_that_a_power_cut_brings_back_is_not_replayed() {
     let mut next = disk.opened();
     assert_eq!((count(&mut next), disk.journal_bytes()), (Value::Integer(9), 0));
     next.detach().unwrap();
+}
+
+#[test]
+fn the_file_of_an_emptied_log_is_written_over_and_nobody_takes_the_rest_for_more() {
+    let disk = Disk::new();
+    let mut store = disk.opened();
+    for id in ["a", "b", "c", "d"] {
+        append(&mut store, id, 1).unwrap();
+    }
+    store.detach().unwrap();
+    let bytes = disk.journal_bytes();
+    let mut reader = Store::new(Box::new(NoOs));
+    assert_eq!(disk.attach(&mut reader, Mode::Shared).unwrap(), Attached::Ready);
+    assert_eq!(count(&mut reader), Value::Integer(7));
+    reader.detach().unwrap();
+
+    let mut store = disk.opened();
+    disk.calls();
+    append(&mut store, "e", 2).unwrap();
+    assert_eq!(disk.calls(), ["write journal", "flush journal", "write database"]);
+    assert!(disk.journal_bytes() == bytes && !disk.log_is_emptied());
+    die(store);
+    let mut next = disk.opened();
+    assert_eq!(count(&mut next), Value::Integer(9));
+    assert_eq!(one(&mut next, "PRAGMA integrity_check"), Value::Text("ok".into()));
+    assert_eq!(disk.journal_bytes(), 0);
+}
+
+#[test]
+fn any_sqlite_takes_what_is_left_of_a_log_for_no_journal() {
+    let disk = Disk::new();
+    let mut store = disk.opened();
+    append(&mut store, "a", 2).unwrap();
+    store.detach().unwrap();
+    assert!(disk.log_is_emptied());
+    let folder = std::env::temp_dir().join(format!("framelock-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let paths = [folder.join("copy"), folder.join("copy-journal")];
+    for (path, file) in paths.iter().zip([&disk.database, &disk.journal]) {
+        let mut bytes = vec![0; file.borrow_mut().size().unwrap() as usize];
+        file.borrow_mut().read(&mut bytes, 0).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    let plain = rusqlite::Connection::open(&paths[0]).unwrap();
+    plain.execute_batch("INSERT INTO t(id) VALUES (99)").unwrap();
+    let rows: i64 = plain.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 6);
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

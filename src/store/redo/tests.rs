@@ -90,7 +90,7 @@ fn a_newer_version_is_told_from_a_torn_head() {
     assert_eq!((find(&file), said(&file).len()), (Head::Newer, 0));
     assert_eq!(
         (find(b"flkre"), find(b"flkredo"), find(&[0; 60])),
-        (Head::Absent, Head::Torn, Head::Absent)
+        (Head::Absent, Head::Torn, Head::Emptied)
     );
 }
 

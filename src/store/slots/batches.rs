@@ -3,7 +3,7 @@
 
 use super::Slots;
 use crate::platform::{FileError, FileResult};
-use crate::store::redo::Batch;
+use crate::store::redo::{self, Batch};
 
 impl Slots {
     /// Whether SQLite is to hand commits over as batches. The same in all leases of a handle: SQLite may
@@ -115,8 +115,8 @@ impl Slots {
         database.write_pending()
     }
 
-    /// Makes durable in the database what is in the log, and empties that. Where it fails, the log is what
-    /// it was.
+    /// Makes durable in the database what is in the log, and empties that. Where the database does not take it,
+    /// the log is what it was.
     ///
     /// That it is empty becomes durable with the next flush of its file, before which the database does
     /// not change. Should a power cut bring it back, whole, it says what the database says; should a part
@@ -130,9 +130,13 @@ impl Slots {
                 }
             }
             database.sync()?;
-            self.journal.borrow_mut().truncate(0)?;
+            // From here on nobody needs it: should its head stay, it says what the database says.
             self.redo.borrow_mut().emptied();
             self.behind.set(false);
+            let mut journal = self.journal.borrow_mut();
+            let emptied = journal.overwrite_head(&redo::EMPTIED);
+            journal.disregard();
+            emptied?;
         }
         Ok(())
     }
