@@ -223,8 +223,10 @@ impl Node {
     }
 
     /// The effects of the last event are carried out. SQLite took its time, and answers were posted:
-    /// only now does a caller have what it needs for its next call.
+    /// only now does a caller have what it needs for its next call. While it makes that, what was committed
+    /// gets from the log into the database.
     pub fn carried_out(&mut self, now_ms: f64) {
+        self.store.write_through();
         if std::mem::take(&mut self.ran) {
             self.now_ms = now_ms.max(self.now_ms);
             self.turn.worked(self.now_ms);

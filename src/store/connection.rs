@@ -182,6 +182,11 @@ impl Store {
         self.vfs.slots().mode()
     }
 
+    /// What was committed gets from the redo log into the database's file, too.
+    pub fn write_through(&self) {
+        let _written_when_the_log_is_emptied = self.vfs.slots().write_through();
+    }
+
     /// Whether a transaction died here; only an exclusive lease can undo it.
     pub fn has_hot_journal(&self) -> bool {
         self.vfs.slots().has_hot_journal()

@@ -248,18 +248,25 @@ impl Batch {
     }
 }
 
-/// The log of a lease: what is in the file, and not yet in the database.
+/// The log of a lease: what is in the file, and not durable in the database.
 struct Log {
     page_bytes: usize,
     sum: Sum,
     end: u64,
     /// In the order of the database.
-    pages: Vec<(u64, Box<[u8]>)>,
+    pages: Vec<Page>,
+}
+
+struct Page {
+    offset: u64,
+    bytes: Box<[u8]>,
+    /// The database's file has it, flushed or not.
+    is_written: bool,
 }
 
 impl Log {
     fn find(&self, offset: u64) -> Result<usize, usize> {
-        self.pages.binary_search_by_key(&offset, |(start, _)| *start)
+        self.pages.binary_search_by_key(&offset, |page| page.offset)
     }
 }
 
@@ -336,7 +343,8 @@ impl Redo {
         Entry { at, bytes, sum, batch }
     }
 
-    /// The entry is in the file, and durable: its pages count from now on.
+    /// The entry is in the file, and durable: its pages count from now on. Those that make the database longer
+    /// are in its file already.
     pub fn appended(&mut self, entry: &Entry) {
         let Entry { at, bytes, sum, batch } = entry;
         let log = self.log.get_or_insert_with(|| Log {
@@ -346,27 +354,34 @@ impl Redo {
             pages: Vec::new(),
         });
         (log.sum, log.end) = (*sum, at + bytes.len() as u64);
-        for (offset, page) in batch.pages() {
+        for (offset, bytes) in batch.pages() {
+            let page = Page { offset, bytes: bytes.into(), is_written: offset >= batch.old_size };
             match log.find(offset) {
-                Ok(known) => log.pages[known].1.copy_from_slice(page),
-                Err(place) => log.pages.insert(place, (offset, page.into())),
+                Ok(known) => log.pages[known] = page,
+                Err(place) => log.pages.insert(place, page),
             }
         }
     }
 
-    /// The pages of the log, in the order of the database.
-    pub fn pending(&self) -> impl Iterator<Item = (u64, &[u8])> {
+    /// The pages that the database's file does not have, in its order.
+    pub fn unwritten(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let pages = self.log.iter().flat_map(|log| &log.pages);
-        pages.map(|(offset, page)| (*offset, &page[..]))
+        pages.filter(|page| !page.is_written).map(|page| (page.offset, &page.bytes[..]))
+    }
+
+    /// It has all of them.
+    pub fn written(&mut self) {
+        let pages = self.log.iter_mut().flat_map(|log| &mut log.pages);
+        pages.for_each(|page| page.is_written = true);
     }
 
     /// Part of a page that the database may not have yet.
     pub fn part(&self, offset: u64, length: usize) -> Option<&[u8]> {
         let log = self.log.as_ref()?;
-        let before = log.pages.partition_point(|(start, _)| *start <= offset);
-        let (start, page) = log.pages.get(before.checked_sub(1)?)?;
-        let from = usize::try_from(offset - start).ok()?;
-        page.get(from..from.checked_add(length)?)
+        let before = log.pages.partition_point(|page| page.offset <= offset);
+        let page = log.pages.get(before.checked_sub(1)?)?;
+        let from = usize::try_from(offset - page.offset).ok()?;
+        page.bytes.get(from..from.checked_add(length)?)
     }
 
     /// Puts over what was read from the database what it may not have yet.
@@ -377,9 +392,11 @@ impl Redo {
         let end = offset + buffer.len() as u64;
         let first = (offset + 1).saturating_sub(log.page_bytes as u64);
         let first = log.find(first).unwrap_or_else(|place| place);
-        for (start, page) in log.pages[first..].iter().take_while(|(start, _)| *start < end) {
-            let (from, to) = (offset.max(*start), end.min(start + page.len() as u64));
-            let part = &page[(from - start) as usize..(to - start) as usize];
+        for Page { offset: start, bytes, .. } in
+            log.pages[first..].iter().take_while(|page| page.offset < end)
+        {
+            let (from, to) = (offset.max(*start), end.min(start + bytes.len() as u64));
+            let part = &bytes[(from - start) as usize..(to - start) as usize];
             buffer[(from - offset) as usize..(to - offset) as usize].copy_from_slice(part);
         }
     }

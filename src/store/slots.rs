@@ -53,8 +53,6 @@ pub struct Slots {
     /// Something was written and not flushed, since `durability` is `'relaxed'`.
     unflushed: Cell<bool>,
     redo: RefCell<Redo>,
-    /// Not all of what is in the log could be written to the database.
-    behind: Cell<bool>,
     /// Nobody knows whether the last commit is in the log: nothing may be read or written that would
     /// rest on the one or the other.
     in_doubt: Cell<bool>,
@@ -83,7 +81,6 @@ impl Slots {
             durable: Cell::new(true),
             unflushed: Cell::new(false),
             redo: RefCell::default(),
-            behind: Cell::new(false),
             in_doubt: Cell::new(false),
             sync_owed: Cell::new(false),
             journal_unflushed: Cell::new(true),
@@ -108,7 +105,6 @@ impl Slots {
         self.database.borrow_mut().attach(handles.database).map_err(from_file)?;
         self.journal.borrow_mut().attach(handles.journal).map_err(from_file)?;
         self.redo.borrow_mut().emptied();
-        self.behind.set(false);
         self.in_doubt.set(false);
         self.mode.set(Some(mode));
         self.durable.set(durable);

@@ -46,6 +46,12 @@ impl World {
             }
             self.carry_out(id, effect);
         }
+        if let Some(tab) = self.tabs.get_mut(&id) {
+            tab.node.carried_out((self.now_us - tab.born_us) as f64 / 1000.0);
+            if tab.gate.is_dead() {
+                return self.kill(id, "in a file call");
+            }
+        }
         self.schedule(id);
     }
 

@@ -3,9 +3,11 @@
 use super::*;
 
 const PAGE: usize = 64;
+/// The size of the database.
+const SIZE: u64 = 4 * PAGE as u64;
 
 fn append(redo: &mut Redo, file: &mut Vec<u8>, pages: &[(u64, u8)]) {
-    redo.begin(PAGE as u64);
+    redo.begin(SIZE);
     for (offset, fill) in pages {
         assert!(redo.batch().unwrap().take(&[*fill; PAGE], *offset));
     }
@@ -38,11 +40,18 @@ const AFTER: [&[(u64, u8)]; 4] =
 
 #[test]
 fn the_last_word_on_each_page_counts() {
-    let (redo, file, _) = log();
+    let (mut redo, mut file, _) = log();
     assert_eq!(find(&file), Head::Whole);
     assert_eq!(said(&file), AFTER[3]);
-    let pending: Vec<_> = redo.pending().map(|(offset, page)| (offset, page[0])).collect();
-    assert_eq!(pending, AFTER[3]);
+    let unwritten = |redo: &Redo| -> Vec<_> {
+        redo.unwritten().map(|(offset, page)| (offset, page[0])).collect()
+    };
+    assert_eq!(unwritten(&redo), AFTER[3]);
+    redo.written();
+    assert_eq!(unwritten(&redo), []);
+    // What makes the database longer was written before the commit.
+    append(&mut redo, &mut file, &[(0, 4), (192, 4), (SIZE, 4)]);
+    assert_eq!(unwritten(&redo), [(0, 4), (192, 4)]);
 }
 
 #[test]

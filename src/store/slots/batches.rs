@@ -86,19 +86,21 @@ impl Slots {
             return Err(error);
         }
         self.redo.borrow_mut().appended(&entry);
-        self.write_through(&entry.batch);
         Ok(())
     }
 
-    /// Outside of a commit the file is the database, for whoever copies it, too. It is not flushed, and
-    /// need not succeed: the log has it all. What lies beyond the old size is written already.
-    fn write_through(&self, batch: &Batch) {
+    /// Writes what is in the log to the database, without a flush. Between commits the file is the database, for
+    /// whoever copies it, too; but a commit need not wait for that, since the log has it all.
+    ///
+    /// # Errors
+    /// When the database does not take it now. It is read from memory, and written the next time.
+    pub fn write_through(&self) -> FileResult<()> {
+        let mut redo = self.redo.borrow_mut();
         let mut database = self.database.borrow_mut();
-        let mut pages = batch.pages().filter(|(offset, _)| *offset < batch.old_size());
-        let written = pages.try_for_each(|(offset, page)| database.write(page, offset));
-        if written.and_then(|()| database.write_pending()).is_err() {
-            self.behind.set(true);
-        }
+        redo.unwritten().try_for_each(|(offset, page)| database.write(page, offset))?;
+        database.write_pending()?;
+        redo.written();
+        Ok(())
     }
 
     /// Writes the pages of a batch that make the database longer. A disk that has no room for them says
@@ -123,16 +125,10 @@ impl Slots {
     /// of it come back under what was written over it, it is found to be stale.
     pub(super) fn empty_log(&self) -> FileResult<()> {
         if self.has_log() {
-            let mut database = self.database.borrow_mut();
-            if self.behind.get() {
-                for (offset, page) in self.redo.borrow().pending() {
-                    database.write(page, offset)?;
-                }
-            }
-            database.sync()?;
+            self.write_through()?;
+            self.database.borrow_mut().sync()?;
             // From here on nobody needs it: should its head stay, it says what the database says.
             self.redo.borrow_mut().emptied();
-            self.behind.set(false);
             let mut journal = self.journal.borrow_mut();
             let emptied = journal.overwrite_head(&redo::EMPTIED);
             journal.disregard();
