@@ -200,7 +200,9 @@ fn renamed_tables_and_columns_keep_their_types() {
     store.rollback();
     assert_eq!(types(&mut store, "SELECT moment, yes FROM u"), wanted);
     exec(&mut store, "BEGIN; ALTER TABLE u RENAME TO v; COMMIT").unwrap();
-    assert!(exec(&mut store, "ALTER TABLE v RENAME TO sqlite_v").is_err());
+    for taken in ["sqlite_v", "_framelock_dead_letters", "_FrameLock_v"] {
+        assert!(exec(&mut store, &format!("ALTER TABLE v RENAME TO {taken}")).is_err(), "{taken}");
+    }
     assert_eq!(types(&mut store, "SELECT moment, yes FROM v"), wanted);
     // The name is free again, and what has it has types of its own.
     append(&mut store, &of("b", vec![("at", numbers(vec![1]))])).unwrap();
