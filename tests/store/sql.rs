@@ -305,6 +305,17 @@ fn only_what_was_done_counts_as_written() {
     // OR FAIL keeps what came before.
     assert!(exec(&mut store, "INSERT OR FAIL INTO u VALUES(2), (2)").is_err());
     assert_eq!(store.take_touched().into_iter().collect::<Vec<_>>(), ["u"]);
+    // So it is with a query.
+    for (sql, written) in [
+        ("INSERT INTO u VALUES(3), (3)", &[][..]),
+        ("INSERT INTO u VALUES(3), (3) RETURNING n", &[]),
+        ("INSERT OR FAIL INTO u VALUES(3), (3) RETURNING n", &[]),
+        ("INSERT OR FAIL INTO u VALUES(3), (3)", &["u"]),
+        ("INSERT INTO u VALUES(4) RETURNING n", &["u"]),
+    ] {
+        let _of_interest_is_what_is_written = store.query_arrow(sql, &Params::None);
+        assert_eq!(store.take_touched().into_iter().collect::<Vec<_>>(), written, "{sql}");
+    }
 }
 
 #[test]
