@@ -64,9 +64,9 @@ impl Store {
     /// `NOT_A_DATABASE` and `CORRUPT` for a file that is refused; the old database stays.
     pub fn import_file(&mut self, file: Box<dyn File>) -> Result<()> {
         let slots = self.vfs.slots().clone();
-        slots.attach_import(Box::new(AsRollback(file))).map_err(from_file)?;
+        slots.import.borrow_mut().attach(Box::new(AsRollback(file))).map_err(from_file)?;
         let outcome = self.import_attached(&slots);
-        slots.detach_import();
+        slots.import.borrow_mut().discard();
         outcome
     }
 
@@ -111,7 +111,7 @@ fn empty_file() -> Result<Vec<u8>> {
 /// The attached file as a database, checked through and through.
 fn open_import(vfs: &str, slots: &Rc<Slots>) -> Result<Connection> {
     let mut head = [0; 512];
-    let read = slots.read_import(&mut head, 0).map_err(from_file)?;
+    let read = slots.import.borrow_mut().read(&mut head, 0).map_err(from_file)?;
     if !head.starts_with(MAGIC) || read < head.len() {
         return Err(Error::new(Code::NotADatabase, "these bytes are not an SQLite file"));
     }
@@ -123,7 +123,7 @@ fn open_import(vfs: &str, slots: &Rc<Slots>) -> Result<Connection> {
         ));
     }
     let whole = pages(&head) * page_bytes(&head);
-    let size = slots.import_bytes();
+    let size = slots.import.borrow().size();
     if size < whole {
         let what = format!("the file is damaged: it has {size} of its {whole} bytes");
         return Err(Error::new(Code::Corrupt, what));

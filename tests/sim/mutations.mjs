@@ -29,8 +29,8 @@ export const mutations = [
     name: 'torn journal played back',
     what: 'a journal whose seal does not fit is not dropped',
     file: 'src/store/slots.rs',
-    find: 'Head::Absent if seal::is_journal(&head) => self.drop_unless_whole(&head[..read]),',
-    replace: 'Head::Absent => Ok(()),',
+    find: 'match seal::is_journal(head) && self.journal_is_whole(head)? {',
+    replace: 'match seal::is_journal(head) {',
   },
   {
     name: 'no journal flush',
