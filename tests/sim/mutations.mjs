@@ -110,8 +110,8 @@ export const mutations = [
     name: 'conflict taken for a repeat',
     what: 'other content under a known id counts as applied',
     file: 'src/store/append.rs',
-    find: 'LookUp::Applied { digest, .. } if digest != request.digest => {',
-    replace: 'LookUp::Applied { digest, .. } if false && digest != request.digest => {',
+    find: 'LookUp::Applied(frame) if frame.digest != request.digest =>',
+    replace: 'LookUp::Applied(frame) if false && frame.digest != request.digest =>',
   },
   {
     name: 'acknowledged without commit',
