@@ -77,7 +77,9 @@ impl Store {
         let mut tables = table_names(&source).map_err(|e| from_sqlite(slots, e))?;
         let conn = self.conn.as_mut();
         let conn = conn.ok_or_else(|| Error::new(Code::Busy, "no lease is held"))?;
-        // Those that are there no more were changed, too. What is damaged may be replaced.
+        // What is damaged may be replaced, whatever it is in.
+        encoding(conn).map_or(Ok(()), |encoding| check_encoding("database", &encoding))?;
+        // Those that are there no more were changed, too.
         tables.extend(table_names(conn).unwrap_or_default());
         conn.flush_prepared_statement_cache();
         // It has a journal in any case, and needs no more memory than usual. A damaged database does without.
@@ -136,18 +138,25 @@ fn open_import(vfs: &str, slots: &Rc<Slots>) -> Result<Connection> {
     if verdict != "ok" {
         return Err(Error::new(Code::Corrupt, format!("the file is damaged: {verdict}")));
     }
-    // A connection that is open has one encoding for good, and every tab has one open.
-    let encoding: String =
-        source.query_row("PRAGMA encoding", [], |row| row.get(0)).map_err(sql_error)?;
-    if encoding != "UTF-8" {
-        let message = format!("the file's text is {encoding}: only files in UTF-8 are imported");
-        return Err(Error::new(Code::InvalidArgument, message));
-    }
+    check_encoding("file", &encoding(&source).map_err(sql_error)?)?;
     if !has_readable_names(&source).map_err(sql_error)? {
         let message = "the file's tables are described in text that is not UTF-8";
         return Err(Error::new(Code::InvalidArgument, message));
     }
     Ok(source)
+}
+
+fn encoding(conn: &Connection) -> rusqlite::Result<String> {
+    conn.query_row("PRAGMA encoding", [], |row| row.get(0))
+}
+
+/// A connection that is open has one encoding for good, and every tab has one open.
+fn check_encoding(whose: &str, encoding: &str) -> Result<()> {
+    if encoding == "UTF-8" {
+        return Ok(());
+    }
+    let message = format!("the {whose}'s text is {encoding}: only files in UTF-8 are imported");
+    Err(Error::new(Code::InvalidArgument, message))
 }
 
 /// Whether all names in a file are UTF-8, which SQLite does not look at: rusqlite panics where it meets one that is not.

@@ -345,6 +345,11 @@ fn a_file_in_utf_16_is_refused() {
     append(&mut store, &request("a", frame(0, 3))).unwrap();
     assert_eq!(store.import_file(file(bytes)).unwrap_err().code, Code::InvalidArgument);
     assert_eq!(count(&mut store), Value::Integer(3));
+    let bytes = store.export_file().unwrap();
+    exec(&mut other, "INSERT INTO z VALUES('é')").unwrap();
+    // Nor is one that is not over one that is: no tab could read it.
+    assert_eq!(other.import_file(file(bytes)).unwrap_err().code, Code::InvalidArgument);
+    assert_eq!(one(&mut other, "SELECT a FROM z"), Value::Text("é".into()));
 }
 
 #[test]
