@@ -114,7 +114,16 @@ impl<'a> Column<'a> {
     /// As [`Column::new`].
     pub fn raw(array: &'a dyn Array) -> Result<Self> {
         let storage = Storage::new(array.data_type(), false)?;
-        Ok(Column { step: Step::Keep, ..Column::new(array, &storage)? })
+        let mut column = Column::new(array, &storage)?;
+        column.keep();
+        Ok(column)
+    }
+
+    fn keep(&mut self) {
+        self.step = Step::Keep;
+        if let Source::Dictionary(_, values) | Source::Runs(_, values) = &mut self.source {
+            values.keep();
+        }
     }
 
     /// The number of rows.
@@ -227,12 +236,7 @@ fn has_nan_or_negative_zero(values: &[f64], keeps_negative_zero: bool) -> bool {
 impl<'a> Source<'a> {
     fn new(array: &'a dyn Array, storage: &Storage) -> Result<Self> {
         use DataType::*;
-        let data_type = array.data_type();
-        let broken = || {
-            let name = types::name(data_type);
-            Error::new(Code::InvalidFrame, format!("an array that is not the {name} it says"))
-        };
-        let source = match data_type {
+        let source = match array.data_type() {
             Null => Some(Source::Null),
             Boolean => array.as_boolean_opt().map(Source::Bool),
             Int8 => values(array).map(Source::I8),
@@ -262,7 +266,7 @@ impl<'a> Source<'a> {
                 Source::decimals(array, storage)
             }
             Dictionary(..) => {
-                let dictionary = array.as_any_dictionary_opt().ok_or_else(broken)?;
+                let dictionary = array.as_any_dictionary_opt().ok_or_else(|| broken(array))?;
                 let keys = Source::new(dictionary.keys(), storage)?;
                 let values = Column::new(dictionary.values().as_ref(), storage)?;
                 Some(Source::Dictionary(Box::new(keys), Box::new(values)))
@@ -278,7 +282,7 @@ impl<'a> Source<'a> {
                 return Err(Error::new(Code::UnsupportedType, "unions are not stored"));
             }
         };
-        source.ok_or_else(broken)
+        source.ok_or_else(|| broken(array))
     }
 
     fn decimals(array: &'a dyn Array, storage: &Storage) -> Option<Self> {
@@ -382,6 +386,11 @@ fn values<N: ArrowNativeType>(array: &dyn Array) -> Option<ScalarBuffer<N>> {
     let width = data.data_type().primitive_width();
     let buffer = data.buffers().first().filter(|_| width == Some(size_of::<N>()))?;
     Some(ScalarBuffer::new(buffer.clone(), data.offset(), data.len()))
+}
+
+pub(super) fn broken(array: &dyn Array) -> Error {
+    let name = types::name(array.data_type());
+    Error::new(Code::InvalidFrame, format!("an array that is not the {name} it says"))
 }
 
 fn text<'a>(text: String) -> Cell<'a> {

@@ -211,25 +211,49 @@ pub enum Step {
         max: i64,
     },
     /// A count of one unit becomes a count of another.
-    Rescale {
-        /// By what it is multiplied.
-        multiply: i64,
-        /// By what it is then divided.
-        divide: i64,
-    },
+    Rescale(Scale),
     /// A count, rescaled, becomes ISO 8601 text.
-    Iso {
-        /// By what it is multiplied.
-        multiply: i64,
-        /// By what it is then divided.
-        divide: i64,
-        /// What is counted.
-        kind: iso::Kind,
-    },
+    Iso(Scale, iso::Kind),
     /// An integer becomes a decimal.
     IntegerToDecimal(decimal::Shape),
     /// A text that looks like a number is reported.
     Text,
+}
+
+/// From a count of one unit to a count of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scale {
+    multiply: i64,
+    /// By what it is then divided.
+    divide: i64,
+    /// The greatest that the other type has; the least is one further from 0.
+    max: i64,
+}
+
+impl Scale {
+    fn new(from: &DataType, to: &DataType) -> Scale {
+        let (multiply, divide) = match (from, to, unit_of(from), unit_of(to)) {
+            (DataType::Date32, DataType::Date64, ..) => (86_400_000, 1),
+            (_, _, Some(a), Some(b)) => {
+                let (a, b) = (per_second(a), per_second(b));
+                ((b / a).max(1), (a / b).max(1))
+            }
+            _ => (1, 1),
+        };
+        let max = if let DataType::Time32(_) = to { i32::MAX.into() } else { i64::MAX };
+        Scale { multiply, divide, max }
+    }
+
+    fn apply(self, value: i64) -> (i64, Option<Loss>) {
+        let end = if value < 0 { -self.max - 1 } else { self.max };
+        match value.checked_mul(self.multiply) {
+            None => (end, Some(Loss::OutOfRange)),
+            Some(value) => match value.div_euclid(self.divide) {
+                kept if kept > self.max || kept < -self.max - 1 => (end, Some(Loss::OutOfRange)),
+                kept => (kept, (value.rem_euclid(self.divide) != 0).then_some(Loss::Inexact)),
+            },
+        }
+    }
 }
 
 impl Step {
@@ -249,21 +273,14 @@ impl Step {
         if is_integer && let Some(shape) = decimal::shape(to) {
             return Step::IntegerToDecimal(shape);
         }
-        let (multiply, divide) = match (from, to, unit_of(from), unit_of(to)) {
-            (DataType::Date32, DataType::Date64, ..) => (86_400_000, 1),
-            (_, _, Some(a), Some(b)) => {
-                let (a, b) = (per_second(a), per_second(b));
-                ((b / a).max(1), (a / b).max(1))
-            }
-            _ => (1, 1),
-        };
+        let scale = Scale::new(from, to);
         if storage.encoding == Encoding::Iso8601
             && let Some(kind) = iso::Kind::of(to)
         {
-            return Step::Iso { multiply, divide, kind };
+            return Step::Iso(scale, kind);
         }
-        if (multiply, divide) != (1, 1) {
-            return Step::Rescale { multiply, divide };
+        if (scale.multiply, scale.divide) != (1, 1) {
+            return Step::Rescale(scale);
         }
         if let (Some(from), Some(to)) = (int_range(from), int_range(to)) {
             // What is stored is an i64 whatever the type says.
@@ -288,12 +305,12 @@ impl Step {
             (Step::Real { keeps_negative_zero, narrow_to }, Cell::Real(value)) => {
                 real(value, *keeps_negative_zero, *narrow_to)
             }
-            (Step::Rescale { multiply, divide }, Cell::Integer(value)) => {
-                let (value, loss) = rescale(value, *multiply, *divide);
+            (Step::Rescale(scale), Cell::Integer(value)) => {
+                let (value, loss) = scale.apply(value);
                 (Cell::Integer(value), loss)
             }
-            (Step::Iso { multiply, divide, kind }, Cell::Integer(value)) => {
-                let (value, loss) = rescale(value, *multiply, *divide);
+            (Step::Iso(scale, kind), Cell::Integer(value)) => {
+                let (value, loss) = scale.apply(value);
                 (Cell::Text(Cow::Owned(iso::format(*kind, value))), loss)
             }
             (Step::Text, Cell::Text(text)) => {
@@ -349,16 +366,6 @@ fn real<'a>(
         (Cell::Real(0.0), Some(Loss::NegativeZero))
     } else {
         (Cell::Real(kept), None)
-    }
-}
-
-fn rescale(value: i64, multiply: i64, divide: i64) -> (i64, Option<Loss>) {
-    match value.checked_mul(multiply) {
-        None if value < 0 => (i64::MIN, Some(Loss::OutOfRange)),
-        None => (i64::MAX, Some(Loss::OutOfRange)),
-        Some(value) => {
-            (value.div_euclid(divide), (value.rem_euclid(divide) != 0).then_some(Loss::Inexact))
-        }
     }
 }
 

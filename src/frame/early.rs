@@ -31,9 +31,10 @@ pub fn check_options(columns: &[&str], options: &AppendOptions) -> Result<()> {
             return Err(argument(why).in_column(name));
         }
     }
-    let keyed = matches!(options.mode, Mode::Upsert | Mode::Ignore);
     match options.key.as_deref() {
-        Some(_) if !keyed => Err(argument("key is for the modes upsert and ignore")),
+        Some(_) if !options.mode.is_keyed() => {
+            Err(argument("key is for the modes upsert and ignore"))
+        }
         Some([]) => Err(argument("key names no column")),
         Some(key) => {
             for (at, name) in key.iter().enumerate() {

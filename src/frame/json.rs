@@ -21,10 +21,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::cell::Cell;
-use super::column::Column;
+use super::column::{Column, broken};
+use super::decimal;
 use super::storage::{Storage, value_type};
-use super::{decimal, types};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 
 /// The greatest integer that JSON readers, JavaScript's among them, keep exactly.
 pub const MAX_SAFE: u64 = (1 << 53) - 1;
@@ -158,11 +158,14 @@ impl<'a> Node<'a> {
                 });
                 Node::Struct(children.collect::<Result<_>>()?)
             }
-            UInt64 => {
-                let storage = Storage::new(&DataType::Decimal128(20, 0), false)?;
-                Node::Leaf(UInt64, Column::new(array, &storage)?)
+            other => {
+                let leaf = value_type(other).clone();
+                let column = match leaf {
+                    UInt64 => Column::new(array, &Storage::new(&Decimal128(20, 0), false)?)?,
+                    _ => Column::raw(array)?,
+                };
+                Node::Leaf(leaf, column)
             }
-            other => Node::Leaf(value_type(other).clone(), Column::raw(array)?),
         };
         Ok(node)
     }
@@ -329,11 +332,6 @@ fn quoted(text: &str, out: &mut String) {
     }
     out.push_str(&text[plain..]);
     out.push('"');
-}
-
-fn broken(array: &dyn Array) -> Error {
-    let name = types::name(array.data_type());
-    Error::new(Code::InvalidFrame, format!("an array that is not the {name} it says"))
 }
 
 #[cfg(test)]

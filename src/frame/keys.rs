@@ -20,16 +20,11 @@ pub fn in_frame(schema: &Schema, options: &AppendOptions) -> Result<Vec<usize>> 
     let mut key = Vec::new();
     for name in options.key.iter().flatten() {
         let fields = schema.fields();
-        let index = fields.iter().position(|field| fold(field.name()) == fold(name));
-        match index {
-            None => {
-                return Err(not_in_frame(name));
-            }
-            Some(index) => key.push(index),
-        }
+        let index = fields.iter().position(|field| field.name().eq_ignore_ascii_case(name));
+        key.push(index.ok_or_else(|| not_in_frame(name))?);
     }
-    if key.is_empty() && matches!(options.mode, Mode::Upsert | Mode::Ignore) {
-        return Err(argument("key must name the columns that identify a row"));
+    if key.is_empty() && options.mode.is_keyed() {
+        return Err(argument("the table does not exist yet, so key must name the columns"));
     }
     Ok(key)
 }
@@ -42,7 +37,7 @@ pub fn in_table(
     options: &AppendOptions,
     columns: &[PlannedColumn],
 ) -> Result<(Vec<String>, Option<String>)> {
-    if !matches!(options.mode, Mode::Upsert | Mode::Ignore) {
+    if !options.mode.is_keyed() {
         return Ok((Vec::new(), None));
     }
     let primary = state.primary_key();
@@ -51,7 +46,7 @@ pub fn in_table(
         return Err(argument("the table has no primary key, so key must name the columns"));
     }
     for name in &key {
-        if !columns.iter().any(|column| fold(&column.name) == fold(name)) {
+        if !columns.iter().any(|column| column.name.eq_ignore_ascii_case(name)) {
             return Err(not_in_frame(name));
         }
     }
@@ -90,7 +85,7 @@ fn index_name(table: &str, key: &[String], taken: &[String]) -> String {
 
 /// What follows an insert's values.
 pub fn conflict(mode: Mode, key: &[String], columns: &[PlannedColumn]) -> String {
-    let in_key = |name: &str| key.iter().any(|key| fold(key) == fold(name));
+    let in_key = |name: &str| key.iter().any(|key| key.eq_ignore_ascii_case(name));
     let set: Vec<_> = columns
         .iter()
         .filter(|column| !in_key(&column.name))

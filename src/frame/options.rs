@@ -49,6 +49,11 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Whether a key identifies rows.
+    pub fn is_keyed(self) -> bool {
+        matches!(self, Mode::Upsert | Mode::Ignore)
+    }
+
     /// Whether rows are only ever added: what a server's table can follow.
     pub fn only_adds(self) -> bool {
         matches!(self, Mode::Create | Mode::Append | Mode::CreateAppend)

@@ -47,7 +47,7 @@ struct Descriptor {
     columns: Vec<ColumnDescriptor>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ColumnDescriptor {
     name: String,
@@ -200,16 +200,8 @@ impl Packed {
             let mut descriptor = ColumnDescriptor {
                 name: column.name.clone(),
                 kind: "cells".into(),
-                values: None,
-                tags: None,
-                numbers: None,
-                ints: None,
-                uints: None,
-                texts: None,
-                text_lengths: None,
-                blobs: None,
-                blob_lengths: None,
                 replaced: (column.replaced > 0).then_some(column.replaced),
+                ..ColumnDescriptor::default()
             };
             match &column.data {
                 Data::Typed { kind, values, .. } => {

@@ -101,7 +101,7 @@ impl Planner<'_> {
         check_table_name(self.table)?;
         let names = names(self.schema);
         check_columns(&names)?;
-        self.check_options(&names)?;
+        early::check_options(&names, self.options)?;
         match self.state.kind {
             _ if !self.state.exists => {}
             TableKind::Table => {}
@@ -115,17 +115,6 @@ impl Planner<'_> {
             }
             (Mode::Replace, _) | (_, false) => self.create(),
             (_, true) => self.append(),
-        }
-    }
-
-    fn check_options(&self, names: &[&str]) -> Result<()> {
-        early::check_options(names, self.options)?;
-        let keyed = matches!(self.options.mode, Mode::Upsert | Mode::Ignore);
-        match &self.options.key {
-            None if keyed && !self.state.exists => {
-                Err(argument("the table does not exist yet, so key must name the columns"))
-            }
-            _ => Ok(()),
         }
     }
 
@@ -242,16 +231,12 @@ impl Planner<'_> {
         if column.generated {
             return Err(mismatch("the table computes this column itself"));
         }
-        let strict = self.state.strict;
         let (wanted, iso8601) = wanted(field, self.options)?;
-        let known = column
-            .field
-            .as_ref()
-            .filter(|known| catalogue::applies(known, &column.declared, strict));
+        let known = column.field.as_ref();
         let untyped = known.is_none_or(|known| *known.data_type() == DataType::Null);
         let mut target = target::Target {
             declared: &column.declared,
-            strict,
+            strict: self.state.strict,
             adopts: adopts || known.is_some(),
         };
         let storage = match known {

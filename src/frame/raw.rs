@@ -150,7 +150,7 @@ fn regrouped_batches(schema: &SchemaRef, columns: &[Vec<ArrayRef>]) -> Result<Ve
     let mut total = None;
     for (field, chunks) in schema.fields().iter().zip(columns) {
         let mut rows = 0u64;
-        for chunk in chunks {
+        for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {
             rows += chunk.len() as u64;
             cuts.push(rows);
         }
@@ -170,7 +170,7 @@ fn regrouped_batches(schema: &SchemaRef, columns: &[Vec<ArrayRef>]) -> Result<Ve
         from = to;
         let mut pieces = Vec::with_capacity(columns.len());
         for (chunks, (chunk, row)) in columns.iter().zip(&mut cursors) {
-            while rows > 0 && *row == chunks[*chunk].len() {
+            while *row == chunks[*chunk].len() {
                 (*chunk, *row) = (*chunk + 1, 0);
             }
             let array = &chunks[*chunk];

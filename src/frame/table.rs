@@ -55,7 +55,7 @@ pub struct TableColumn {
     pub primary_key: u32,
     /// Whether it is computed.
     pub generated: bool,
-    /// Its catalogue field.
+    /// Its catalogue field, if that [can be about it](super::catalogue::applies).
     pub field: Option<Field>,
 }
 

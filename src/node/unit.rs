@@ -228,9 +228,7 @@ impl Node {
     /// A query may write too: `INSERT … RETURNING`.
     fn finish_query(&mut self, call: CallId, outcome: Result<Reply>) {
         let tables = self.store.take_touched();
-        if outcome.is_ok() {
-            self.announce(tables, vec![], false);
-        }
+        self.announce(tables, vec![], false);
         self.settle(call, outcome);
     }
 

@@ -6,17 +6,16 @@
 //! something else between two pieces of it, or roll it back. What is written is in `write`.
 
 use super::connection::Store;
-use super::error::is_missing_table;
-use super::error::{from_file, is_verdict};
+use super::error::{from_file, is_missing_table, is_verdict};
 use super::insert::put_last_rowid_back;
 use super::write::HalfWritten;
 use crate::error::{Code, Error, Result};
 use crate::frame::Frame;
 use crate::frame::options::AppendOptions;
 use crate::frame::packed::Packed;
+use crate::json;
 use crate::message::FrameName;
-use rusqlite::{OptionalExtension, params};
-use serde_json::json;
+use rusqlite::{OptionalExtension, Row, params};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The table of applied frame ids, in the order in which they were applied; `digest` tells a
@@ -331,11 +330,9 @@ impl Store {
         match self.look_up(&request.frame_id)? {
             LookUp::NoTable => self.run(FRAMES_DDL).map(|()| None),
             LookUp::Unknown => Ok(None),
-            LookUp::Applied { digest, .. } if digest != request.digest => {
-                Err(request.id_conflict())
-            }
-            LookUp::Applied { rows, .. } => {
-                Ok(Some(Applied { rows, coerced: BTreeMap::new(), duplicate: true }))
+            LookUp::Applied(frame) if frame.digest != request.digest => Err(request.id_conflict()),
+            LookUp::Applied(frame) => {
+                Ok(Some(Applied { rows: frame.rows, coerced: BTreeMap::new(), duplicate: true }))
             }
         }
     }
@@ -356,7 +353,8 @@ impl Store {
                 rows,
                 request.digest,
                 request.own_id,
-                (!applied.coerced.is_empty()).then(|| json!(applied.coerced).to_string())
+                (!applied.coerced.is_empty())
+                    .then(|| serde_json::json!(applied.coerced).to_string())
             ])
         })
         .map_err(|e| self.sql_error(e))?;
@@ -368,62 +366,58 @@ impl Store {
         self.forget_ids(seq)
     }
 
-    /// The digest and row count under which a frame id was applied, if it was.
+    /// The frame that was applied under this id, if one was.
     ///
     /// # Errors
     /// Those of SQLite and its storage.
-    pub fn find_frame(&self, frame_id: &str) -> Result<Option<([u8; 16], u64)>> {
+    pub fn find_frame(&self, frame_id: &str) -> Result<Option<FrameName>> {
         Ok(match self.look_up(frame_id)? {
-            LookUp::Applied { digest, rows } => Some((digest, rows)),
+            LookUp::Applied(frame) => Some(frame),
             LookUp::Unknown | LookUp::NoTable => None,
         })
     }
 
+    /// As [`Store::find_frame`], for whom it is promised to; see [`Store::make_durable`].
+    ///
+    /// # Errors
+    /// As [`Store::find_frame`].
+    pub fn find_applied(&self, frame_id: &str) -> Result<Option<FrameName>> {
+        let found = self.find_frame(frame_id)?;
+        if found.is_some() {
+            self.make_durable()?;
+        }
+        Ok(found)
+    }
+
     fn look_up(&self, frame_id: &str) -> Result<LookUp> {
-        let conn = self.conn()?;
-        let found = conn
-            .prepare_cached("SELECT digest, rows FROM main._framelock_frames WHERE frame_id = ?")
-            .and_then(|mut select| {
-                select
-                    .query_row([frame_id], |row| {
-                        let digest = row.get::<_, [u8; 16]>(0)?;
-                        Ok(LookUp::Applied { digest, rows: row.get::<_, i64>(1)? as u64 })
-                    })
-                    .optional()
-            });
+        const SELECT: &str = "SELECT table_name, rows, digest, coerced FROM main._framelock_frames
+             WHERE frame_id = ?";
+        let read = |row: &Row<'_>| {
+            let coerced: Option<String> = row.get(3)?;
+            let coerced = coerced.and_then(|json| json::read(json.as_bytes()).ok());
+            Ok(LookUp::Applied(FrameName {
+                frame_id: frame_id.to_owned(),
+                table: row.get(0)?,
+                rows: row.get::<_, i64>(1)? as u64,
+                digest: row.get(2)?,
+                coerced: coerced.unwrap_or_default(),
+                by: None,
+            }))
+        };
+        let found = self
+            .conn()?
+            .prepare_cached(SELECT)
+            .and_then(|mut select| select.query_row([frame_id], read).optional());
         match found {
             Err(error) if is_missing_table(&error) => Ok(LookUp::NoTable),
             other => Ok(other.map_err(|e| self.sql_error(e))?.unwrap_or(LookUp::Unknown)),
         }
     }
-
-    /// The table and row count of an applied frame.
-    ///
-    /// # Errors
-    /// As [`Store::find_frame`].
-    pub fn find_applied(&self, frame_id: &str) -> Result<Option<FrameName>> {
-        let Some((digest, rows)) = self.find_frame(frame_id)? else {
-            return Ok(None);
-        };
-        let (table, coerced): (_, Option<String>) = self.read(|conn| {
-            const SELECT: &str =
-                "SELECT table_name, coerced FROM main._framelock_frames WHERE frame_id = ?";
-            conn.prepare_cached(SELECT)?.query_row([frame_id], |row| Ok((row.get(0)?, row.get(1)?)))
-        })?;
-        self.make_durable()?;
-        let coerced =
-            coerced.and_then(|json| crate::json::read(json.as_bytes()).ok()).unwrap_or_default();
-        let (frame_id, by) = (frame_id.to_owned(), None);
-        Ok(Some(FrameName { frame_id, table, rows, digest, coerced, by }))
-    }
 }
 
 /// What the table of applied ids says of one.
 enum LookUp {
-    Applied {
-        digest: [u8; 16],
-        rows: u64,
-    },
+    Applied(FrameName),
     Unknown,
     /// There is no such table yet.
     NoTable,

@@ -158,6 +158,6 @@ pub(super) fn authorize(touched: &Touched, context: &AuthContext<'_>) -> Authori
 }
 
 /// Whether a table is one of framelock's.
-fn is_own(table: &str) -> bool {
+pub(super) fn is_own(table: &str) -> bool {
     table.to_ascii_lowercase().starts_with("_framelock_")
 }

@@ -108,12 +108,7 @@ impl Store {
         if mode == Mode::Shared && slots.has_hot_journal() {
             return Ok(Attached::NeedsRecovery);
         }
-        let opened = self.open_connection();
-        if opened.is_err() {
-            self.inserts.clear();
-            self.conn = None;
-        }
-        opened?;
+        self.open_connection()?;
         if slots.has_hot_journal() {
             // SQLite plays it back at its next read; who copies the file past SQLite must not come before.
             self.refresh_schema()?;
@@ -162,10 +157,16 @@ impl Store {
         if self.has_hot_journal() || self.vfs.slots().is_in_doubt() {
             // SQLite failed to roll back by itself. Its pager would play the journal back at its next
             // read, even if somebody else has done so by then, and under a shared lease it must not.
-            self.inserts.clear();
-            self.conn = None;
+            self.close();
         }
         self.vfs.slots().detach().map_err(from_file)
+    }
+
+    /// SQLite lets go of everything that it has of the file; the next lease opens another connection.
+    fn close(&mut self) {
+        self.inserts.clear();
+        self.conn = None;
+        self.vfs.slots().images.borrow_mut().clear();
     }
 
     /// Whether there is a connection to work with. A rollback that failed leaves none, or, after a statement
@@ -244,8 +245,7 @@ impl Store {
         if self.in_transaction() && self.run("ROLLBACK").is_err() {
             // The journal stays behind, hot; whoever takes the next lease plays it back. Closing
             // the connection drops the cache that no longer says what the file does.
-            self.inserts.clear();
-            self.conn = None;
+            self.close();
         }
         self.detach_images();
         self.touched.clear();

@@ -29,7 +29,10 @@ pub fn from_sqlite(slots: &Slots, error: rusqlite::Error) -> Error {
 
 /// As [`from_sqlite`], for calls past rusqlite.
 pub fn from_code(extended: i32, message: String, failure: Option<FileError>) -> Error {
-    let code = match (&failure, extended & 0xff) {
+    let primary = extended & 0xff;
+    // What SQLite keeps to itself, such as a rollback that fails, leaves a failure that is not behind the next error.
+    let failure = failure.filter(|_| matches!(primary, ffi::SQLITE_IOERR | ffi::SQLITE_FULL));
+    let code = match (&failure, primary) {
         (Some(FileError::Quota(_)), _) | (_, ffi::SQLITE_FULL) => Code::QuotaExceeded,
         (Some(FileError::Lost(_)), _) => Code::StorageLost,
         (_, ffi::SQLITE_CONSTRAINT) => Code::Constraint,
@@ -40,7 +43,7 @@ pub fn from_code(extended: i32, message: String, failure: Option<FileError>) -> 
         (_, ffi::SQLITE_INTERRUPT) => Code::Aborted,
         _ => Code::Sql,
     };
-    let message = match extended & 0xff {
+    let message = match primary {
         ffi::SQLITE_AUTH => format!("{message}: {NOT_AUTHORIZED}"),
         _ => message,
     };

@@ -64,9 +64,9 @@ impl Store {
     /// `NOT_A_DATABASE` and `CORRUPT` for a file that is refused; the old database stays.
     pub fn import_file(&mut self, file: Box<dyn File>) -> Result<()> {
         let slots = self.vfs.slots().clone();
-        slots.attach_import(Box::new(AsRollback(file))).map_err(from_file)?;
+        slots.import.borrow_mut().attach(Box::new(AsRollback(file))).map_err(from_file)?;
         let outcome = self.import_attached(&slots);
-        slots.detach_import();
+        slots.import.borrow_mut().discard();
         outcome
     }
 
@@ -77,7 +77,9 @@ impl Store {
         let mut tables = table_names(&source).map_err(|e| from_sqlite(slots, e))?;
         let conn = self.conn.as_mut();
         let conn = conn.ok_or_else(|| Error::new(Code::Busy, "no lease is held"))?;
-        // Those that are there no more were changed, too. What is damaged may be replaced.
+        // What is damaged may be replaced, whatever it is in.
+        encoding(conn).map_or(Ok(()), |encoding| check_encoding("database", &encoding))?;
+        // Those that are there no more were changed, too.
         tables.extend(table_names(conn).unwrap_or_default());
         conn.flush_prepared_statement_cache();
         // It has a journal in any case, and needs no more memory than usual. A damaged database does without.
@@ -111,7 +113,7 @@ fn empty_file() -> Result<Vec<u8>> {
 /// The attached file as a database, checked through and through.
 fn open_import(vfs: &str, slots: &Rc<Slots>) -> Result<Connection> {
     let mut head = [0; 512];
-    let read = slots.read_import(&mut head, 0).map_err(from_file)?;
+    let read = slots.import.borrow_mut().read(&mut head, 0).map_err(from_file)?;
     if !head.starts_with(MAGIC) || read < head.len() {
         return Err(Error::new(Code::NotADatabase, "these bytes are not an SQLite file"));
     }
@@ -123,7 +125,7 @@ fn open_import(vfs: &str, slots: &Rc<Slots>) -> Result<Connection> {
         ));
     }
     let whole = pages(&head) * page_bytes(&head);
-    let size = slots.import_bytes();
+    let size = slots.import.borrow().size();
     if size < whole {
         let what = format!("the file is damaged: it has {size} of its {whole} bytes");
         return Err(Error::new(Code::Corrupt, what));
@@ -136,18 +138,25 @@ fn open_import(vfs: &str, slots: &Rc<Slots>) -> Result<Connection> {
     if verdict != "ok" {
         return Err(Error::new(Code::Corrupt, format!("the file is damaged: {verdict}")));
     }
-    // A connection that is open has one encoding for good, and every tab has one open.
-    let encoding: String =
-        source.query_row("PRAGMA encoding", [], |row| row.get(0)).map_err(sql_error)?;
-    if encoding != "UTF-8" {
-        let message = format!("the file's text is {encoding}: only files in UTF-8 are imported");
-        return Err(Error::new(Code::InvalidArgument, message));
-    }
+    check_encoding("file", &encoding(&source).map_err(sql_error)?)?;
     if !has_readable_names(&source).map_err(sql_error)? {
         let message = "the file's tables are described in text that is not UTF-8";
         return Err(Error::new(Code::InvalidArgument, message));
     }
     Ok(source)
+}
+
+fn encoding(conn: &Connection) -> rusqlite::Result<String> {
+    conn.query_row("PRAGMA encoding", [], |row| row.get(0))
+}
+
+/// A connection that is open has one encoding for good, and every tab has one open.
+fn check_encoding(whose: &str, encoding: &str) -> Result<()> {
+    if encoding == "UTF-8" {
+        return Ok(());
+    }
+    let message = format!("the {whose}'s text is {encoding}: only files in UTF-8 are imported");
+    Err(Error::new(Code::InvalidArgument, message))
 }
 
 /// Whether all names in a file are UTF-8, which SQLite does not look at: rusqlite panics where it meets one that is not.

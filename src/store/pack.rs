@@ -9,6 +9,7 @@ use crate::error::{Code, Error, Result};
 use crate::frame::catalogue;
 use crate::frame::cell::Cell;
 use crate::frame::iso;
+use crate::frame::json::MAX_SAFE;
 use crate::frame::read::ReadColumn;
 use arrow::datatypes::{DataType, TimeUnit};
 
@@ -23,9 +24,6 @@ pub mod tag {
     pub const TRUE: u8 = 6;
     pub const DATE: u8 = 7;
 }
-
-/// The largest integer that a JavaScript number holds exactly, with all below it.
-const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
 
 /// The farthest that a JavaScript `Date` is from 1970, either way.
 const FARTHEST_MS: i128 = 8_640_000_000_000_000;
@@ -169,7 +167,7 @@ impl RowSink for PackedRows {
                 out.numbers.push(value);
             }
             Cell::Integer(value) => {
-                let safe = (-MAX_SAFE_INTEGER..=MAX_SAFE_INTEGER).contains(&value);
+                let safe = value.unsigned_abs() <= MAX_SAFE;
                 match reading {
                     Reading::Bool if value == 0 || value == 1 => {
                         out.tags.push(if value == 1 { tag::TRUE } else { tag::FALSE });

@@ -42,20 +42,25 @@ impl Store {
         self.refresh_schema()?;
         let conn = self.conn()?;
         let (prepared, written) = self.touched.preparing(|| conn.prepare(sql));
-        self.touched.add(&written.tables);
         let mut statement = prepared.map_err(|e| self.sql_error(e))?;
         if is_empty(sql) {
             return Err(Error::new(Code::Sql, "the SQL has no statement"));
         }
         bind(&mut statement, params)?;
         let schema = if statement.readonly() { None } else { Some(self.schema_version()?) };
-        let given = if !written.tables.is_empty() && statement.column_count() > 0 {
+        let returns = !written.tables.is_empty() && statement.column_count() > 0;
+        let before = conn.total_changes();
+        let given = if returns {
             self.savepoint()?;
             let outcome = self.give_rows(sql, statement, sink);
             self.end_savepoint(outcome)
         } else {
             self.altering(written.altered, || self.give_rows(sql, statement, sink))
         };
+        // What fails writes nothing, unless it says OR FAIL and returns nothing.
+        if given.is_ok() || !returns && conn.total_changes() != before {
+            self.touched.add(&written.tables);
+        }
         let count = given?;
         // Once the catalogue has followed what was renamed.
         if let Some(schema) = schema {

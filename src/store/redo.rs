@@ -71,14 +71,12 @@ pub type Pages<'a> = Vec<(u64, &'a [u8])>;
 /// What the first bytes of a journal say.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Head {
-    /// It is no log.
+    /// It is no log, or was to become one, and nothing was committed by it.
     Absent,
     /// It is what is left of one that was emptied.
     Emptied,
     /// It is one.
     Whole,
-    /// It was to become one, and nothing was committed by it.
-    Torn,
     /// It is one of a framelock that came after this one.
     Newer,
 }
@@ -86,17 +84,16 @@ pub enum Head {
 /// Looks for a log.
 pub fn find(journal: &[u8]) -> Head {
     let Some(head) = journal.get(..HEAD_BYTES) else {
-        return if journal.starts_with(MAGIC) { Head::Torn } else { Head::Absent };
+        return Head::Absent;
     };
     if *head == EMPTIED {
         return Head::Emptied;
     }
     let (said, sum) = head.split_at(HEAD_BYTES - SUM_BYTES);
-    match (said.starts_with(MAGIC), *sum == checksum(said), said[MAGIC.len()] == VERSION) {
-        (false, ..) => Head::Absent,
-        (_, false, _) => Head::Torn,
-        (_, _, false) => Head::Newer,
-        _ => Head::Whole,
+    match said.starts_with(MAGIC) && *sum == checksum(said) {
+        false => Head::Absent,
+        true if said[MAGIC.len()] == VERSION => Head::Whole,
+        true => Head::Newer,
     }
 }
 

@@ -2,10 +2,11 @@
 //! the name of something that was dropped has none of that, whoever dies in between. A table that is renamed was written
 //! under both names.
 
-use super::authorizer::Altered;
+use super::authorizer::{Altered, is_own};
 use super::connection::Store;
+use super::error::from_code;
 use crate::error::Result;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, ffi, params};
 
 /// A table before a statement that alters it.
 struct Before {
@@ -71,13 +72,18 @@ impl Store {
         let Some(name) = name else {
             return Ok(());
         };
+        if is_own(&name) {
+            // SQLite asks for the old name alone.
+            return Err(from_code(ffi::SQLITE_AUTH, "not authorized".into(), None));
+        }
         self.touched.insert(&name);
         if columns.is_empty() {
             return Ok(());
         }
+        // The new name may have rows of something that another program has dropped.
         if name != *table {
             self.read(|conn| {
-                let sql = "UPDATE main._framelock_columns SET table_name = ? WHERE table_name = ?";
+                let sql = "UPDATE OR REPLACE main._framelock_columns SET table_name = ? WHERE table_name = ?";
                 conn.execute(sql, params![name, table])
             })?;
         }
@@ -87,7 +93,7 @@ impl Store {
             && columns.len() == now.len()
         {
             self.read(|conn| {
-                let sql = "UPDATE main._framelock_columns SET column_name = ?
+                let sql = "UPDATE OR REPLACE main._framelock_columns SET column_name = ?
                            WHERE table_name = ? AND column_name = ?";
                 conn.execute(sql, params![new, name, old])
             })?;

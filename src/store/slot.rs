@@ -42,7 +42,7 @@ impl Run {
     }
 
     fn covers(&self, offset: u64, length: usize) -> bool {
-        self.offset <= offset && offset + length as u64 <= self.end()
+        !self.bytes.is_empty() && self.offset <= offset && offset + length as u64 <= self.end()
     }
 
     fn part(&self, offset: u64, length: usize) -> &[u8] {
@@ -138,8 +138,9 @@ impl Slot {
                 return self.read_around_pending(buffer, offset);
             }
         }
-        if self.ahead.covers(offset, buffer.len()) && !self.ahead.bytes.is_empty() {
+        let count = if self.ahead.covers(offset, buffer.len()) {
             buffer.copy_from_slice(self.ahead.part(offset, buffer.len()));
+            buffer.len()
         } else if offset == self.next_read
             && buffer.len() < READ_AHEAD_BYTES
             && !self.pending.overlaps(offset, READ_AHEAD_BYTES)
@@ -147,15 +148,12 @@ impl Slot {
             self.read_ahead(offset)?;
             let count = buffer.len().min(self.ahead.bytes.len());
             buffer[..count].copy_from_slice(&self.ahead.bytes[..count]);
-            self.next_read = offset + count as u64;
-            return Ok(count);
+            count
         } else {
-            let count = handle(&mut self.handle)?.read(buffer, offset)?;
-            self.next_read = offset + count as u64;
-            return Ok(count);
-        }
-        self.next_read = offset + buffer.len() as u64;
-        Ok(buffer.len())
+            handle(&mut self.handle)?.read(buffer, offset)?
+        };
+        self.next_read = offset + count as u64;
+        Ok(count)
     }
 
     /// What could not be written is read all the same: SQLite is about to undo a transaction with it.
@@ -186,7 +184,7 @@ impl Slot {
             self.ahead = Run::default();
         }
         let end = offset + bytes.len() as u64;
-        if self.pending.covers(offset, bytes.len()) && !self.pending.bytes.is_empty() {
+        if self.pending.covers(offset, bytes.len()) {
             let start = (offset - self.pending.offset) as usize;
             self.pending.bytes[start..start + bytes.len()].copy_from_slice(bytes);
             return Ok(());

@@ -12,7 +12,7 @@ use super::seal::{self, Seal};
 use super::slot::Slot;
 use super::vfs::read_only;
 use crate::error::{Code, Error, Result};
-use crate::platform::{File, FileError, FileResult, Handles};
+use crate::platform::{FileError, FileResult, Handles};
 use framelock_image::Image;
 use rsqlite_vfs::{VfsError, VfsErrorCode, VfsResult};
 use std::cell::{Cell, RefCell};
@@ -43,6 +43,7 @@ pub trait Os {
 pub struct Slots {
     pub(super) database: RefCell<Slot>,
     pub(super) journal: RefCell<Slot>,
+    /// What SQLite reads under [`IMPORT_PATH`](super::vfs::IMPORT_PATH).
     pub(super) import: RefCell<Slot>,
     /// Rows of frames as databases; those that SQLite has attached.
     pub(super) images: RefCell<Vec<Image>>,
@@ -129,27 +130,22 @@ impl Slots {
                 let message = "the last commits were written by a newer framelock; reload the page";
                 Err(FileError::Io(message.into()))
             }
-            Head::Absent if seal::is_journal(&head) => self.drop_unless_whole(&head[..read]),
-            // Its transaction had not touched the database yet.
-            Head::Absent | Head::Torn => self.journal.borrow_mut().truncate(0),
+            Head::Absent => self.drop_unless_whole(&head),
         };
         judged.map_err(from_file)
     }
 
-    /// A journal of SQLite's that was torn: its transaction, too, had not touched the database.
-    fn drop_unless_whole(&self, head: &[u8]) -> FileResult<()> {
-        match self.journal_is_whole(head)? {
+    /// Drops what is no journal, and one that was torn: its transaction had not touched the database yet.
+    fn drop_unless_whole(&self, head: &[u8; seal::HEAD_BYTES]) -> FileResult<()> {
+        match seal::is_journal(head) && self.journal_is_whole(head)? {
             true => Ok(()),
             false => self.journal.borrow_mut().truncate(0),
         }
     }
 
     /// Whether SQLite's journal is all there; see [`seal`]. One without a seal is SQLite's to judge.
-    fn journal_is_whole(&self, head: &[u8]) -> FileResult<bool> {
+    fn journal_is_whole(&self, head: &[u8; seal::HEAD_BYTES]) -> FileResult<bool> {
         let mut journal = self.journal.borrow_mut();
-        let Ok(head) = head.try_into() else {
-            return Ok(true);
-        };
         let length = match seal::find(head) {
             Seal::Absent => return Ok(true),
             Seal::Length(length) if (head.len() as u64..=journal.size()).contains(&length) => {
@@ -411,26 +407,6 @@ impl Slots {
         let read = self.database.borrow_mut().read(buffer, offset)?;
         redo.cover(buffer, offset);
         Ok(read)
-    }
-
-    /// Gives SQLite a file to read under [`IMPORT_PATH`](super::vfs::IMPORT_PATH).
-    pub fn attach_import(&self, file: Box<dyn File>) -> FileResult<()> {
-        self.import.borrow_mut().attach(file)
-    }
-
-    /// Takes that file away. No connection may be open on it.
-    pub fn detach_import(&self) {
-        self.import.borrow_mut().discard();
-    }
-
-    /// Reads that file past SQLite.
-    pub fn read_import(&self, buffer: &mut [u8], offset: u64) -> FileResult<usize> {
-        self.import.borrow_mut().read(buffer, offset)
-    }
-
-    /// Its length.
-    pub fn import_bytes(&self) -> u64 {
-        self.import.borrow().size()
     }
 
     fn is_sound_or_why(&self) -> FileResult<()> {

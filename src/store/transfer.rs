@@ -242,12 +242,9 @@ impl Store {
         Ok(Some((nth, 0)))
     }
 
-    /// After a transaction: SQLite lets go of its images. A connection that is closed has done so.
+    /// After a transaction: SQLite lets go of its images.
     pub(super) fn detach_images(&self) {
         let images = &self.vfs.slots().images;
-        if self.conn.is_none() {
-            return images.borrow_mut().clear();
-        }
         let attached = images.borrow().len();
         for nth in (0..attached).rev() {
             let detach = format!("DETACH {}", schema_name(nth));

@@ -152,13 +152,10 @@ impl VfsStore for Layer {
 
     fn open_file(slots: &Rc<Slots>, request: OpenRequest<'_>) -> VfsResult<OpenedFile<Open>> {
         let path = request.filename.map(|name| name.path());
-        if let (Some(FileKind::MainDb), Some(path)) = (request.options.kind(), path)
-            && let Some(nth) = path.strip_prefix(IMAGE_PATH).and_then(|nth| nth.parse().ok())
-            && nth < slots.images.borrow().len()
-        {
-            let file = Open::Image(slots.clone(), nth);
-            return Ok(OpenedFile { file, access: OpenAccess::ReadOnly });
-        }
+        let image = |path: &str| {
+            let nth = path.strip_prefix(IMAGE_PATH)?.parse().ok()?;
+            (nth < slots.images.borrow().len()).then_some(nth)
+        };
         let file = match (request.options.kind(), path) {
             // A second time, with a cache of its own, it would not see what the first one writes.
             (Some(FileKind::MainDb), Some(DATABASE_PATH)) if !slots.is_open.replace(true) => {
@@ -166,8 +163,10 @@ impl VfsStore for Layer {
             }
             (Some(FileKind::MainJournal), Some(JOURNAL_PATH)) => Open::Journal(slots.clone()),
             (Some(FileKind::MainDb), Some(IMPORT_PATH)) if slots.import.borrow().is_attached() => {
-                let file = Open::Import(slots.clone());
-                return Ok(OpenedFile { file, access: OpenAccess::ReadOnly });
+                Open::Import(slots.clone())
+            }
+            (Some(FileKind::MainDb), Some(path)) if let Some(nth) = image(path) => {
+                Open::Image(slots.clone(), nth)
             }
             (Some(FileKind::MainDb | FileKind::MainJournal | FileKind::Wal), _) => {
                 return Err(VfsError::new(
@@ -177,7 +176,11 @@ impl VfsStore for Layer {
             }
             _ => Open::Temporary(MemChunksFile::default()),
         };
-        Ok(OpenedFile { file, access: OpenAccess::ReadWrite })
+        let access = match file {
+            Open::Import(_) | Open::Image(..) => OpenAccess::ReadOnly,
+            _ => OpenAccess::ReadWrite,
+        };
+        Ok(OpenedFile { file, access })
     }
 
     fn close_file(slots: &Rc<Slots>, _: Option<&str>, file: Open, _: OpenOptions) -> VfsResult<()> {

@@ -188,8 +188,7 @@ impl Store {
     }
 
     fn fresh_state(&self, request: &AppendRequest) -> Result<Rc<TableState>> {
-        let keyed = matches!(request.options.mode, Mode::Upsert | Mode::Ignore);
-        self.table_state(&request.table, keyed).map(Rc::new)
+        self.table_state(&request.table, request.options.mode.is_keyed()).map(Rc::new)
     }
 
     /// Inserts the first of these rows, and gives how many. `done` rows of the frame came before them.
@@ -284,7 +283,6 @@ fn known_type(
         Match::Position => columns.filter(|c| !c.generated).nth(index),
         Match::Name => columns.find(|c| c.name.eq_ignore_ascii_case(column)),
     }?;
-    let field = found.field.as_ref()?;
-    let known = catalogue::applies(field, &found.declared, state.strict);
-    (known && *field.data_type() != DataType::Null).then(|| field.data_type().clone())
+    let known = found.field.as_ref()?.data_type();
+    (*known != DataType::Null).then(|| known.clone())
 }

@@ -174,6 +174,19 @@ fn dates_times_and_durations() {
 }
 
 #[test]
+fn a_time_that_its_column_has_no_room_for_is_a_loss() {
+    let db = Db::new();
+    let append = |array: ArrayRef, lossy: &str| db.append("t", &one(array), &options(lossy));
+    append(Arc::new(Time32MillisecondArray::from(vec![1])), "{}").unwrap();
+    let seconds: ArrayRef = Arc::new(Time32SecondArray::from(vec![2, i32::MAX, i32::MIN]));
+    let error = append(Arc::clone(&seconds), "{}").unwrap_err();
+    assert_eq!((error.code, error.row), (Code::LossyValue, Some(1)));
+    assert_eq!(append(seconds, r#"{"lossy":"allow"}"#).unwrap()["c"], 2);
+    let nearest = Time32MillisecondArray::from(vec![1, 2000, i32::MAX, i32::MIN]);
+    assert_eq!(db.read("t").unwrap().column(0).as_ref(), &nearest as &dyn Array);
+}
+
+#[test]
 fn decimals_to_their_extremes() {
     let max = 10_i128.pow(38) - 1;
     let d128 = |values: Vec<Option<i128>>, p, s| {

@@ -111,11 +111,13 @@ impl Db {
             .prepare("SELECT name, type, \"notnull\", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?1)")
             .expect("xinfo");
         let columns = sql.query_map([table], |row| {
-            let name: String = row.get(0)?;
+            let (name, declared): (String, String) = (row.get(0)?, row.get(1)?);
+            let known = fields.get(&name.to_ascii_lowercase());
+            let known = known.filter(|field| catalogue::applies(field, &declared, strict));
             Ok(TableColumn {
-                field: fields.get(&name.to_ascii_lowercase()).cloned(),
+                field: known.cloned(),
                 name,
-                declared: row.get(1)?,
+                declared,
                 not_null: row.get(2)?,
                 has_default: row.get(3)?,
                 primary_key: row.get(4)?,

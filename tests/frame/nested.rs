@@ -5,8 +5,9 @@ use std::sync::Arc;
 use arrow::array::*;
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::*;
+use arrow::util::display::array_value_to_string;
 use framelock::frame::Frame;
-use framelock::frame::options::AppendOptions;
+use framelock::frame::options::{AppendOptions, Lossy};
 
 use super::harness::*;
 
@@ -151,4 +152,36 @@ fn a_null_inside_that_plain_sql_wrote_is_read() {
     let read = db.read("t").unwrap();
     assert_eq!(read.column(0).data_type(), &item(true));
     assert_eq!(read.column(0).as_list::<i32>().values().null_count(), 1);
+}
+
+#[test]
+fn what_dictionaries_and_runs_inside_hold_is_kept_as_it_is() {
+    let floats = || -> ArrayRef { Arc::new(Float64Array::from(vec![f64::NAN, -0.0, 1.5])) };
+    let halves = || -> ArrayRef { Arc::new(Float32Array::from(vec![f32::NAN, -0.0, 0.1])) };
+    let large = || -> ArrayRef { Arc::new(UInt64Array::from(vec![u64::MAX, 1 << 63, 7])) };
+    for values in [floats(), halves(), large()] {
+        let keys = Int8Array::from(vec![0, 1, 2]);
+        let words: ArrayRef = Arc::new(DictionaryArray::new(keys, Arc::clone(&values)));
+        let ends = Int16Array::from(vec![1, 2, 3]);
+        let runs: ArrayRef = Arc::new(RunArray::try_new(&ends, &values).unwrap());
+        for inside in [words, runs] {
+            for outer in NESTS {
+                let item = |array: &ArrayRef| {
+                    outer(Arc::new(Field::new("v", array.data_type().clone(), true)))
+                };
+                let (frame, plain) = (
+                    one(nest(&item(&inside), Arc::clone(&inside))),
+                    one(nest(&item(&values), Arc::clone(&values))),
+                );
+                let text = |frame: Frame| {
+                    let (read, coerced) = round_trip(&frame, Lossy::Error).unwrap();
+                    assert!(coerced.is_empty());
+                    (0..3)
+                        .map(|row| array_value_to_string(read.column(0), row).unwrap())
+                        .collect::<Vec<_>>()
+                };
+                assert_eq!(text(frame), text(plain), "{}", inside.data_type());
+            }
+        }
+    }
 }

@@ -29,8 +29,8 @@ export const mutations = [
     name: 'torn journal played back',
     what: 'a journal whose seal does not fit is not dropped',
     file: 'src/store/slots.rs',
-    find: 'Head::Absent if seal::is_journal(&head) => self.drop_unless_whole(&head[..read]),',
-    replace: 'Head::Absent => Ok(()),',
+    find: 'match seal::is_journal(head) && self.journal_is_whole(head)? {',
+    replace: 'match seal::is_journal(head) {',
   },
   {
     name: 'no journal flush',
@@ -116,8 +116,8 @@ export const mutations = [
     name: 'conflict taken for a repeat',
     what: 'other content under a known id counts as applied',
     file: 'src/store/append.rs',
-    find: 'LookUp::Applied { digest, .. } if digest != request.digest => {',
-    replace: 'LookUp::Applied { digest, .. } if false && digest != request.digest => {',
+    find: 'LookUp::Applied(frame) if frame.digest != request.digest =>',
+    replace: 'LookUp::Applied(frame) if false && frame.digest != request.digest =>',
   },
   {
     name: 'acknowledged without commit',

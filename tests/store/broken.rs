@@ -4,6 +4,7 @@ use crate::{NoOs, one, request};
 use arrow::array::{ArrayRef, RecordBatch, TimestampSecondArray};
 use arrow::datatypes::DataType;
 use arrow::ipc::reader::StreamReader;
+use framelock::error::Code;
 use framelock::frame::Frame;
 use framelock::platform::{File, FileError, FileResult, Handles, MemoryFile};
 use framelock::store::{Attached, LogLimits, Mode, Params, Store, Value};
@@ -27,7 +28,7 @@ impl Shared {
             Some(0) => self.broken.set(true),
             left => self.calls_left.set(left.map(|left| left - 1)),
         }
-        if self.broken.get() { Err(FileError::Io("broken".into())) } else { Ok(()) }
+        if self.broken.get() { Err(FileError::Quota("broken".into())) } else { Ok(()) }
     }
 }
 
@@ -87,6 +88,8 @@ fn a_commit_that_cannot_be_undone_does_not_spoil_the_reads_of_later_leases() {
     theirs.detach().unwrap();
     assert_eq!(attach(&mut ours, Mode::Shared), Attached::Ready);
     assert_eq!(one(&mut ours, count), Value::Integer(20_000));
+    let error = ours.exec("SELECT nothing", &Params::None).unwrap_err();
+    assert_eq!((error.code, error.message.contains("broken")), (Code::Sql, false), "{error}");
 }
 
 #[test]

@@ -334,6 +334,18 @@ fn types_stay_whatever_a_table_is_renamed_by() {
 }
 
 #[test]
+fn names_that_another_program_has_freed_may_be_taken() {
+    let mut store = store();
+    let number: ArrayRef = Arc::new(Int32Array::from(vec![7]));
+    table(&mut store, "a", vec![seconds(), ("n", number)], "{}");
+    table(&mut store, "b", vec![int()], "{}");
+    crate::past_framelock(&mut store, "DROP TABLE b; ALTER TABLE a DROP COLUMN n");
+    exec(&mut store, "ALTER TABLE a RENAME COLUMN ts TO n");
+    exec(&mut store, "ALTER TABLE a RENAME TO b");
+    assert_eq!(types(&mut store, "SELECT n FROM b"), [SECONDS]);
+}
+
+#[test]
 fn a_temporary_table_hides_no_types() {
     let millis: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![5]));
     let mut store = store();

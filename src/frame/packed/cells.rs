@@ -1,10 +1,12 @@
 //! A column of plain values, and the walk over them.
 
 use arrow::buffer::Buffer;
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type, TimeUnit};
+use arrow::datatypes::{DataType, TimeUnit};
 
 use super::exact;
 use crate::error::{Code, Error, Result};
+use crate::frame::convert::F16;
+use crate::frame::json::MAX_SAFE;
 
 /// Tags; `www/client/frames/cells.ts` writes them. 0 is null.
 pub mod tag {
@@ -219,9 +221,8 @@ impl Value<'_> {
 }
 
 fn is_safe_integer(value: Value<'_>) -> bool {
-    const MAX_SAFE: u128 = (1 << 53) - 1;
     match value {
-        Value::Number(n) => exact::whole(n).is_some_and(|n| n.unsigned_abs() <= MAX_SAFE),
+        Value::Number(n) => exact::whole(n).is_some_and(|n| n.unsigned_abs() <= MAX_SAFE.into()),
         _ => true,
     }
 }
@@ -237,10 +238,7 @@ fn typed_value(data_type: &DataType, bytes: &[u8]) -> Value<'static> {
     match data_type {
         DataType::Float64 => Value::Number(f64::from_bits(unsigned)),
         DataType::Float32 => Value::Number(f32::from_bits(unsigned as u32).into()),
-        DataType::Float16 => {
-            type F16 = <Float16Type as ArrowPrimitiveType>::Native;
-            Value::Number(F16::from_bits(unsigned as u16).to_f64())
-        }
+        DataType::Float16 => Value::Number(F16::from_bits(unsigned as u16).to_f64()),
         DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => {
             Value::Integer(unsigned.into())
         }

@@ -183,13 +183,8 @@ impl<'a> Input<'a> {
             nulls.append(value.is_some());
             values.push(value.unwrap_or_default());
         })?;
-        ArrayData::builder(data_type)
-            .len(values.len())
-            .nulls(nulls.finish())
-            .add_buffer(Buffer::from_vec(values))
-            .build()
-            .map(make_array)
-            .map_err(|e| Error::new(Code::InvalidArgument, e.to_string()).in_column(column))
+        let (rows, values) = (values.len(), vec![Buffer::from_vec(values)]);
+        built(data_type, rows, nulls, values, column)
     }
 
     fn decimal<N: ArrowNativeType>(self, narrow: impl Fn(i256) -> Option<N>) -> Result<ArrayRef> {
@@ -225,14 +220,9 @@ impl<'a> Input<'a> {
             return Err(Error::new(Code::InvalidArgument, what).in_column(column));
         }
         let offsets = OffsetBuffer::<O>::from_lengths(lengths);
-        ArrayData::builder(data_type)
-            .len(offsets.len() - 1)
-            .nulls(nulls.finish())
-            .add_buffer(offsets.into_inner().into_inner())
-            .add_buffer(Buffer::from_vec(bytes))
-            .build()
-            .map(make_array)
-            .map_err(|e| Error::new(Code::InvalidArgument, e.to_string()).in_column(column))
+        let rows = offsets.len() - 1;
+        let buffers = vec![offsets.into_inner().into_inner(), Buffer::from_vec(bytes)];
+        built(data_type, rows, nulls, buffers, column)
     }
 
     fn views(self, fit: fn(Value<'a>) -> Fit<&'a [u8]>) -> Result<ArrayRef> {
@@ -279,13 +269,7 @@ impl<'a> Input<'a> {
             }
         })?;
         // Too many nulls to fill up: the bytes are fewer than the rows need, which is refused here.
-        ArrayData::builder(data_type)
-            .len(count)
-            .nulls(nulls.finish())
-            .add_buffer(Buffer::from_vec(bytes))
-            .build()
-            .map(make_array)
-            .map_err(|e| Error::new(Code::InvalidArgument, e.to_string()).in_column(column))
+        built(data_type, count, nulls, vec![Buffer::from_vec(bytes)], column)
     }
 
     /// A column of a type that no plain value goes into.
@@ -307,6 +291,19 @@ impl<'a> Input<'a> {
         let what = format!("{} nulls of {name} cannot be made", self.count);
         Err(Error::new(Code::UnsupportedType, what).in_column(self.column))
     }
+}
+
+/// The array of these buffers, unless Arrow finds something wrong with them.
+fn built(
+    data_type: DataType,
+    rows: usize,
+    mut nulls: NullBufferBuilder,
+    buffers: Vec<Buffer>,
+    column: &str,
+) -> Result<ArrayRef> {
+    let builder = ArrayData::builder(data_type).len(rows).nulls(nulls.finish()).buffers(buffers);
+    let built = builder.build().map(make_array);
+    built.map_err(|e| Error::new(Code::InvalidArgument, e.to_string()).in_column(column))
 }
 
 /// About the bytes of one null; `None` when that is beyond counting, and for types that make no

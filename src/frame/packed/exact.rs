@@ -11,12 +11,11 @@
 use std::borrow::Cow;
 
 use arrow::array::ArrowNativeTypeOp;
-use arrow::datatypes::{ArrowPrimitiveType, Float16Type, TimeUnit, i256};
+use arrow::datatypes::{TimeUnit, i256};
 
 use super::cells::Value;
+use crate::frame::convert::F16;
 use crate::frame::decimal::{self, Shape};
-
-type F16 = <Float16Type as ArrowPrimitiveType>::Native;
 
 /// Why a value does not go into a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

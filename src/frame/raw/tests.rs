@@ -94,7 +94,7 @@ fn chunks_that_do_not_line_up_are_cut_at_every_boundary() {
     )
     .unwrap();
     let rows: Vec<_> = frame.batches.iter().map(RecordBatch::num_rows).collect();
-    assert_eq!(rows, [0, 2, 2, 1]);
+    assert_eq!(rows, [2, 2, 1]);
     assert_eq!(frame.rows, 5);
     for batch in &frame.batches {
         assert_eq!(batch.column(0), batch.column(1));
@@ -102,6 +102,14 @@ fn chunks_that_do_not_line_up_are_cut_at_every_boundary() {
     let unequal = read(&table(json!([node(0, 2)]), json!([node(0, 3)])), &ints);
     let error = unequal.unwrap_err();
     assert_eq!((error.code, error.column.as_deref()), (Code::InvalidFrame, Some("b")));
+}
+
+#[test]
+fn a_column_without_chunks_beside_one_whose_chunk_is_empty_is_a_frame_without_rows() {
+    let field = |name| json!({ "name": name, "nullable": true, "type": int64() });
+    let columns = json!([[], [{ "n": 0 }]]);
+    let table = json!({ "fields": [field("a"), field("b")], "columns": columns });
+    assert_eq!(read(&table, &[]).unwrap().rows, 0);
 }
 
 #[test]

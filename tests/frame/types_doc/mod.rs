@@ -49,8 +49,8 @@ By default columns of `int64` and `uint64` come back as bigints, and an expressi
 In a table that was made by SQL, the one `INTEGER PRIMARY KEY` (without `DESC`) is the table's row id: SQLite makes up a number for a row that comes without one.
 
 - NULL in that column is `LOSSY_VALUE`. `lossy: 'warn'` and `'allow'` let SQLite number it where the frame is taken without the column, too.
-- A frame without that column is taken if the column has no catalogue type, or is `int64` or `uint64`. If it counts something else, or has less room, the frame is
-  `SCHEMA_MISMATCH`.
+- A frame without that column is taken if the column has no catalogue type, or one of integers of 32 or 64 bits. If it counts something else, or has less
+  room, the frame is `SCHEMA_MISMATCH`.
 ";
 
 #[test]
