@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2';
+import { connect } from 'node:net';
 import { test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { createFrameHandler, toNodeListener } from '../../dist/server/index.js';
@@ -398,6 +399,50 @@ test("node's HTTP/2: names that are no headers are left out; what fails before t
   assert.match(errors.map(String).join(), /TRACE/);
   session.close();
   server.close();
+});
+
+/** A sender that writes by hand: its head, and then what a test says; what it is answered is in `answer`. */
+async function dripping(server, length) {
+  const socket = connect(server.address().port, '127.0.0.1');
+  const put = `PUT /v1/streams/${STREAM}/frames/1?table=t HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer alice`;
+  socket.write(`${put}\r\nContent-Type: ${ARROW}\r\nContent-Length: ${length}\r\n\r\n`);
+  const sender = { socket, answer: '', over: once(socket, 'close') };
+  socket.on('data', (bytes) => (sender.answer += bytes));
+  return sender;
+}
+
+test('a body that was given up, and whose end comes all the same, ends nothing but its request', async () => {
+  const limits = { bodyTimeoutMs: 50 };
+  const web = await listen(createFrameHandler({ engine, authorize, tables: { t: {} }, limits }));
+  try {
+    const { socket, ...sender } = await dripping(web.server, 4);
+    socket.write('ab');
+    await once(socket, 'data');
+    // An error here is one that nobody caught: it would end the server.
+    socket.write('cd');
+    socket.end();
+    await sender.over;
+    assert.equal((await fetch(web.base)).status, 404);
+  } finally {
+    await web.close();
+  }
+});
+
+test('a sender that reads nothing before it has written everything sees that it was refused', async () => {
+  const refuses = () => 'UNAUTHENTICATED';
+  const web = await listen(createFrameHandler({ engine, authorize: refuses, tables: { t: {} } }));
+  try {
+    const sender = await dripping(web.server, 12 << 20);
+    sender.socket.pause();
+    await new Promise((written) => sender.socket.write(new Uint8Array(12 << 20), written));
+    sender.socket.resume();
+    await once(sender.socket, 'data');
+    assert.match(sender.answer, /^HTTP\/1.1 401 /);
+    sender.socket.end();
+    await sender.over;
+  } finally {
+    await web.close();
+  }
 });
 
 /** A web server with a middleware in front, as Express has it; what the handler is asked to write is in `writes`. */
