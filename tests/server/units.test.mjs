@@ -6,7 +6,7 @@ import { connect as connectHttp2, createServer as createHttp2Server } from 'node
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { createFrameHandler, toNodeListener } from '../../dist/server/index.js';
+import { createFrameHandler, postgres, toNodeListener } from '../../dist/server/index.js';
 import { readBody } from '../../dist/server/body.js';
 import { Gate } from '../../dist/server/gate.js';
 import { parseRoute } from '../../dist/server/route.js';
@@ -578,4 +578,34 @@ test('gzip that goes on for ever and inflates to nothing ends at the limit', asy
     await handler(new Request(url, { method: 'PUT', headers, body, duplex: 'half' })),
   );
   assert.deepEqual([answer.code, sent < 8 << 20], ['TOO_LARGE', true], `${sent} bytes were taken`);
+});
+
+test('who waited for the books too long, because others have more time, is answered all the same', async () => {
+  const client = {
+    on: () => undefined,
+    removeListener: () => undefined,
+    release: () => undefined,
+    async query(text) {
+      const command = text.endsWith('COMMIT') ? 'COMMIT' : 'SELECT';
+      return text.includes(';') ? [{ command }] : { command, rows: [{ there: true }] };
+    },
+  };
+  // The first connection takes its time.
+  const delays = [100];
+  const pool = {
+    on: () => undefined,
+    connect: (callback) => setTimeout(callback, delays.shift() ?? 0, undefined, client),
+  };
+  const shared = postgres(pool);
+  const handlerOf = (applyTimeoutMs) =>
+    createFrameHandler({
+      engine: shared,
+      authorize,
+      tables: {},
+      limits: { applyTimeoutMs },
+      onError: () => undefined,
+    });
+  const first = handlerOf(5000)(stateRequest(STREAM));
+  assert.equal((await handlerOf(20)(stateRequest(STREAM))).status, 503);
+  await first;
 });
