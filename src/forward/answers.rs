@@ -64,7 +64,7 @@ impl Sender {
             }
             (Verdict::Damaged(_), Asked::Items { .. }) => self.resent = true,
             (Verdict::Refused(_), Asked::Items { to, count, .. }) if count > 1 => {
-                self.alone_until = to;
+                (self.alone_until, self.resent) = (to, false);
             }
             (Verdict::TooLarge(_), Asked::Items { count, .. }) if count > 1 => {
                 self.send_less();

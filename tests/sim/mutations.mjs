@@ -330,8 +330,8 @@ export const mutations = [
     name: 'refused with its neighbours',
     what: 'items that went together with a refused one are not sent one by one',
     file: 'src/forward/answers.rs',
-    find: '                self.alone_until = to;\n            }\n            (Verdict::TooLarge',
-    replace: '                let _ = to;\n            }\n            (Verdict::TooLarge',
+    find: '(self.alone_until, self.resent) = (to, false);',
+    replace: 'let _ = to;',
   },
   {
     name: 'skip not sent',
