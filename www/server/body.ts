@@ -104,7 +104,7 @@ class Arriving {
     return GZIP.every((byte, i) => byte === start[i]);
   }
 
-  /** The rest is not wanted. Nobody waits for the sender, who may never send another byte. */
+  /** Nobody waits for this: the sender may never send another byte. */
   giveUp(): void {
     this.#reader.cancel().catch(() => undefined);
   }

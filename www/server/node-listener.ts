@@ -70,8 +70,8 @@ async function respond(handler: FrameHandler, request: NodeRequest, response: No
   response.writeHead(answer.status, headers);
   response.end(body);
   if (request.complete) return;
-  // Answered before the body was read. Without `connection: close`, at which node cuts the connection at once. What nobody
-  // has begun to read would stop the sender when a little of it has come; who has begun has given it up.
+  // Answered before the body was read. Without `connection: close`, at which node cuts the connection at once; and with
+  // nobody who holds the sender back, as an unread body does.
   asked.body?.cancel().catch(() => undefined);
   let bytes = 0;
   request.on('data', (chunk: Uint8Array) => {
@@ -129,7 +129,7 @@ function bodyOf(request: NodeRequest): ReadableStream<Uint8Array> {
         request.pause();
       },
       pull: () => void request.resume(),
-      // The sender goes on all the same, and what is cancelled can be neither filled nor closed.
+      // The sender goes on, and what is cancelled may be neither filled nor closed.
       cancel() {
         open = false;
         request.pause();

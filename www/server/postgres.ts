@@ -89,7 +89,7 @@ async function transaction<T>(
 function connect(pool: PgPool, signal: AbortSignal, onError: (error: Error) => void): Promise<PgClient> {
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(unavailable(signal.reason));
-    // Others may have waited for the books, whose limits are longer.
+    // The books were waited for as long as somebody else may.
     if (signal.aborted) return onAbort();
     signal.addEventListener('abort', onAbort);
     pool.connect((error, client) => {
