@@ -205,7 +205,10 @@ impl Sender {
             .map(|at_ms| at_ms.max(self.busy_until_ms).min(at_ms + LATEST_RECORD_MS));
         let oldest_ms = self.window.next_at_ms(self.settings.keep_ms);
         let expire_ms = oldest_ms.map(|at_ms| at_ms.max(self.expire_at_ms));
-        record_ms.into_iter().chain(expire_ms).min_by(f64::total_cmp)
+        match (record_ms, expire_ms) {
+            (Some(record_ms), Some(expire_ms)) => Some(record_ms.min(expire_ms)),
+            (record_ms, expire_ms) => record_ms.or(expire_ms),
+        }
     }
 
     fn record_acknowledged(&mut self, keep_from: i64) {

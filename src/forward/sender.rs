@@ -141,7 +141,8 @@ pub struct Sender {
     told: Option<String>,
     /// To be told once the outbox was looked at again.
     pub(super) news: Option<(Happened, Option<DeadLetter>)>,
-    token_known: bool,
+    /// Whether there is a token that was not refused.
+    pub(super) token_known: bool,
     /// A token was refused, and a fresh one was asked for since.
     pub(super) refreshed: bool,
     /// Items up to this number go one by one: one of them was refused.
@@ -470,11 +471,6 @@ impl Sender {
     pub(super) fn stop(&mut self, reason: String) {
         self.stopped = Some(reason);
         self.tell(Happened::Paused);
-    }
-
-    /// The token was refused: the next exchange has a new one.
-    pub(super) fn forget_token(&mut self) {
-        self.token_known = false;
     }
 
     pub(super) fn tell(&mut self, what: Happened) {
