@@ -19,7 +19,17 @@ import { bundle } from './bundle.mjs';
 import { licences } from './licences.mjs';
 import { setUp } from './setup.mjs';
 import { shrunk } from './shrink.mjs';
-import { cargoEnv, dist, LOCKED, modules, root, run, WASM_TARGET, wasmBindgenFolder } from './toolchain.mjs';
+import {
+  cargoEnv,
+  dist,
+  LOCKED,
+  modules,
+  root,
+  run,
+  target,
+  WASM_TARGET,
+  wasmBindgenFolder,
+} from './toolchain.mjs';
 
 /** Files of dist/ that a page loads; type declarations and maps are not. */
 const shipped = (name) => /\.(js|wasm)$/.test(name);
@@ -77,7 +87,7 @@ async function compile(feature, profile, dev) {
   const cdylib = ['rustc', ...LOCKED, ...args, '--crate-type', 'cdylib'];
   const flags = feature === 'browser' ? [SMALL_FUNCTIONS] : [];
   await run('cargo', cdylib, { env: dev ? cargoEnv() : nameless(cargoEnv(), ...flags) });
-  return join(root, 'target', WASM_TARGET, profile === 'dev' ? 'debug' : profile, 'framelock.wasm');
+  return join(target, WASM_TARGET, profile === 'dev' ? 'debug' : profile, 'framelock.wasm');
 }
 
 /** framelock/server: its encoder, which is half of the work, and its scripts. */

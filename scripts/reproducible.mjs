@@ -19,7 +19,9 @@ async function buildIn(folder, commit) {
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
   const cargo = join(root, '.cache', 'cargo');
   if (existsSync(cargo)) symlinkSync(cargo, join(folder, '.cache', 'cargo'));
-  await run('node', [join(folder, 'scripts', 'build.mjs')], { cwd: folder });
+  // Into the folder itself: one that the caller names for all his builds is a cache.
+  const env = { ...process.env, CARGO_TARGET_DIR: undefined };
+  await run('node', [join(folder, 'scripts', 'build.mjs')], { cwd: folder, env });
   const packed = join(folder, '.cache', 'packed');
   mkdirSync(packed);
   const args = ['pack', '--silent', '--pack-destination', packed];

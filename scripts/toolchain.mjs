@@ -2,7 +2,7 @@
 // installs nothing; it runs on a bare Node 20, before node_modules exists.
 import { spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
-import { delimiter, dirname, join } from 'node:path';
+import { delimiter, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The repository. */
@@ -11,6 +11,8 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 export const dist = join(root, 'dist');
 /** The browser's modules one by one, as they go into the bundle; tests of single modules import them. */
 export const modules = join(root, '.cache', 'modules');
+/** Where cargo puts what it compiles. */
+export const target = resolve(root, process.env.CARGO_TARGET_DIR ?? 'target');
 /** Tools that set-up installs for this project alone. */
 export const cacheCargo = join(root, '.cache', 'cargo');
 
@@ -143,11 +145,11 @@ export function rustEnv() {
 /** The environment of every cargo call: what the wasm target needs; native builds ignore it. */
 export function cargoEnv() {
   const env = rustEnv();
-  const target = WASM_TARGET.replaceAll('-', '_');
-  env[`CC_${target}`] ??= 'clang';
-  env[`AR_${target}`] ??= 'llvm-ar';
-  env[`CFLAGS_${target}`] ??= WASM_CFLAGS;
-  env[`CARGO_TARGET_${target.toUpperCase()}_RUSTFLAGS`] ??= WASM_RUSTFLAGS;
+  const wasm = WASM_TARGET.replaceAll('-', '_');
+  env[`CC_${wasm}`] ??= 'clang';
+  env[`AR_${wasm}`] ??= 'llvm-ar';
+  env[`CFLAGS_${wasm}`] ??= WASM_CFLAGS;
+  env[`CARGO_TARGET_${wasm.toUpperCase()}_RUSTFLAGS`] ??= WASM_RUSTFLAGS;
   env.SQLITE_WASM_RS_FLAGS ??= SQLITE_FLAGS;
   env.SQLITE_WASM_RS_SOURCE_DIR ??= sqliteSource(env);
   return env;

@@ -42,11 +42,6 @@ pub fn fits(value: i256, scale: i8, to: Digits) -> bool {
     value == i256::ZERO || (whole && small)
 }
 
-/// Appends a 64-bit integer.
-pub fn write_integer(value: i128, out: &mut Vec<u8>) {
-    write(i256::from_i128(value), 0, out);
-}
-
 /// At most 64 bits: the point is moved to a group's border by a product that fits 128.
 fn write_small(value: i128, scale: u8, out: &mut Vec<u8>) {
     let scale_digits = usize::from(scale);

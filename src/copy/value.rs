@@ -25,11 +25,11 @@ pub fn integer(
 ) -> Result<(), Fault> {
     let range = Fault::OutOfRange;
     if kind == Kind::Numeric {
-        let wide = value.map_or_else(i128::from, i128::from);
-        if narrower.is_some_and(|to| !numeric::fits(i256::from_i128(wide), 0, to)) {
+        let wide = i256::from_i128(value.map_or_else(i128::from, i128::from));
+        if narrower.is_some_and(|to| !numeric::fits(wide, 0, to)) {
             return Err(range);
         }
-        sized(out, |out| numeric::write_integer(wide, out));
+        sized(out, |out| numeric::write(wide, 0, out));
         return Ok(());
     }
     let value = value.map_err(|_| range)?;

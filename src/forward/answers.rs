@@ -21,7 +21,7 @@ impl Sender {
                 self.doubt = false;
                 self.meet(remote, skips);
             }
-            (Verdict::Stands(remote, skips), Asked::Items { to, count, digest, .. }) => {
+            (Verdict::Stands(remote, skips), Asked::Items { to, digest, .. }) => {
                 let ours = Remote { last_seq: to - self.outbox.base, digest: Some(digest) };
                 self.went_well();
                 if remote == ours && skips != Skips::Unknown {
@@ -29,7 +29,7 @@ impl Sender {
                     self.meet(remote, skips);
                 } else if remote == ours {
                     self.previous = Some((to, digest));
-                    self.acknowledge(to, count);
+                    self.acknowledge(to);
                 } else {
                     // It has more than was ever sent, or something else: look into that.
                     self.doubt = true;
@@ -54,7 +54,7 @@ impl Sender {
                 self.reason = Some(code.clone());
                 if self.settings.has_token && !self.refreshed {
                     self.refreshed = true;
-                    self.forget_token();
+                    self.token_known = false;
                 } else {
                     self.stop(code);
                 }
@@ -64,7 +64,7 @@ impl Sender {
             }
             (Verdict::Damaged(_), Asked::Items { .. }) => self.resent = true,
             (Verdict::Refused(_), Asked::Items { to, count, .. }) if count > 1 => {
-                self.alone_until = to;
+                (self.alone_until, self.resent) = (to, false);
             }
             (Verdict::TooLarge(_), Asked::Items { count, .. }) if count > 1 => {
                 self.send_less();
@@ -93,15 +93,6 @@ impl Sender {
         (self.attempts, self.reason) = (0, None);
         (self.refreshed, self.resent) = (false, false);
         self.body_bytes = (self.body_bytes * 2).min(BODY_BYTES);
-    }
-
-    /// The server has the first `count` items, up to this number.
-    pub(super) fn acknowledge(&mut self, number: i64, count: usize) {
-        let bytes = self.items.drain(..count).map(|item| item.bytes() as u64).sum();
-        self.window.acknowledged(number, bytes, self.now_ms);
-        self.outbox.acknowledged = number;
-        self.record_later();
-        self.tell(Happened::Acknowledged);
     }
 
     /// The server says where its stream ends. What it has there must be what the outbox has there.
@@ -142,7 +133,7 @@ impl Sender {
                 }
                 (true, _, Skips::None) => self.all_is_there(number),
                 // Its answer was lost, or the record of it.
-                (true, ..) => self.catch_up(number),
+                (true, ..) => self.acknowledge(number),
                 (false, ..) => self.fork(),
             }
         } else if !agrees {
@@ -158,7 +149,7 @@ impl Sender {
     fn meet_skip(&mut self, item: &Item, digest: Digest, code: String) {
         self.all_is_there(item.number - 1);
         match item.content {
-            Content::Skip { .. } => self.catch_up(item.number),
+            Content::Skip { .. } => self.acknowledge(item.number),
             Content::Frame(_) => {
                 let refused = Refused { code, title: None, column: None, row: None };
                 self.put_aside(self.letter(item, refused), digest);
@@ -171,7 +162,7 @@ impl Sender {
     fn all_is_there(&mut self, number: i64) {
         let after = self.outbox.acknowledged;
         if number > after {
-            self.catch_up(number);
+            self.acknowledge(number);
             if self.outbox.dead_letters > 0 {
                 let arrived = |stream| Record::Arrived { stream, after, number };
                 self.record(arrived, Happened::Acknowledged, None);
@@ -179,7 +170,8 @@ impl Sender {
         }
     }
 
-    fn catch_up(&mut self, number: i64) {
+    /// The server has everything up to this number.
+    pub(super) fn acknowledge(&mut self, number: i64) {
         let known = self.items.iter().take_while(|item| item.number <= number).count();
         let bytes = self.items.drain(..known).map(|item| item.bytes() as u64).sum();
         self.window.acknowledged(number, bytes, self.now_ms);

@@ -3,7 +3,7 @@
 use super::item::Item;
 use super::outbox::{DeadLetter, Look, OutboxState, Page, Record};
 use super::report::{Happened, Report};
-use super::sender::{Sender, State, Step};
+use super::sender::{Sender, Settings, State, Step};
 use super::window::Window;
 use super::wire::{Remote, Skips};
 
@@ -83,7 +83,8 @@ impl Sender {
         }
         let acknowledged = self.outbox.acknowledged;
         self.items = items.into_iter().filter(|item| item.number > acknowledged).collect();
-        if self.items.front().is_some_and(|item| item.number > acknowledged + 1) {
+        let lacks_next = self.items.front().is_some_and(|item| item.number > acknowledged + 1);
+        if lacks_next && self.outbox.paused.is_none() {
             // What the server needs next is not there: somebody took it out.
             return self.lost(acknowledged);
         }
@@ -185,25 +186,29 @@ impl Sender {
 
     /// Records what the server has, and lets go of what was kept for long enough.
     pub(super) fn write_down(&mut self) {
-        let due = self.record_due_ms().is_some_and(|at_ms| self.now_ms >= at_ms);
-        let keep_ms = self.settings.keep_ms;
-        let expires = self.expires_at_ms().is_some_and(|at_ms| self.now_ms >= at_ms);
-        if !(due || expires) || self.stale || self.state == State::Recording {
+        if self.write_down_at_ms().is_none_or(|at_ms| self.now_ms < at_ms) {
             return;
         }
-        let keep_from = self.window.keep_from(self.now_ms, keep_ms, self.settings.keep_bytes);
+        let Settings { keep_ms, keep_bytes, .. } = self.settings;
+        let keep_from = self.window.keep_from(self.now_ms, keep_ms, keep_bytes);
         self.expire_at_ms = self.now_ms + EXPIRE_MS;
         self.record_acknowledged(keep_from);
     }
 
-    pub(super) fn record_due_ms(&self) -> Option<f64> {
-        let latest_ms = |at_ms: f64| at_ms + LATEST_RECORD_MS;
-        self.record_at_ms.map(|at_ms| at_ms.max(self.busy_until_ms).min(latest_ms(at_ms)))
-    }
-
-    pub(super) fn expires_at_ms(&self) -> Option<f64> {
-        let next_ms = self.window.next_at_ms(self.settings.keep_ms)?;
-        Some(next_ms.max(self.expire_at_ms))
+    /// When there is something to write down; not before the outbox was looked at, when that is to be done first.
+    pub(super) fn write_down_at_ms(&self) -> Option<f64> {
+        if self.stale || self.state == State::Recording {
+            return None;
+        }
+        let record_ms = self
+            .record_at_ms
+            .map(|at_ms| at_ms.max(self.busy_until_ms).min(at_ms + LATEST_RECORD_MS));
+        let oldest_ms = self.window.next_at_ms(self.settings.keep_ms);
+        let expire_ms = oldest_ms.map(|at_ms| at_ms.max(self.expire_at_ms));
+        match (record_ms, expire_ms) {
+            (Some(record_ms), Some(expire_ms)) => Some(record_ms.min(expire_ms)),
+            (record_ms, expire_ms) => record_ms.or(expire_ms),
+        }
     }
 
     fn record_acknowledged(&mut self, keep_from: i64) {

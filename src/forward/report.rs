@@ -33,9 +33,7 @@ impl Status {
             stream: state.stream.clone(),
         }
     }
-}
 
-impl Status {
     /// This, with what a look at the outbox says. The last acknowledgements may not be recorded yet.
     pub fn updated(&self, state: &OutboxState) -> Status {
         let mut now = Status::of(state);

@@ -141,7 +141,8 @@ pub struct Sender {
     told: Option<String>,
     /// To be told once the outbox was looked at again.
     pub(super) news: Option<(Happened, Option<DeadLetter>)>,
-    token_known: bool,
+    /// Whether there is a token that was not refused.
+    pub(super) token_known: bool,
     /// A token was refused, and a fresh one was asked for since.
     pub(super) refreshed: bool,
     /// Items up to this number go one by one: one of them was refused.
@@ -327,11 +328,11 @@ impl Sender {
         {
             let (asked, took_ms) = (asked.clone(), now_ms - (until_ms - EXCHANGE_MS));
             self.state = State::Idle;
-            if matches!(asked, Asked::Items { .. }) {
+            let items = matches!(asked, Asked::Items { .. });
+            if items {
                 self.rest_ms = (REST_LENGTHS * took_ms).clamp(SHORTEST_REST_MS, LONGEST_REST_MS);
                 self.rest_until_ms = now_ms + self.rest_ms;
             }
-            let items = matches!(asked, Asked::Items { .. });
             let failed_before = self.attempts;
             match outcome {
                 Outcome::Failed => self.failed("NETWORK".to_owned(), None),
@@ -472,11 +473,6 @@ impl Sender {
         self.tell(Happened::Paused);
     }
 
-    /// The token was refused: the next exchange has a new one.
-    pub(super) fn forget_token(&mut self) {
-        self.token_known = false;
-    }
-
     pub(super) fn tell(&mut self, what: Happened) {
         let status = self.status();
         self.told = status.reason.clone();
@@ -498,9 +494,8 @@ impl Sender {
             self.wait.map(|wait| wait.until_ms),
             look,
             sends.then(|| self.free_at_ms()).filter(|at_ms| *at_ms > self.now_ms),
-            idle.then(|| self.look_again_at_ms()),
-            self.record_due_ms(),
-            self.expires_at_ms(),
+            (idle && !self.fresh).then(|| self.look_again_at_ms()),
+            self.write_down_at_ms(),
         ];
         times.into_iter().flatten().min_by(f64::total_cmp)
     }

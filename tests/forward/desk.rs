@@ -141,10 +141,18 @@ impl Desk {
             }
             let steps = self.sender.advance(self.now_ms);
             self.work(steps);
+            self.wakes_later();
         }
         self.now_ms = self.now_ms.max(end_ms);
         let steps = self.sender.advance(self.now_ms);
         self.work(steps);
+        self.wakes_later();
+    }
+
+    /// A time that is past already would hide those that come.
+    fn wakes_later(&self) {
+        let at_ms = self.sender.wake_at_ms();
+        assert!(at_ms.is_none_or(|at_ms| at_ms > self.now_ms), "{at_ms:?} at {}", self.now_ms);
     }
 
     /// The path of the request that waits, without the stream's id, the digest of the item before, and what was

@@ -4,7 +4,9 @@ mod desk;
 
 use desk::Desk;
 use framelock::error::Code;
-use framelock::forward::{Answer, Digest, Happened, Method, Outcome, PauseReason, Settings};
+use framelock::forward::{
+    Answer, Digest, Happened, Method, Outcome, PauseReason, Record, Settings,
+};
 
 fn other() -> Digest {
     Digest::of(b"something else")
@@ -656,6 +658,17 @@ fn a_damaged_body_is_sent_once_more_and_then_it_is_the_item() {
 }
 
 #[test]
+fn a_damaged_body_of_several_is_no_reason_to_send_one_item_once_only() {
+    let mut desk = Desk::begun(2);
+    let damaged = r#"{"code":"DIGEST_MISMATCH"}"#;
+    for path in ["/frames/1-2?table=t", "/frames/1-2?table=t", "/frames/1?table=t"] {
+        assert_eq!(desk.path(), path);
+        desk.answer(400, damaged);
+    }
+    assert_eq!(desk.path(), "/frames/1?table=t", "once more, by itself");
+}
+
+#[test]
 fn a_token_is_asked_for_first_refreshed_once_and_then_it_stops() {
     let mut desk = Desk::new(Settings { has_token: true, ..Settings::default() });
     desk.append("t", &[1]);
@@ -776,4 +789,54 @@ fn a_storage_that_fails_is_looked_at_again_and_nothing_is_lost() {
 fn dead_letters_are_named_by_what_exists() {
     let mut desk = Desk::begun(1);
     assert_eq!(desk.store.retry_dead_letter(1).unwrap_err().code, Code::InvalidArgument);
+}
+
+#[test]
+fn an_exchange_that_hangs_is_given_up_though_something_is_to_be_written_down() {
+    let mut desk = Desk::begun(1);
+    desk.takes();
+    desk.append("t", &[2]);
+    desk.frames();
+    // What the server has is not written down before the outbox was looked at again, and that waits for the exchange.
+    let steps = desk.sender.outbox_changed(desk.now_ms);
+    desk.work(steps);
+    desk.wait(120_000.0);
+    assert_eq!(desk.cancelled.len(), 1);
+    assert_eq!(desk.status().reason.as_deref(), Some("TIMEOUT"));
+}
+
+#[test]
+fn a_long_rest_is_over_when_the_caller_is() {
+    let mut desk = Desk::begun(1);
+    desk.takes();
+    // As much as is read ahead, and more.
+    for number in 0..12 {
+        desk.append("t", &[number; 131_072]);
+    }
+    desk.frames();
+    desk.wait(58_000.0);
+    desk.busy(10_000.0);
+    desk.takes();
+    assert!(
+        desk.asked.is_none(),
+        "it rests, and meanwhile a look at the outbox is due for which there is no room"
+    );
+    desk.wait(10_000.0);
+    assert!(desk.asked.is_some());
+}
+
+#[test]
+fn an_outbox_that_lacks_what_comes_next_is_told_once() {
+    let mut desk = Desk::new(Settings::default());
+    for number in 1..=3 {
+        desk.append("t", &[number]);
+    }
+    let stream = desk.store.outbox_state().unwrap().stream.unwrap();
+    let acknowledged =
+        |number| Record::Acknowledged { stream: stream.clone(), number, keep_from: number + 1 };
+    desk.store.record_in_outbox(&[acknowledged(2), acknowledged(0)]).unwrap();
+    desk.begin();
+    desk.wait(10_000.0);
+    assert_eq!(desk.what_was_told(), [Happened::Paused]);
+    assert_eq!(desk.status().reason.as_deref(), Some("REMOTE_REWOUND"));
 }

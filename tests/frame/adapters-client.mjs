@@ -26,3 +26,9 @@ if (status !== 0) throw new Error(`tsc: ${stdout}`);
 
 export const { packFrame } = await import(pathToFileURL(join(outDir, 'frames.js')).href);
 export const { FramelockError } = await import(pathToFileURL(join(outDir, 'errors.js')).href);
+
+/** How many rows a packed frame has, as its descriptor says. */
+export function rowsOf({ descriptor }) {
+  const { rows, batches, columns } = JSON.parse(descriptor);
+  return rows ?? (batches ?? columns[0]?.map(({ n }) => n) ?? []).reduce((sum, n) => sum + n, 0);
+}

@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2';
+import { connect } from 'node:net';
 import { test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { createFrameHandler, toNodeListener } from '../../dist/server/index.js';
+import { createFrameHandler, postgres, toNodeListener } from '../../dist/server/index.js';
 import { readBody } from '../../dist/server/body.js';
 import { Gate } from '../../dist/server/gate.js';
 import { parseRoute } from '../../dist/server/route.js';
@@ -400,6 +401,50 @@ test("node's HTTP/2: names that are no headers are left out; what fails before t
   server.close();
 });
 
+/** A sender that writes by hand: its head, and then what a test says; what it is answered is in `answer`. */
+async function dripping(server, length) {
+  const socket = connect(server.address().port, '127.0.0.1');
+  const put = `PUT /v1/streams/${STREAM}/frames/1?table=t HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer alice`;
+  socket.write(`${put}\r\nContent-Type: ${ARROW}\r\nContent-Length: ${length}\r\n\r\n`);
+  const sender = { socket, answer: '', over: once(socket, 'close') };
+  socket.on('data', (bytes) => (sender.answer += bytes));
+  return sender;
+}
+
+test('a body that was given up, and whose end comes all the same, ends nothing but its request', async () => {
+  const limits = { bodyTimeoutMs: 50 };
+  const web = await listen(createFrameHandler({ engine, authorize, tables: { t: {} }, limits }));
+  try {
+    const { socket, ...sender } = await dripping(web.server, 4);
+    socket.write('ab');
+    await once(socket, 'data');
+    // An error here is one that nobody caught: it would end the server.
+    socket.write('cd');
+    socket.end();
+    await sender.over;
+    assert.equal((await fetch(web.base)).status, 404);
+  } finally {
+    await web.close();
+  }
+});
+
+test('a sender that reads nothing before it has written everything sees that it was refused', async () => {
+  const refuses = () => 'UNAUTHENTICATED';
+  const web = await listen(createFrameHandler({ engine, authorize: refuses, tables: { t: {} } }));
+  try {
+    const sender = await dripping(web.server, 12 << 20);
+    sender.socket.pause();
+    await new Promise((written) => sender.socket.write(new Uint8Array(12 << 20), written));
+    sender.socket.resume();
+    await once(sender.socket, 'data');
+    assert.match(sender.answer, /^HTTP\/1.1 401 /);
+    sender.socket.end();
+    await sender.over;
+  } finally {
+    await web.close();
+  }
+});
+
 /** A web server with a middleware in front, as Express has it; what the handler is asked to write is in `writes`. */
 async function behind(middleware) {
   const [writes, errors] = [[], []];
@@ -533,4 +578,34 @@ test('gzip that goes on for ever and inflates to nothing ends at the limit', asy
     await handler(new Request(url, { method: 'PUT', headers, body, duplex: 'half' })),
   );
   assert.deepEqual([answer.code, sent < 8 << 20], ['TOO_LARGE', true], `${sent} bytes were taken`);
+});
+
+test('who waited for the books too long, because others have more time, is answered all the same', async () => {
+  const client = {
+    on: () => undefined,
+    removeListener: () => undefined,
+    release: () => undefined,
+    async query(text) {
+      const command = text.endsWith('COMMIT') ? 'COMMIT' : 'SELECT';
+      return text.includes(';') ? [{ command }] : { command, rows: [{ there: true }] };
+    },
+  };
+  // The first connection takes its time.
+  const delays = [100];
+  const pool = {
+    on: () => undefined,
+    connect: (callback) => setTimeout(callback, delays.shift() ?? 0, undefined, client),
+  };
+  const shared = postgres(pool);
+  const handlerOf = (applyTimeoutMs) =>
+    createFrameHandler({
+      engine: shared,
+      authorize,
+      tables: {},
+      limits: { applyTimeoutMs },
+      onError: () => undefined,
+    });
+  const first = handlerOf(5000)(stateRequest(STREAM));
+  assert.equal((await handlerOf(20)(stateRequest(STREAM))).status, 503);
+  await first;
 });

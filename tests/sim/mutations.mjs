@@ -302,7 +302,7 @@ export const mutations = [
     file: 'src/forward/sender.rs',
     find: 'Outcome::Failed => self.failed("NETWORK".to_owned(), None),',
     replace:
-      'Outcome::Failed => match asked { Asked::Items { to, count, .. } => self.acknowledge(to, count), Asked::Where => {} },',
+      'Outcome::Failed => match asked { Asked::Items { to, .. } => self.acknowledge(to), Asked::Where => {} },',
   },
   {
     name: 'no digest compared',
@@ -316,7 +316,7 @@ export const mutations = [
     what: 'an item that a copy of the database gave up counts as acknowledged',
     file: 'src/forward/answers.rs',
     find: 'self.meet_skip(item, skip.digest, skip.code)',
-    replace: '{ let _ = skip; self.catch_up(item.number) }',
+    replace: '{ let _ = skip; self.acknowledge(item.number) }',
   },
   {
     name: 'rewind ignored',
@@ -330,14 +330,14 @@ export const mutations = [
     what: "somebody else's item under the own number counts as the own one",
     file: 'src/forward/answers.rs',
     find: '(Verdict::Forked, Asked::Items { .. }) => self.fork(),',
-    replace: '(Verdict::Forked, Asked::Items { to, count, .. }) => self.acknowledge(to, count),',
+    replace: '(Verdict::Forked, Asked::Items { to, .. }) => self.acknowledge(to),',
   },
   {
     name: 'refused with its neighbours',
     what: 'items that went together with a refused one are not sent one by one',
     file: 'src/forward/answers.rs',
-    find: '                self.alone_until = to;\n            }\n            (Verdict::TooLarge',
-    replace: '                let _ = to;\n            }\n            (Verdict::TooLarge',
+    find: '(self.alone_until, self.resent) = (to, false);',
+    replace: 'let _ = to;',
   },
   {
     name: 'skip not sent',

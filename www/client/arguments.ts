@@ -13,24 +13,17 @@ export const oneOf =
   (value) =>
     words.includes(value as string) ? undefined : `one of ${words.map((word) => `'${word}'`).join(', ')}`;
 
-/** A number in a range, whose ends are in it. */
+/** A number of at least so much. */
 export const number =
-  (least: number, most = Number.MAX_VALUE): Check =>
-  (value) => {
-    if (typeof value === 'number' && value >= least && value <= most) return undefined;
-    return most === Number.MAX_VALUE
-      ? `a finite number of at least ${least}`
-      : `a number from ${least} to ${most}`;
-  };
+  (least: number): Check =>
+  (value) =>
+    Number.isFinite(value) && (value as number) >= least ? undefined : `a finite number of at least ${least}`;
 
-/** An integer in a range, whose ends are in it. */
+/** An integer of at least so much. */
 export const integer =
-  (least: number, most = Number.MAX_SAFE_INTEGER): Check =>
-  (value) => {
-    if (Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most)
-      return undefined;
-    return `an integer of at least ${least}${most === Number.MAX_SAFE_INTEGER ? '' : `, and at most ${most}`}`;
-  };
+  (least: number): Check =>
+  (value) =>
+    Number.isSafeInteger(value) && (value as number) >= least ? undefined : `an integer of at least ${least}`;
 
 /** True or false. */
 export const flag: Check = (value) => (typeof value === 'boolean' ? undefined : 'true or false');
@@ -49,6 +42,16 @@ export const signal: Check = (value) => {
 /** A script's or file's address. */
 export const url: Check = (value) =>
   typeof value === 'string' || value instanceof URL ? undefined : 'a string or a URL';
+
+/** Such an address in full: a worker has another base than its page. */
+export function resolved(what: string, given: string | URL): URL {
+  const base = typeof document === 'undefined' ? globalThis.location?.href : document.baseURI;
+  try {
+    return new URL(given, base);
+  } catch (cause) {
+    throw invalidArgument(`${what} is not a URL: ${describe(given)}`, { cause });
+  }
+}
 
 /** A non-empty text that UTF-8 can hold, without U+0000. Its characters are counted as Unicode's are: an emoji is one. */
 export const text =

@@ -1,7 +1,7 @@
 // One worker and the calls under way in it. Every promise made here settles: by the worker's answer, by its death, by
 // its end, or by a guard. It knows the protocol's envelopes and nothing of what the operations mean.
 import { watchAlive } from './alive.js';
-import { describe } from './arguments.js';
+import { describe, resolved } from './arguments.js';
 import { guard } from './deadline.js';
 import { compileEngine, isFirstUse } from './engine.js';
 import { FramelockError, fromWire, invalidArgument } from './errors.js';
@@ -68,22 +68,12 @@ function failureOf(event: Event): FramelockError {
   );
 }
 
-/** The address of the wasm file, resolved here since the worker has another base. */
-function absolute(url: string | URL): string {
-  const base = typeof document === 'undefined' ? globalThis.location.href : document.baseURI;
-  try {
-    return new URL(url, base).href;
-  } catch (cause) {
-    throw invalidArgument(`wasmUrl is not a URL: ${String(url)}`, { cause });
-  }
-}
-
 /**
  * Where the page finds the engine: where it is told to, else beside its own script. A worker from elsewhere has its own
  * beside it. The address is written out in full: bundlers look for exactly this expression.
  */
 function engineUrl({ workerUrl, wasmUrl }: AssetOptions): string | undefined {
-  if (wasmUrl !== undefined) return absolute(wasmUrl);
+  if (wasmUrl !== undefined) return resolved('wasmUrl', wasmUrl).href;
   return workerUrl === undefined ? new URL('./framelock_wasm_bg.wasm', import.meta.url).href : undefined;
 }
 
@@ -122,7 +112,7 @@ export async function startWorker(
   const inMemory = message.kind === 'open' && message.options.storage === 'memory';
   const { spawn, needsWasm } = spawning(assets, inMemory, spawnBy);
   const start: StartMessage = { ...message };
-  if (needsWasm && assets.wasmUrl !== undefined) start.wasmUrl = absolute(assets.wasmUrl);
+  if (needsWasm && assets.wasmUrl !== undefined) start.wasmUrl = resolved('wasmUrl', assets.wasmUrl).href;
   const url = needsWasm ? engineUrl(assets) : undefined;
   // Only the package's own worker warms the engine up, and only for the first of a page.
   const isOwn = spawnBy === undefined && assets.engine === undefined;

@@ -5,19 +5,16 @@
 const LATE_MS = 1000;
 /** What a page that was asleep gives its worker to answer. */
 const GRACE_MS = 5000;
-/** The longest delay that setTimeout takes; it treats a longer one as none. */
-const LONGEST_MS = 2 ** 31 - 1;
 
-/** Calls `expired` when `ms` have passed, a little later in a page that slept. Returns a function that stops it. */
+/**
+ * Calls `expired` when `ms` have passed, which are some days at most; a little later in a page that slept. Returns a
+ * function that stops it.
+ */
 export function guard(ms: number, expired: () => void): () => void {
-  let timer: ReturnType<typeof setTimeout>;
-  const arm = (waitMs: number, due: () => void) => {
-    timer = setTimeout(due, Math.min(waitMs, LONGEST_MS));
-  };
   const dueAt = performance.now() + ms;
-  arm(ms, () => {
-    if (performance.now() - dueAt > LATE_MS) arm(GRACE_MS, expired);
+  let timer = setTimeout(() => {
+    if (performance.now() - dueAt > LATE_MS) timer = setTimeout(expired, GRACE_MS);
     else expired();
-  });
+  }, ms);
   return () => clearTimeout(timer);
 }

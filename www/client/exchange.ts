@@ -38,20 +38,20 @@ export class Exchanger {
 
   /** Asks, and gives the answer; rejects when none came. */
   async exchange(request: ExchangeRequest, signal: AbortSignal): Promise<ExchangeAnswer> {
+    const { method, path, body: bytes, gzip } = request;
     const headers = new Headers();
     if (this.token !== undefined) headers.set('Authorization', `Bearer ${this.token}`);
     let body: BodyInit | null = null;
-    if (request.method === 'PUT') {
+    if (method === 'PUT') {
       headers.set('Content-Type', request.contentType);
       headers.set('Content-Digest', request.contentDigest);
       headers.set('Framelock-Item-Digest', request.itemDigest);
-      body = request.body;
-      if (request.gzip && request.body.byteLength >= GZIP_BYTES && typeof CompressionStream !== 'undefined') {
+      body = bytes;
+      if (gzip && bytes.byteLength >= GZIP_BYTES && typeof CompressionStream !== 'undefined') {
         headers.set('Content-Encoding', 'gzip');
-        body = await gzipped(request.body);
+        body = await gzipped(bytes);
       }
     }
-    const { method, path } = request;
     // No redirects: the token is for this server, and a frame is not to be sent to another one.
     const init = { method, headers, body, signal, cache: 'no-store', redirect: 'error' } as const;
     const response = await fetch(this.#base + path, init);

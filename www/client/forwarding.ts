@@ -1,6 +1,6 @@
 // What the page has to do with forwarding: the options of openDatabase, tokens, and db.forwarding. Sending is the
 // engine's, in the worker.
-import { callback, describe, integer, number, ownOptions, tableName, url } from './arguments.js';
+import { callback, describe, integer, number, ownOptions, resolved, tableName, url } from './arguments.js';
 import type { Channel } from './channel.js';
 import { invalidArgument } from './errors.js';
 import type { StartMessage } from './messages.js';
@@ -31,16 +31,10 @@ export function forwardOptions(given: unknown): { forward: WireForward; getToken
   return { forward, getToken: own.getToken };
 }
 
-/** The address below which `/v1/…` is, resolved here since the worker has another base. */
+/** The address below which `/v1/…` is. */
 function baseUrl(given: string | URL | undefined): string {
   if (given === undefined) throw invalidArgument('forward: url is missing');
-  const base = typeof document === 'undefined' ? globalThis.location?.href : document.baseURI;
-  let address: URL;
-  try {
-    address = new URL(given, base);
-  } catch (cause) {
-    throw invalidArgument(`forward: url is not a URL: ${describe(given)}`, { cause });
-  }
+  const address = resolved('forward: url', given);
   if (!/^https?:$/.test(address.protocol) || address.search || address.hash || address.username) {
     const wanted = 'an http or https address without a query, a fragment or a user';
     throw invalidArgument(`forward: url must be ${wanted}, not ${describe(given)}`);

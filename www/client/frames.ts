@@ -21,8 +21,8 @@ export interface IpcBytes {
   buffers: Uint8Array[];
 }
 
-/** A frame whose buffers are ours. `rows` is missing where only the worker can tell. */
-export type PackedFrame = (IpcBytes | RawTable | PackedValues) & { descriptor?: string; rows?: number };
+/** A frame whose buffers are ours. */
+export type PackedFrame = (IpcBytes | RawTable | PackedValues) & { descriptor?: string };
 
 /**
  * Copies a frame.

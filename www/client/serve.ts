@@ -14,7 +14,7 @@ export interface Served {
   receive(message: PageMessage): void;
   /** Says that something failed that nobody caught. */
   fail(reason: unknown): void;
-  /** Gives the handle's memory back; the handle was closed before. */
+  /** Gives the handle's locks and memory back, also those of one that is still being opened. */
   free(): void;
   /** Whether there is an engine: its file came, and was one. */
   isLoaded(): boolean;
@@ -46,7 +46,8 @@ function notLoaded(reason: unknown): never {
 
 /** Begins to serve one channel, whose messages to the page's side go through `send`. */
 export function serve(send: Send): Served {
-  let handle: Handle | undefined;
+  /** Null once it is over. */
+  let handle: Handle | null | undefined;
   /** Of a handle that forwards. */
   let exchanger: Exchanger | undefined;
   let memory: WebAssembly.Memory | undefined;
@@ -66,7 +67,9 @@ export function serve(send: Send): Served {
       exchanger = to;
       const exchange =
         to && ((request: ExchangeRequest, signal: AbortSignal) => to.exchange(request, signal));
-      handle = await Handle.open(message.name, message.options, post, exchange);
+      const opened = await Handle.open(message.name, message.options, post, exchange);
+      if (handle === null) return opened.free();
+      handle = opened;
       send({ kind: 'opened' });
     }
   }
@@ -96,7 +99,7 @@ export function serve(send: Send): Served {
     fail,
     free() {
       handle?.free();
-      handle = undefined;
+      handle = null;
     },
     isLoaded: () => memory !== undefined,
   };

@@ -87,8 +87,8 @@ export interface Database extends Statements {
   status(): Promise<Status>;
   /**
    * Listens to an event. Returns a function that stops listening. What a listener throws is reported as an uncaught
-   * error, and stops nothing. While a handle has no worker, after `WORKER_FAILED` and until its next call, it hears of no
-   * commits; `live` runs again by itself.
+   * error, and stops nothing. A handle whose worker died (`WORKER_FAILED`) hears of no commits until another one has taken
+   * its place, at once or after some seconds; `live` then runs again by itself.
    *
    * @example
    * const off = db.on('commit', ({ tables, origin }) => refresh(tables, origin));
@@ -120,8 +120,9 @@ export interface Database extends Statements {
    */
   importFile(bytes: Uint8Array | ArrayBuffer | Blob): Promise<void>;
   /**
-   * Releases the lock and ends the worker. Calls under way are carried out. Those that wait for a lock that another
-   * writer keeps, and later ones, throw `CLOSED`. Closing twice is harmless.
+   * Releases the lock and ends the worker. Calls under way are carried out; after 5 s the worker is ended all the same, and
+   * those that were not done throw `WORKER_FAILED`. Those that wait for a lock that another writer keeps, and later ones,
+   * throw `CLOSED`. Closing twice is harmless.
    *
    * @example
    * await db.close();

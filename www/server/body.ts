@@ -28,14 +28,12 @@ export async function readBody(
   if (request.bodyUsed || request.body?.locked) throw alreadyRead();
   if (!request.body) return new Uint8Array();
   const arriving = new Arriving(request.body, maxBytes);
-  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   const whole = async (): Promise<Uint8Array<ArrayBuffer>> => {
     const isGzip = coding === 'gzip' && (await arriving.isGzip());
     const plain: ReadableStream<Uint8Array> = isGzip
       ? arriving.stream.pipeThrough(new DecompressionStream('gzip') as Inflater)
       : arriving.stream;
-    reader = plain.getReader();
-    return readAll(reader, maxBytes);
+    return readAll(plain.getReader(), maxBytes);
   };
   const start = performance.now();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -50,8 +48,7 @@ export async function readBody(
   try {
     return await Promise.race([whole(), late]);
   } catch (error) {
-    // Nobody waits for this: the sender may never send another byte.
-    (reader ?? arriving.stream).cancel().catch(() => undefined);
+    arriving.giveUp();
     if (error instanceof Problem) throw error;
     if (arriving.failure) throw arriving.failure;
     // It came whole and is not gzip: what arrived is not what was sent.
@@ -90,7 +87,6 @@ class Arriving {
             controller.error(error);
           }
         },
-        cancel: (reason) => this.#reader.cancel(reason),
       },
       { highWaterMark: 0 },
     );
@@ -106,6 +102,11 @@ class Arriving {
       start.push(...part.subarray(0, GZIP.length));
     }
     return GZIP.every((byte, i) => byte === start[i]);
+  }
+
+  /** Nobody waits for this: the sender may never send another byte. */
+  giveUp(): void {
+    this.#reader.cancel().catch(() => undefined);
   }
 
   async #read(): Promise<Uint8Array | null> {

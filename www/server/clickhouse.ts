@@ -15,7 +15,7 @@
 //   look for rows at `from`                   there? record them, and answer by what they are
 //   make the table fit, INSERT with the token
 //   look again, record what is there          though the INSERT was refused: that may have been a view behind the table
-import { Problem, unavailable } from './problem.js';
+import { notYours, Problem, unavailable } from './problem.js';
 import { decide } from './sequence.js';
 import type { Engine, Frame, Outcome, Run, Skipped, StreamKey, StreamState, Table, Write } from './types.js';
 
@@ -305,8 +305,6 @@ class Server {
     throw unavailable(cause, 2);
   }
 }
-
-const notYours = () => new Problem('FORBIDDEN', { detail: 'this stream is not yours' });
 
 /** A parameter's value as ClickHouse reads it: with its escapes. */
 const escaped = (text: string): string =>

@@ -15,7 +15,6 @@ export interface NodeRequest {
   rawBody?: unknown;
   // `any`, as node's own types have it: a listener's arguments depend on the event.
   on(event: string, listener: (...args: any[]) => void): unknown;
-  off(event: string, listener: (...args: any[]) => void): unknown;
   pause(): unknown;
   resume(): unknown;
   destroy(): unknown;
@@ -64,18 +63,16 @@ export function toNodeListener(
 }
 
 async function respond(handler: FrameHandler, request: NodeRequest, response: NodeResponse): Promise<void> {
-  const answer = await handler(requestOf(request));
+  const asked = requestOf(request);
+  const answer = await handler(asked);
   const body = new Uint8Array(await answer.arrayBuffer());
   const headers = { ...Object.fromEntries(answer.headers), 'content-length': String(body.byteLength) };
-  if (request.complete) {
-    response.writeHead(answer.status, headers);
-    response.end(body);
-    return;
-  }
-  // Answered before the body was read. Without `connection: close`, at which node cuts the connection at once: a sender
-  // that is cut off while it writes may never read the answer.
   response.writeHead(answer.status, headers);
   response.end(body);
+  if (request.complete) return;
+  // Answered before the body was read. Without `connection: close`, at which node cuts the connection at once; and with
+  // nobody who holds the sender back, as an unread body does.
+  asked.body?.cancel().catch(() => undefined);
   let bytes = 0;
   request.on('data', (chunk: Uint8Array) => {
     bytes += chunk.byteLength;
@@ -113,29 +110,28 @@ function parsedBody(request: NodeRequest, headers: Headers): Uint8Array | Readab
 
 /** The body as a web stream that holds no more than what is asked for. */
 function bodyOf(request: NodeRequest): ReadableStream<Uint8Array> {
-  let onData: (chunk: Uint8Array) => void;
+  let open = true;
+  const end = (close: () => void): void => {
+    if (open) close();
+    open = false;
+  };
   return new ReadableStream<Uint8Array>(
     {
       start(controller) {
-        let open = true;
-        const end = (close: () => void): void => {
-          if (open) close();
-          open = false;
-        };
-        onData = (chunk) => {
+        request.on('data', (chunk: Uint8Array) => {
           if (!open) return;
           controller.enqueue(new Uint8Array(chunk));
           if ((controller.desiredSize ?? 0) <= 0) request.pause();
-        };
-        request.on('data', onData);
+        });
         request.on('end', () => end(() => controller.close()));
         // `close` without `end`: the sender broke off.
         request.on('close', () => end(() => controller.error(new Error('the request was broken off'))));
         request.pause();
       },
       pull: () => void request.resume(),
+      // The sender goes on, and what is cancelled may be neither filled nor closed.
       cancel() {
-        request.off('data', onData);
+        open = false;
         request.pause();
       },
     },

@@ -55,7 +55,6 @@ async function transaction<T>(
   signal.addEventListener('abort', onAbort);
   const session = new PgSession(client);
   try {
-    signal.throwIfAborted();
     // The server's own limits are the last resort, for when nobody is there to end the connection.
     const ms = Math.ceil(timeoutMs);
     await client.query(
@@ -90,6 +89,8 @@ async function transaction<T>(
 function connect(pool: PgPool, signal: AbortSignal, onError: (error: Error) => void): Promise<PgClient> {
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(unavailable(signal.reason));
+    // The books were waited for as long as somebody else may.
+    if (signal.aborted) return onAbort();
     signal.addEventListener('abort', onAbort);
     pool.connect((error, client) => {
       signal.removeEventListener('abort', onAbort);

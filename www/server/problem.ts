@@ -58,6 +58,9 @@ export class Problem extends Error {
   }
 }
 
+/** A stream belongs to the tenant that began it. */
+export const notYours = () => new Problem('FORBIDDEN', { detail: 'this stream is not yours' });
+
 /** A failure that is not the sender's and may be gone in a moment; `cause` is for the operator alone. */
 export function unavailable(cause: unknown, retryAfter = 1): Problem {
   return new Problem('UNAVAILABLE', {}, retryAfter, { cause });

@@ -8,7 +8,7 @@
 //
 // The last description is the proof that the bytes were written for the columns that COPY found: COPY's lock keeps the
 // table as it is from then on, and before it there was no lock.
-import { Problem, unavailable } from './problem.js';
+import { notYours, unavailable } from './problem.js';
 import { decide } from './sequence.js';
 import {
   booksIn,
@@ -166,7 +166,7 @@ async function readStream(
     [stream],
   );
   if (!row) return null;
-  if (row['tenant'] !== tenant) throw new Problem('FORBIDDEN', { detail: 'this stream is not yours' });
+  if (row['tenant'] !== tenant) throw notYours();
   return { lastSeq: Number(row['last_seq']), lastDigest: row['last_digest'] as string | null };
 }
 

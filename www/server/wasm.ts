@@ -144,19 +144,13 @@ class Session {
 
 /** A refusal of src/copy as the wire has it. */
 function refused(json: Uint8Array): Problem {
-  const { reason, message, column, row } = JSON.parse(new TextDecoder().decode(json)) as {
-    reason: string;
+  const { message: detail, ...why } = JSON.parse(new TextDecoder().decode(json)) as {
     message: string;
+    reason: string;
     column?: string;
     row?: number;
   };
-  const details = {
-    detail: message,
-    reason,
-    ...(column !== undefined && { column }),
-    ...(row !== undefined && { row }),
-  };
-  return new Problem(reason === 'TOO_LARGE' ? 'TOO_LARGE' : 'REJECTED', details);
+  return new Problem(why.reason === 'TOO_LARGE' ? 'TOO_LARGE' : 'REJECTED', { detail, ...why });
 }
 
 const encode = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));

@@ -5,7 +5,7 @@
 import { Arena, type Region } from '../frames/arena.js';
 import { bytesOfView, typedArrayName } from '../frames/views.js';
 import type { Chunk, ChunkReader, TableParts } from './chunk.js';
-import { byteWidth, readField, readMetadata, readShallow, unreadable, type ArrowType } from './types.js';
+import { byteWidth, readField, readMetadata, readShallow, unreadable, type TypeDescriptor } from './types.js';
 
 /** A chunk in the descriptor; absent properties are empty. */
 interface Node {
@@ -28,29 +28,26 @@ export interface RawTable {
   form: 'raw';
   descriptor: string;
   buffers: Uint8Array[];
-  rows: number;
 }
 
 /** Copies a table. The caller turns what a strange object throws into an INVALID_FRAME. */
 export function copyTable(table: TableParts): RawTable {
   const fields = table.fields.map((field) => readField(field));
-  const arena = new Arena(0);
+  const arena = new Arena();
   const copier = new Copier(arena, table.read);
   const columns = fields.map(({ name, type }, i) => copier.column(name, type, table.columns[i]!));
   const metadata = readMetadata(table.metadata);
   const { batches } = table;
-  const lengths = batches ?? columns[0]?.map((node) => node.n) ?? [];
   const { dictionaries } = copier;
   return {
     form: 'raw',
     descriptor: JSON.stringify({ fields, metadata, batches, columns, dictionaries }),
     buffers: [arena.finish()],
-    rows: lengths.reduce((sum, length) => sum + length, 0),
   };
 }
 
 class Copier {
-  readonly dictionaries: { type: ArrowType; chunks: Node[] }[] = [];
+  readonly dictionaries: { type: TypeDescriptor; chunks: Node[] }[] = [];
   /** Dictionaries and their chunks by identity: batches share them, deltas share chunks. */
   readonly #seen = new Map<unknown, number>();
   readonly #dictionaryChunks = new Map<unknown, Node>();
@@ -62,7 +59,7 @@ class Copier {
   ) {}
 
   /** The nodes of one column's chunks. */
-  column(name: string, type: ArrowType, chunks: unknown[]): Node[] {
+  column(name: string, type: TypeDescriptor, chunks: unknown[]): Node[] {
     this.#column = name;
     try {
       return chunks.map((chunk) => this.#whole(type, chunk));
@@ -71,12 +68,12 @@ class Copier {
     }
   }
 
-  #whole(type: ArrowType, source: unknown): Node {
+  #whole(type: TypeDescriptor, source: unknown): Node {
     const chunk = this.#chunk(type, source);
     return this.#node(type, chunk, 0, chunk.length);
   }
 
-  #chunk(type: ArrowType, source: unknown): Chunk {
+  #chunk(type: TypeDescriptor, source: unknown): Chunk {
     if (typeof source !== 'object' || source === null) throw this.#unreadable('a chunk is missing');
     const chunk = this.read(source);
     if (!isCount(chunk.length) || !isCount(chunk.bit)) throw this.#unreadable('a chunk has no length');
@@ -88,7 +85,7 @@ class Copier {
   }
 
   /** Rows `start` to `start + n` of a chunk. */
-  #node(type: ArrowType, chunk: Chunk, start: number, n: number): Node {
+  #node(type: TypeDescriptor, chunk: Chunk, start: number, n: number): Node {
     if (start + n > chunk.length) throw this.#unreadable('a child is shorter than its parent needs');
     const node: Node = { n };
     if (type.kind === 'null') return node;
@@ -155,7 +152,7 @@ class Copier {
     }
   }
 
-  #child(type: ArrowType, parent: Chunk, i: number, start = 0, n?: number): Node {
+  #child(type: TypeDescriptor, parent: Chunk, i: number, start = 0, n?: number): Node {
     const field = type.children?.[i];
     const sources = parent.children;
     // apache-arrow makes no children for a parent without rows, such as an empty slice.
@@ -167,7 +164,7 @@ class Copier {
     return this.#node(field.type, chunk, start, n ?? chunk.length);
   }
 
-  #dictionary(type: ArrowType, chunk: Chunk): number {
+  #dictionary(type: TypeDescriptor, chunk: Chunk): number {
     const source = chunk.dictionary;
     const chunks = Array.isArray(source?.chunks) ? source.chunks : [];
     // The list of chunks identifies the dictionary: it outlives the objects that hold it.
@@ -185,7 +182,7 @@ class Copier {
   }
 
   /** The offsets of `n` rows from `start`, and the first and the last of them. */
-  #offsets(type: ArrowType, chunk: Chunk, start: number, n: number) {
+  #offsets(type: TypeDescriptor, chunk: Chunk, start: number, n: number) {
     const large = type.kind.startsWith('large');
     const offsets = chunk.offsets as (Int32Array | BigInt64Array) | undefined | null;
     if (offsets === undefined || offsets === null)

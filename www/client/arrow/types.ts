@@ -87,18 +87,8 @@ const KINDS: ReadonlyMap<number, string> = new Map([
 /** Deeper types are refused; the descriptor's JSON must not nest beyond what its reader accepts. */
 const MAX_DEPTH = 32;
 
-/** A type together with the object it was read from. */
-export interface ArrowType extends TypeDescriptor {
-  children?: ArrowField[];
-  keys?: ArrowType;
-  values?: ArrowType;
-}
-export interface ArrowField extends FieldDescriptor {
-  type: ArrowType;
-}
-
 /** Reads a field of a schema or of a nested type. `column` is the top-level column, for errors. */
-export function readField(source: unknown, column?: string, depth = 0): ArrowField {
+export function readField(source: unknown, column?: string, depth = 0): FieldDescriptor {
   const field = source as { name?: unknown; nullable?: unknown; metadata?: unknown; type?: unknown } | null;
   const name = field?.name;
   if (typeof name !== 'string' && typeof name !== 'number') throw unreadable(column, 'a field has no name');
@@ -123,7 +113,7 @@ export function readMetadata(source: unknown, column?: string): [string, string]
   return pairs.length > 0 ? pairs : undefined;
 }
 
-function readType(source: unknown, column: string, depth: number): ArrowType {
+function readType(source: unknown, column: string, depth: number): TypeDescriptor {
   if (depth > MAX_DEPTH) throw unreadable(column, `its type nests more than ${MAX_DEPTH} levels`);
   const own = readShallow(source, column);
   const type = source as LibraryType;
@@ -140,7 +130,7 @@ function readType(source: unknown, column: string, depth: number): ArrowType {
 }
 
 /** Reads a type without its children. */
-export function readShallow(source: unknown, column: string): ArrowType {
+export function readShallow(source: unknown, column: string): TypeDescriptor {
   const type = source as LibraryType | null | undefined;
   if (typeof type?.typeId !== 'number') throw unreadable(column, 'it has no Arrow type');
   const kind = KINDS.get(type.typeId);
@@ -148,7 +138,7 @@ export function readShallow(source: unknown, column: string): ArrowType {
     const what = type.typeId === 14 ? 'union' : `number ${type.typeId}`;
     throw new FramelockError('UNSUPPORTED_TYPE', `the Arrow type ${what} is not stored`, { column });
   }
-  const own: ArrowType = { kind };
+  const own: TypeDescriptor = { kind };
   switch (kind) {
     case 'int':
       own.bits = type.bitWidth;

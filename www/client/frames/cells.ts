@@ -54,13 +54,6 @@ export class Cells {
     rows: number,
     readonly replaces: boolean,
   ) {
-    if (!isWellFormed(name)) {
-      throw new FramelockError(
-        'INVALID_ARGUMENT',
-        `the column name ${JSON.stringify(name)} has a lone surrogate`,
-        { column: name },
-      );
-    }
     this.#tags = new Uint8Array(rows);
   }
 

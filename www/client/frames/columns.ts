@@ -13,7 +13,6 @@ export interface PackedValues {
   form: 'packed';
   descriptor: string;
   buffers: Uint8Array[];
-  rows: number;
 }
 
 interface TypedDescriptor {
@@ -39,21 +38,22 @@ const KINDS: ReadonlyMap<string, { kind: string; width: number }> = new Map([
 
 /** Packs columns. The caller turns what getters and proxies throw into an INVALID_ARGUMENT. */
 export function packColumns(columns: object, replaces: boolean): PackedValues {
-  const buffers: Uint8Array[] = [];
-  const arena = new Arena(buffers.push(new Uint8Array(0)) - 1);
+  const arena = new Arena();
+  // The arena's comes first, once it is known what is in it.
+  const buffers: Uint8Array[] = [new Uint8Array(0)];
   const described: (TypedDescriptor | CellsDescriptor)[] = [];
   let rows: number | undefined;
   for (const name of Object.keys(columns)) {
-    const column = at(name, undefined, () => (columns as Record<string, unknown>)[name]);
+    checkName(name);
+    const column = at(name, () => (columns as Record<string, unknown>)[name]);
     const kind = KINDS.get(typedArrayName(column) ?? '');
     let length: number;
     if (kind) {
-      const bytes = at(name, undefined, () => bytesOfView(column));
-      if (!isWellFormed(name)) throw loneSurrogate(name);
+      const bytes = at(name, () => bytesOfView(column));
       length = bytes.length / kind.width;
       described.push({ name, kind: kind.kind, values: arena.add(bytes) });
     } else if (Array.isArray(column)) {
-      length = at(name, undefined, () => column.length);
+      length = at(name, () => column.length);
       if (length !== (rows ?? length)) throw unequal(name, length, rows!);
       described.push(packArray(name, column, length, replaces).finish(buffers));
     } else {
@@ -66,7 +66,7 @@ export function packColumns(columns: object, replaces: boolean): PackedValues {
     rows ??= length;
     if (length !== rows) throw unequal(name, length, rows);
   }
-  buffers[arena.index] = arena.finish();
+  buffers[0] = arena.finish();
   return packed(described, buffers, rows ?? 0);
 }
 
@@ -90,6 +90,7 @@ export function packRows(rows: readonly unknown[], replaces: boolean): PackedVal
         if (column?.name !== key) {
           column = byName.get(key);
           if (!column) {
+            checkName(key);
             column = new Cells(key, count, replaces);
             byName.set(key, column);
             columns.push(column);
@@ -111,7 +112,7 @@ function packed(
   buffers: Uint8Array[],
   rows: number,
 ): PackedValues {
-  return { form: 'packed', descriptor: JSON.stringify({ rows, columns }), buffers, rows };
+  return { form: 'packed', descriptor: JSON.stringify({ rows, columns }), buffers };
 }
 
 function packArray(name: string, values: readonly unknown[], length: number, replaces: boolean): Cells {
@@ -154,16 +155,16 @@ export function isPlain(value: object): boolean {
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
-function at<T>(column: string | undefined, row: number | undefined, read: () => T): T {
+function at<T>(column: string, read: () => T): T {
   try {
     return read();
   } catch (cause) {
-    throw refused(cause, column, row);
+    throw refused(cause, column);
   }
 }
 
 /** An error that says where reading failed; ours are left as they are. */
-function refused(cause: unknown, column: string | undefined, row: number | undefined): FramelockError {
+function refused(cause: unknown, column: string | undefined, row?: number): FramelockError {
   if (cause instanceof FramelockError) return cause;
   const details: ErrorDetails & ErrorOptions = { cause };
   if (column !== undefined) details.column = column;
@@ -186,6 +187,7 @@ function unequal(name: string, length: number, rows: number): FramelockError {
   });
 }
 
-function loneSurrogate(name: string): FramelockError {
-  return new FramelockError('INVALID_ARGUMENT', 'the column name has a lone surrogate', { column: name });
+function checkName(name: string): void {
+  if (isWellFormed(name)) return;
+  throw new FramelockError('INVALID_ARGUMENT', 'the column name has a lone surrogate', { column: name });
 }
