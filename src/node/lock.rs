@@ -2,7 +2,7 @@
 
 use super::Node;
 use super::op::{Append, Work};
-use super::types::{Counters, Effect, LockStatus, Notice, Origin, QueueCounts, Reply, Status};
+use super::types::{Effect, LockStatus, Notice, Origin, QueueCounts, Reply, Status};
 use crate::error::{Code, Error};
 use crate::lease::{LockId, State, Step};
 use crate::message::Message;
@@ -233,7 +233,7 @@ impl Node {
                 lock = LockStatus::Held;
             }
         }
-        let counters: Counters = self.counters;
+        let counters = self.counters;
         let forwarding = self.forward_status();
         for call in std::mem::take(&mut self.status_calls) {
             let forwarding = forwarding.clone();

@@ -246,9 +246,9 @@ impl Node {
     pub(super) fn settle_unanswered(&mut self) {
         let mut at = 0;
         while at < self.ops.len() {
-            let due = self.ops[at].append().is_some_and(|append| {
-                append.enqueued && append.filed && append.ladder.rung() == Rung::Queue
-            });
+            let due = self.ops[at]
+                .append()
+                .is_some_and(|append| append.filed && append.ladder.rung() == Rung::Queue);
             if due {
                 self.settle_queued(at);
             } else {
