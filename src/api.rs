@@ -20,7 +20,6 @@ use js_sys::Array;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use web_sys::FileSystemDirectoryHandle;
 
 /// One open handle. Calls are answered through `post`.
@@ -62,11 +61,13 @@ impl Handle {
                 self.driver.stream_close(cursor);
                 return self.driver.answer(id, &JsValue::UNDEFINED, &transfer);
             }
-            "exportBlob" => self.driver.export_as_blob(id),
             _ => {}
         }
         match parse_call(op, &args, &buffers, &self.forwarded) {
             Ok(call) => {
+                if op == "exportBlob" {
+                    self.driver.export_as_blob(id);
+                }
                 if let (Call::Append { request, .. } | Call::JoinedAppend { request, .. }, true) =
                     (&call, get(&args, "progress").is_truthy())
                 {
@@ -144,7 +145,7 @@ async fn open(
         return Err(Error::new(Code::StorageUnavailable, message));
     }
     let ((directory, presence), persisted) =
-        both(both(opfs::directory(), be_present(name)), persisted()).await;
+        both(both(opfs::directory(), be_present(name)), opfs::persisted()).await;
     let (directory, presence) = (directory?, presence?);
     // Nobody removes the files from here on.
     if get(options, "mustExist").is_truthy()
@@ -196,20 +197,6 @@ async fn check_header(files: &DatabaseFiles) -> Result<()> {
     Err(Error::new(Code::NotADatabase, "the file is not an SQLite database; it was left as it is"))
 }
 
-async fn persisted() -> bool {
-    let storage = get(&get(&js_sys::global(), "navigator"), "storage");
-    let Ok(method) = get(&storage, "persisted").dyn_into::<js_sys::Function>() else {
-        return false;
-    };
-    let Ok(promise) = method.call0(&storage) else {
-        return false;
-    };
-    match promise.dyn_into::<js_sys::Promise>() {
-        Ok(promise) => JsFuture::from(promise).await.is_ok_and(|answer| answer.is_truthy()),
-        Err(_) => false,
-    }
-}
-
 /// The names of the databases of this origin, sorted.
 #[wasm_bindgen]
 pub async fn list_databases() -> std::result::Result<Vec<String>, JsValue> {
@@ -229,15 +216,16 @@ const DELETE_PAUSE_MS: f64 = 40.0;
 async fn delete(name: String) -> Result<()> {
     check_name(&name)?;
     opfs::directory().await?;
-    for attempt in 1..=DELETE_TRIES {
+    let mut tries_left = DELETE_TRIES;
+    loop {
+        tries_left -= 1;
         match try_delete(name.clone()).await {
-            Err(error) if error.code == Code::Busy && attempt < DELETE_TRIES => {
+            Err(error) if error.code == Code::Busy && tries_left > 0 => {
                 sleep_ms(DELETE_PAUSE_MS).await;
             }
             outcome => return outcome,
         }
     }
-    Ok(())
 }
 
 async fn try_delete(name: String) -> Result<()> {

@@ -7,7 +7,7 @@ use crate::policy::RetryPolicy;
 use serde::{Deserialize, Serialize};
 
 /// How long a frame that was handed over waits for the holder's answer before it is queued. A
-/// holder that can answer does so in 3 to 8 ms; one in a long transaction says so (see `busy`).
+/// holder that can answer does so in 3 to 8 ms; one in a long transaction says nothing.
 const HANDOFF_WAIT_MS: f64 = 1000.0;
 /// Kept back from the deadline for writing the frame into the durable queue.
 const QUEUE_RESERVE_MS: f64 = 1000.0;
@@ -221,21 +221,16 @@ impl Ladder {
                 Next::Queue
             }
             Fallback::Handoff => {
-                let until_ms = (now_ms + HANDOFF_WAIT_MS).min(self.direct_until_ms());
-                self.rung = Rung::Handoff { since_ms: now_ms, until_ms };
+                self.await_holder(now_ms);
                 Next::Handoff
             }
         }
     }
 
-    /// The holder answered that it cannot now, or nobody holds: on to the queue.
-    pub fn handoff_failed(&mut self, now_ms: f64, outcome: Outcome, error: Option<String>) -> Next {
-        if let Rung::Handoff { since_ms, .. } = self.rung {
-            self.note(Path::Handoff, outcome, now_ms - since_ms, error);
-            self.rung = Rung::Queue;
-            return Next::Queue;
-        }
-        Next::WaitUntil(f64::INFINITY)
+    /// There is nobody to hand the frame to, as can be seen at once: on to the queue.
+    pub fn handoff_refused(&mut self, why: &str) {
+        self.note(Path::Handoff, Outcome::Refused, 0.0, Some(why.to_owned()));
+        self.rung = Rung::Queue;
     }
 
     /// Whether the frame may be put into the queue at all.
@@ -248,8 +243,7 @@ impl Ladder {
         self.rung = Rung::Queue;
     }
 
-    /// The frame is in the queue, and big: gives the holder the rest of the time to apply it from
-    /// there. Gives how long that is.
+    /// The holder has the frame, or finds it in the queue, and a while to apply it: until the time that this gives.
     pub fn await_holder(&mut self, now_ms: f64) -> f64 {
         let until_ms = (now_ms + HANDOFF_WAIT_MS).min(self.direct_until_ms());
         self.rung = Rung::Handoff { since_ms: now_ms, until_ms };

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! Free ──want──► Waiting ──granted──► Opening ──opened──► Held ──release──► Free
-//!   ▲              │ give_up              │ in use: try again shortly          │
+//!   ▲              │ release              │ in use: try again shortly          │
 //!   └──────────────┴──────────────────────┴─────────── error, lock lost ◄──────┘
 //! ```
 
@@ -101,23 +101,12 @@ impl Lease {
                 vec![Step::Request { id: self.id, mode }, Step::AskOthers]
             }
             State::Waiting { .. } if mode > self.mode => {
-                let mut steps = self.give_up();
+                let mut steps = self.release();
                 steps.extend(self.want(mode, now_ms));
                 steps
             }
             _ => Vec::new(),
         }
-    }
-
-    /// No work needs it any more: takes the request back, or gives up what is being opened.
-    pub fn give_up(&mut self) -> Vec<Step> {
-        let step = match self.state {
-            State::Waiting { .. } => Step::Cancel { id: self.id },
-            State::Opening { .. } => Step::Release { id: self.id },
-            State::Free | State::Held => return Vec::new(),
-        };
-        self.state = State::Free;
-        vec![step]
     }
 
     /// The lock was granted. A grant that nobody waits for any more is given back.
@@ -156,16 +145,15 @@ impl Lease {
         }
     }
 
-    /// The handles are closed: gives the lock back.
+    /// No work needs it any more, and the handles are closed: gives the lock back, or takes the request back.
     pub fn release(&mut self) -> Vec<Step> {
-        match self.state {
-            State::Held | State::Opening { .. } => {
-                self.state = State::Free;
-                vec![Step::Release { id: self.id }]
-            }
-            State::Waiting { .. } => self.give_up(),
-            State::Free => Vec::new(),
-        }
+        let step = match self.state {
+            State::Waiting { .. } => Step::Cancel { id: self.id },
+            State::Opening { .. } | State::Held => Step::Release { id: self.id },
+            State::Free => return Vec::new(),
+        };
+        self.state = State::Free;
+        vec![step]
     }
 
     /// Whether losing lock `id` concerns us.
@@ -228,7 +216,7 @@ mod tests {
     fn a_grant_that_comes_after_giving_up_is_given_back() {
         let mut lease = Lease::default();
         lease.want(Mode::Exclusive, 0.0);
-        assert_eq!(lease.give_up(), [Step::Cancel { id: 1 }]);
+        assert_eq!(lease.release(), [Step::Cancel { id: 1 }]);
         assert_eq!(lease.granted(1), [Step::Release { id: 1 }]);
         lease.want(Mode::Exclusive, 1.0);
         assert_eq!(lease.granted(1), [Step::Release { id: 1 }], "an old grant is no new one");

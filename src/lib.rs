@@ -11,14 +11,14 @@ mod json;
 mod sorted;
 
 #[cfg(feature = "browser")]
-pub mod message;
-#[cfg(feature = "browser")]
 pub mod policy;
 
 pub mod frame;
 
 #[cfg(feature = "browser")]
 pub mod forward;
+#[cfg(feature = "browser")]
+pub mod message;
 
 #[cfg(feature = "browser")]
 pub mod platform;
@@ -28,9 +28,10 @@ pub mod store;
 #[cfg(feature = "browser")]
 pub mod envelope;
 #[cfg(feature = "browser")]
-pub mod ladder;
-#[cfg(feature = "browser")]
 pub mod lease;
+// After `lease`, whose least wait it keeps.
+#[cfg(feature = "browser")]
+pub mod ladder;
 #[cfg(feature = "browser")]
 pub mod node;
 

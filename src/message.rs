@@ -33,8 +33,6 @@ const MAGIC: &[u8; 4] = b"FLM1";
 const SEVERAL: &[u8; 4] = b"FLS1";
 /// The field of the header that says which message it is.
 const KIND: &str = "kind";
-/// Larger headers are not ours.
-const MAX_HEADER_BYTES: usize = 1 << 20;
 
 /// The name of the lock that guards a database.
 pub fn lock_name(database: &str) -> String {
@@ -225,11 +223,7 @@ impl Message {
     pub fn decode(bytes: &[u8]) -> Option<(Message, &[u8])> {
         let rest = bytes.strip_prefix(MAGIC)?;
         let (length, rest) = rest.split_first_chunk::<4>()?;
-        let length = u32::from_le_bytes(*length) as usize;
-        if length > MAX_HEADER_BYTES || length > rest.len() {
-            return None;
-        }
-        let (header, payload) = rest.split_at(length);
+        let (header, payload) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
         let message = json::untagged(json::read(header).ok()?, KIND).ok()?;
         Some((Message::deserialize(message).ok()?, payload))
     }
@@ -256,6 +250,22 @@ mod tests {
         };
         let bytes = message.encode(b"payload");
         assert_eq!(Message::decode(&bytes), Some((message, &b"payload"[..])));
+    }
+
+    #[test]
+    fn a_commit_of_a_transaction_that_thousands_of_frames_joined_is_heard() {
+        let name = |nth: u32| FrameName {
+            frame_id: format!("{nth:036}"),
+            table: "t".into(),
+            rows: 1,
+            digest: [200; 16],
+            coerced: BTreeMap::new(),
+            by: None,
+        };
+        let (from, tables, frames) =
+            ("a".into(), vec!["t".into()], (0..10_000).map(name).collect());
+        let message = Message::Committed { from, tables, frames, forwarded: false };
+        assert!(Message::decode(&message.encode(&[])) == Some((message, &[][..])));
     }
 
     #[test]

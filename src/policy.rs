@@ -82,7 +82,9 @@ impl RetryPolicy {
     ///
     /// `random` is uniform in `[0, 1)`; without jitter it is not used.
     pub fn delay_ms(&self, attempt: u32, random: f64) -> f64 {
-        let grown = self.base_delay_ms * self.factor.powi(attempt.min(1000) as i32);
+        // No number at all would be left of nothing times infinity.
+        let growth = self.factor.powi(attempt.min(1000) as i32).min(f64::MAX);
+        let grown = self.base_delay_ms * growth;
         let capped = grown.min(self.max_delay_ms);
         if self.jitter { capped * random } else { capped }
     }
@@ -106,6 +108,12 @@ mod tests {
         let policy = RetryPolicy { jitter: false, ..Default::default() };
         let delays: Vec<f64> = (0..7).map(|i| policy.delay_ms(i, 0.5)).collect();
         assert_eq!(delays, [50.0, 100.0, 200.0, 400.0, 800.0, 1000.0, 1000.0]);
+    }
+
+    #[test]
+    fn no_pauses_stay_none_however_many_attempts() {
+        let policy = RetryPolicy { base_delay_ms: 0.0, factor: 1000.0, ..Default::default() };
+        assert_eq!(policy.delay_ms(500, 0.5), 0.0);
     }
 
     #[test]

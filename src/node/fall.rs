@@ -9,7 +9,7 @@ use super::op::{Append, Op, Work};
 use super::types::{CallId, Effect};
 use crate::envelope;
 use crate::error::{Code, Error};
-use crate::ladder::{Fallback, Ladder, Next, Outcome, Path, Rung};
+use crate::ladder::{Fallback, Ladder, Next, Path, Rung};
 use crate::message::{FrameName, Message};
 use crate::policy::{RetryPolicy, next_random};
 use crate::store::AppendRequest;
@@ -59,8 +59,8 @@ impl Node {
                 let mut next = ladder.poll(now_ms, &mut || next_random(&mut random));
                 if next == Next::Handoff && own_transaction {
                     // The holder is this very handle, and the transaction may wait for this call.
-                    let why = Some("this handle's own transaction holds the lock".to_owned());
-                    next = ladder.handoff_failed(now_ms, Outcome::Refused, why);
+                    ladder.handoff_refused("this handle's own transaction holds the lock");
+                    next = Next::Queue;
                 }
                 match next {
                     Next::WaitUntil(until_ms) => op.until_ms = until_ms,

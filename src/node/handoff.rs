@@ -16,18 +16,12 @@ use crate::store::{AppendRequest, Applied, Mode, is_verdict};
 
 /// A frame that another tab offered.
 pub(super) struct Offer {
-    from: String,
+    /// The node that offers it.
+    pub from: String,
     call: CallId,
     after: Vec<String>,
     pub request: AppendRequest,
     bytes: usize,
-}
-
-impl Offer {
-    /// The node that offers it.
-    pub(super) fn from(&self) -> &str {
-        &self.from
-    }
 }
 
 /// Offers beyond this are not taken; their senders queue them.

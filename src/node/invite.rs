@@ -143,7 +143,7 @@ impl Node {
         let Node { gathering, inbox, ops, config, .. } = self;
         gathering.goes_on(self.now_ms, |id| match id == config.node_id {
             true => !ops.is_empty(),
-            false => inbox.iter().any(|offer| offer.from() == id),
+            false => inbox.iter().any(|offer| offer.from == id),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::Node;
 use super::op::{Append, Work};
-use super::types::{Counters, Effect, LockStatus, Notice, Origin, QueueCounts, Reply, Status};
+use super::types::{Effect, LockStatus, Notice, Origin, QueueCounts, Reply, Status};
 use crate::error::{Code, Error};
 use crate::lease::{LockId, State, Step};
 use crate::message::Message;
@@ -26,7 +26,7 @@ impl Node {
                 Some(mode) if !self.suspended => self.want(mode),
                 // Who stands in line already keeps its place.
                 None if !self.suspended && self.awaits_answer() => return,
-                _ => self.lease.give_up(),
+                _ => self.lease.release(),
             };
             return self.take(steps);
         };
@@ -100,7 +100,15 @@ impl Node {
         if shared { work.mode() } else { Mode::Exclusive }
     }
 
+    /// Gives up the lease, or what is on the way to one.
     pub(super) fn release_lease(&mut self) {
+        self.close_handles();
+        let steps = self.lease.release();
+        self.take(steps);
+    }
+
+    /// The lease ends, and all that rests on it.
+    fn close_handles(&mut self) {
         self.end_invitation();
         self.count_outbox();
         // Merged writes are pending only inside a transaction, and none is open; should one fail
@@ -108,8 +116,15 @@ impl Node {
         let _undone_by_the_journal = self.store.detach();
         self.turn.end();
         self.inbox.clear();
-        let steps = self.lease.release();
-        self.take(steps);
+        self.queue.lease_ended();
+    }
+
+    /// The database cannot be opened now.
+    fn cannot_open(&mut self, error: &Error) {
+        self.release_lease();
+        self.queue.pause(self.now_ms);
+        self.pause_forward();
+        self.fail_all(error);
     }
 
     pub(super) fn take(&mut self, steps: Vec<Step>) {
@@ -142,13 +157,7 @@ impl Node {
                 }
                 return;
             }
-            Err(error) => {
-                let steps = self.lease.release();
-                self.take(steps);
-                self.queue.pause(self.now_ms);
-                self.pause_forward();
-                return self.fail_all(&error.into());
-            }
+            Err(error) => return self.cannot_open(&error.into()),
         };
         let attached = self.store.attach(handles, self.lease.mode(), self.config.durable);
         self.lease.opened();
@@ -164,12 +173,7 @@ impl Node {
                 self.recover = true;
                 self.release_lease();
             }
-            Err(error) => {
-                self.release_lease();
-                self.queue.pause(self.now_ms);
-                self.pause_forward();
-                self.fail_all(&error);
-            }
+            Err(error) => self.cannot_open(&error),
         }
     }
 
@@ -178,11 +182,8 @@ impl Node {
             // The handles are still ours alone, so undoing is safe; writing on is not.
             self.put_back();
             self.abandon_transaction();
-            self.end_invitation();
-            let _undone_by_the_journal = self.store.detach();
-            self.inbox.clear();
+            self.close_handles();
             self.lease.lost(self.now_ms);
-            self.turn.end();
         }
     }
 
@@ -192,12 +193,7 @@ impl Node {
         self.stop_sending();
         self.put_back();
         self.abandon_transaction();
-        if self.lease.held().is_some() {
-            self.release_lease();
-        } else {
-            let steps = self.lease.give_up();
-            self.take(steps);
-        }
+        self.release_lease();
     }
 
     /// A hidden page lets a visible one send, and a page that is seen again tries at once.
@@ -218,10 +214,7 @@ impl Node {
     ) {
         self.turn.looking = false;
         if foreign_version && matches!(self.lease.state(), State::Opening { .. }) {
-            let steps = self.lease.release();
-            self.take(steps);
-            self.pause_forward();
-            self.fail_all(&Error::new(
+            self.cannot_open(&Error::new(
                 Code::ProtocolVersion,
                 "a tab with another version of framelock has this database open; reload it",
             ));
@@ -240,7 +233,7 @@ impl Node {
                 lock = LockStatus::Held;
             }
         }
-        let counters: Counters = self.counters;
+        let counters = self.counters;
         let forwarding = self.forward_status();
         for call in std::mem::take(&mut self.status_calls) {
             let forwarding = forwarding.clone();

@@ -299,13 +299,22 @@ impl Node {
                 self.closing = Some(call);
                 self.stop_sending();
                 self.fail_begins();
+                let longest_ms = self.patience_until_ms();
                 for op in self.ops.iter_mut().filter(|op| op.append().is_none()) {
-                    op.until_ms = op.until_ms.min(self.now_ms + CLOSE_PATIENCE_MS);
+                    op.until_ms = op.until_ms.min(longest_ms);
                 }
                 return self.abandon_transaction();
             }
         };
         self.push_op(call, work, self.now_ms + timeout_ms.max(LEAST_WAIT_MS));
+    }
+
+    /// Until when a call waits for the lock that has no time of its own: for ever, as long as the handle is open.
+    fn patience_until_ms(&self) -> f64 {
+        match self.closing {
+            None => f64::INFINITY,
+            Some(_) => self.now_ms + CLOSE_PATIENCE_MS,
+        }
     }
 
     fn push_op(&mut self, call: CallId, work: Work, until_ms: f64) {
@@ -317,7 +326,12 @@ impl Node {
     }
 
     fn cancel(&mut self, call: CallId) {
+        // It is about what is in the queue, and changes nothing of that.
+        let given_up = "the signal fired";
         let Some(at) = self.ops.iter().position(|op| op.call == call) else {
+            if self.queue.give_up(call) {
+                self.fail(call, Error::new(Code::Aborted, given_up));
+            }
             return;
         };
         // A frame that another tab or the queue may have by now cannot be called back.
@@ -331,8 +345,7 @@ impl Node {
             self.unit_done();
         }
         let message = match self.ops[at].work {
-            // It is about what is in the queue, and changes nothing of that.
-            Work::WhenCommitted { .. } | Work::Drain { .. } => "the signal fired",
+            Work::WhenCommitted { .. } | Work::Drain { .. } => given_up,
             _ => "the signal fired; nothing was written",
         };
         self.fail_op(at, Error::new(Code::Aborted, message));

@@ -35,6 +35,8 @@ pub(super) struct Queue {
     pub dirty: bool,
     /// The answer to `LoadQueue` is awaited.
     pub loading: bool,
+    /// So many answers are yet to come that were asked for under earlier leases, and count no more.
+    late: u32,
     loaded_at_ms: f64,
     /// Why the last look saw nothing.
     unread: Option<FileError>,
@@ -63,6 +65,7 @@ impl Queue {
         Queue {
             dirty: true,
             loading: false,
+            late: 0,
             loaded_at_ms: f64::NEG_INFINITY,
             unread: None,
             page: None,
@@ -77,10 +80,19 @@ impl Queue {
         }
     }
 
+    /// What is in own frames' way may be gone. While the queue cannot be emptied, a new lease is no reason to try.
     pub fn lease_began(&mut self, now_ms: f64) {
-        self.loading = false;
+        let own_wait = !self.own.is_empty() && !self.is_paused();
+        self.dirty |= own_wait || now_ms - self.loaded_at_ms > LOOK_AGAIN_MS;
+    }
+
+    /// Others have the queue from now on: what was read of it is old by the next lease.
+    pub fn lease_ended(&mut self) {
         self.page = None;
-        self.dirty |= now_ms - self.loaded_at_ms > LOOK_AGAIN_MS || !self.own.is_empty();
+        if std::mem::take(&mut self.loading) {
+            self.late += 1;
+            self.dirty = true;
+        }
     }
 
     /// The storage failed: leave the queue alone for a while.
@@ -114,6 +126,13 @@ impl Queue {
     /// Nothing of it is at hand.
     pub fn may_stop(&self) -> bool {
         !self.loading && self.page.is_none()
+    }
+
+    /// A call does not wait any more. Gives whether it did.
+    pub fn give_up(&mut self, call: CallId) -> bool {
+        let before = self.waiters.len();
+        self.waiters.retain(|(waiting, _)| *waiting != call);
+        self.waiters.len() < before
     }
 
     /// Those who wait for a frame of this id.
@@ -227,9 +246,9 @@ impl Node {
     pub(super) fn settle_unanswered(&mut self) {
         let mut at = 0;
         while at < self.ops.len() {
-            let due = self.ops[at].append().is_some_and(|append| {
-                append.enqueued && append.filed && append.ladder.rung() == Rung::Queue
-            });
+            let due = self.ops[at]
+                .append()
+                .is_some_and(|append| append.filed && append.ladder.rung() == Rung::Queue);
             if due {
                 self.settle_queued(at);
             } else {
@@ -266,8 +285,9 @@ impl Node {
     }
 
     pub(super) fn queue_loaded(&mut self, outcome: Result<QueuePage, FileError>) {
-        if !self.queue.loading {
-            return; // Asked for under an earlier lease.
+        if let Some(late) = self.queue.late.checked_sub(1) {
+            self.queue.late = late;
+            return;
         }
         self.queue.loading = false;
         self.queue.loaded_at_ms = self.now_ms;
@@ -311,7 +331,7 @@ impl Node {
     /// The queue is empty: who still waits for a frame missed the news of it, or waits in vain.
     fn ask_again(&mut self) {
         for (call, frame_id) in std::mem::take(&mut self.queue.waiters) {
-            let (since_ms, until_ms) = (self.now_ms, f64::INFINITY);
+            let (since_ms, until_ms) = (self.now_ms, self.patience_until_ms());
             let work = Work::WhenCommitted { frame_id };
             self.ops.push_front(Op { call, work, since_ms, until_ms });
         }
@@ -354,8 +374,6 @@ impl Node {
         let (mut removed, mut applied, mut failed) = (Vec::new(), 0, false);
         for ((name, request), outcome) in names.into_iter().zip(&requests).zip(outcomes) {
             match outcome {
-                // What comes after a frame that could not be applied now must wait for it.
-                _ if failed => {}
                 Ok(outcome) => {
                     match outcome.duplicate {
                         true => self.frames_committed(&[name_of(request)]),
@@ -367,6 +385,7 @@ impl Node {
                     self.reject(name.clone(), name_of(request), &error);
                     rejected.push(name);
                 }
+                // So is what comes after it in its table.
                 Err(_) => failed = true,
             }
         }
@@ -397,10 +416,11 @@ impl Node {
     /// For `drain()`: whatever came out of the queue since the call, also before it had the lease. It has time as long
     /// as the queue gets shorter.
     fn count_drained(&mut self, now_applied: u64) {
+        let longest_ms = self.patience_until_ms();
         for op in &mut self.ops {
             if let Work::Drain { applied, patience_ms, .. } = &mut op.work {
                 *applied += now_applied;
-                op.until_ms = self.now_ms + *patience_ms;
+                op.until_ms = longest_ms.min(self.now_ms + *patience_ms);
             }
         }
     }
@@ -453,7 +473,8 @@ impl Node {
         if self.queue.loaded_at_ms < since_ms && !self.queue.is_paused() {
             // It may be in the queue since the last look.
             self.queue.dirty = true;
-            let (work, until_ms) = (Work::WhenCommitted { frame_id }, f64::INFINITY);
+            let until_ms = self.patience_until_ms();
+            let work = Work::WhenCommitted { frame_id };
             self.ops.push_front(Op { call, work, since_ms, until_ms });
         } else if self.queue.drain_at_ms.is_some() {
             self.queue.waiters.push((call, frame_id));

@@ -258,7 +258,7 @@ pub struct QueuePage {
     pub counts: QueueCounts,
 }
 
-/// A frame that the database refused; `frame` is known unless the file could not be read.
+/// A frame that the database refused. Where its file could not be read, its id is the file's name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rejected {

@@ -267,7 +267,7 @@ impl Node {
             self.make_durable_for_others(&mut outcomes[..offers.len()]);
         }
         let me = self.me();
-        let mut senders = offers.iter().map(|offer| Some(offer.from())).collect::<Vec<_>>();
+        let mut senders = offers.iter().map(|offer| Some(&*offer.from)).collect::<Vec<_>>();
         senders.resize(requests.len(), Some(&me));
         self.announce_applied(&requests, &outcomes, &senders);
         let own_outcomes = outcomes.split_off(offers.len());

@@ -111,7 +111,8 @@ fn to_js(value: &impl Serialize) -> JsValue {
     value.serialize(&serializer).unwrap_or(JsValue::UNDEFINED)
 }
 
-fn object(entries: &[(&str, JsValue)]) -> Object {
+/// A plain object of these.
+pub fn object(entries: &[(&str, JsValue)]) -> Object {
     let object = Object::new();
     for (key, value) in entries {
         // Setting a property of an object of our own making does not fail.

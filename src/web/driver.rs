@@ -295,14 +295,7 @@ impl Driver {
                     let _lost = channel.post_message(&Uint8Array::from(&bytes[..]));
                 }
             }
-            Effect::Reply(call, Err(error), attempts) if error.code == Code::QuotaExceeded => {
-                self.reply_quota_exceeded(call, error, attempts);
-            }
-            Effect::Reply(call, Ok(Reply::Exported), _) => {
-                self.started_ms.borrow_mut().remove(&call);
-                self.export_done(call);
-            }
-            Effect::Reply(call, outcome, attempts) => self.reply(call, outcome, &attempts),
+            Effect::Reply(call, outcome, attempts) => self.reply(call, outcome, attempts),
             Effect::Notify(notice) => {
                 if self.listened.borrow().contains(notice.name()) {
                     convert::post_notice(&self.post, &notice);
@@ -312,23 +305,26 @@ impl Driver {
         }
     }
 
-    fn reply(&self, call: u32, outcome: Result<Reply>, attempts: &[Attempt]) {
-        self.exports.borrow_mut().remove(&call);
+    fn reply(self: &Rc<Self>, call: u32, outcome: Result<Reply>, attempts: Vec<Attempt>) {
+        let export = self.exports.borrow_mut().remove(&call);
         let started_ms = self.started_ms.borrow_mut().remove(&call);
         self.watched.borrow_mut().calls.retain(|_, watching| *watching != call);
-        let elapsed_ms = started_ms.map_or(0.0, |at| performance_now() - at);
-        let outcome = outcome.map(|reply| match reply {
-            Reply::Batches => {
+        let outcome = match outcome {
+            Ok(Reply::Exported) => return self.export_done(call, export),
+            Ok(Reply::Batches) => {
                 let batches = std::mem::take(&mut self.watched.borrow_mut().batches);
                 self.cursors.borrow_mut().insert(call, batches);
-                Reply::Cursor(call)
+                Ok(Reply::Cursor(call))
             }
-            Reply::Receipt(mut receipt) => {
-                receipt.elapsed_ms = elapsed_ms;
-                Reply::Receipt(receipt)
+            Ok(Reply::Receipt(mut receipt)) => {
+                receipt.elapsed_ms = started_ms.map_or(0.0, |at| performance_now() - at);
+                Ok(Reply::Receipt(receipt))
+            }
+            Err(error) if error.code == Code::QuotaExceeded => {
+                return self.reply_quota_exceeded(call, error, attempts);
             }
             other => other,
-        });
+        };
         let bytes = match &self.storage {
             Storage::Opfs { .. } => self.bytes.get(),
             Storage::Memory(memory) => memory.database.clone().size().unwrap_or_default(),
@@ -338,12 +334,11 @@ impl Driver {
             persisted: self.persisted.get(),
             bytes,
         };
-        convert::post_reply(&self.post, call, outcome, attempts, &facts);
+        convert::post_reply(&self.post, call, outcome, &attempts, &facts);
     }
 
     /// Only here is there time to ask how much space is left.
     fn reply_quota_exceeded(self: &Rc<Self>, call: u32, mut error: Error, attempts: Vec<Attempt>) {
-        self.started_ms.borrow_mut().remove(&call);
         let driver = self.clone();
         spawn_local(async move {
             if let Some(bytes) = opfs::available_bytes().await {

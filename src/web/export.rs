@@ -110,8 +110,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn export_done(&self, call: u32) {
-        let export = self.exports.borrow_mut().remove(&call);
+    pub(super) fn export_done(&self, call: u32, export: Option<Export>) {
         match export.unwrap_or(Export::Bytes(None)).finish() {
             Ok((value, transfer)) => convert::post_value(&self.post, call, &value, &transfer),
             Err(error) => convert::post_error(&self.post, call, &error, &[]),

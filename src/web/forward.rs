@@ -11,7 +11,7 @@ use crate::lease::LockId;
 use crate::message::sender_name;
 use crate::node::Event;
 use crate::sorted::SortedMap;
-use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
+use js_sys::{Array, Function, Object, Promise, Uint8Array};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -134,8 +134,7 @@ fn request_object(request: &Request) -> Object {
         Method::Get => "GET",
         Method::Put => "PUT",
     };
-    let object = Object::new();
-    let entries: [(&str, JsValue); 7] = [
+    convert::object(&[
         ("method", method.into()),
         ("path", request.path.as_str().into()),
         ("contentType", request.content_type.into()),
@@ -143,10 +142,5 @@ fn request_object(request: &Request) -> Object {
         ("itemDigest", request.item_digest.as_str().into()),
         ("body", Uint8Array::from(&request.body[..]).into()),
         ("gzip", request.gzip.into()),
-    ];
-    for (key, value) in entries {
-        // Setting a property of an object of our own making does not fail.
-        let _always = Reflect::set(&object, &key.into(), &value);
-    }
-    object
+    ])
 }

@@ -1,5 +1,6 @@
 //! Web Locks (W3C Web Locks API): requests that can be taken back, and a look at who waits.
 
+use super::convert::get;
 use js_sys::{Array, Function, Object, Promise, Reflect};
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -199,6 +200,7 @@ pub async fn snapshot() -> Snapshot {
     };
     let Ok(answer) = JsFuture::from(promise).await else { return Snapshot::default() };
     let held = infos(&answer, "held");
+    let text = |info: &JsValue, key: &str| get(info, key).as_string();
     let alone = held.iter().filter(|info| text(info, "mode").as_deref() == Some("exclusive"));
     Snapshot {
         held_alone: alone.filter_map(|info| text(info, "name")).collect(),
@@ -207,11 +209,7 @@ pub async fn snapshot() -> Snapshot {
 }
 
 fn infos(answer: &JsValue, list: &str) -> Vec<JsValue> {
-    Array::from(&Reflect::get(answer, &list.into()).unwrap_or(JsValue::UNDEFINED)).to_vec()
-}
-
-fn text(info: &JsValue, key: &str) -> Option<String> {
-    Reflect::get(info, &key.into()).ok()?.as_string()
+    Array::from(&get(answer, list)).to_vec()
 }
 
 /// Whether this browser has Web Locks.

@@ -3,6 +3,7 @@
 //! The only place that knows directories, handles and the names of DOM exceptions.
 
 use super::both::both;
+use super::convert::{get, number};
 use crate::error::{Code, Error, Result};
 use crate::platform::{File, FileError, FileResult, Handles};
 use crate::store::Mode;
@@ -40,12 +41,12 @@ extern "C" {
 
 /// The name of a DOM exception, or of whatever was thrown.
 fn exception_name(thrown: &JsValue) -> String {
-    Reflect::get(thrown, &"name".into()).ok().and_then(|n| n.as_string()).unwrap_or_default()
+    get(thrown, "name").as_string().unwrap_or_default()
 }
 
 fn exception_text(thrown: &JsValue) -> String {
-    let message = Reflect::get(thrown, &"message".into()).ok().and_then(|m| m.as_string());
-    format!("{}: {}", exception_name(thrown), message.unwrap_or_default())
+    let message = get(thrown, "message").as_string().unwrap_or_default();
+    format!("{}: {message}", exception_name(thrown))
 }
 
 pub(super) fn file_error(thrown: &JsValue) -> FileError {
@@ -79,11 +80,10 @@ pub async fn directory() -> Result<FileSystemDirectoryHandle> {
     let storage = STORAGE
         .with(Clone::clone)
         .ok_or_else(|| missing("navigator.storage does not exist here"))?;
-    let get = Reflect::get(&storage, &"getDirectory".into())
-        .ok()
-        .and_then(|f| f.dyn_into::<js_sys::Function>().ok())
-        .ok_or_else(|| missing("navigator.storage.getDirectory does not exist here"))?;
-    let promise = get.call0(&storage).map_err(|e| unavailable(&e))?;
+    let get_directory = get(&storage, "getDirectory")
+        .dyn_into::<js_sys::Function>()
+        .map_err(|_| missing("navigator.storage.getDirectory does not exist here"))?;
+    let promise = get_directory.call0(&storage).map_err(|e| unavailable(&e))?;
     let promise: js_sys::Promise = promise.dyn_into().map_err(|e| unavailable(&e))?;
     let root: FileSystemDirectoryHandle = await_as(promise).await.map_err(|e| unavailable(&e))?;
     let options = FileSystemGetDirectoryOptions::new();
@@ -146,7 +146,7 @@ impl DatabaseFiles {
         let database = database.map_err(|e| unavailable(&e))?;
         let journal = journal.map_err(|e| unavailable(&e))?;
         let folder = folder.map_err(|e| unavailable(&e))?;
-        if !has_method(&database, "createSyncAccessHandle") {
+        if !get(&database, "createSyncAccessHandle").is_function() {
             return Err(Error::new(
                 Code::StorageUnavailable,
                 "this browser has no synchronous access handles (createSyncAccessHandle)",
@@ -190,10 +190,6 @@ impl DatabaseFiles {
         };
         read.await.map_err(|e| file_error(&e))
     }
-}
-
-fn has_method(object: &JsValue, name: &str) -> bool {
-    Reflect::get(object, &name.into()).is_ok_and(|f| f.is_function())
 }
 
 /// Opens an access handle.
@@ -253,12 +249,21 @@ pub async fn shared_reads(directory: &FileSystemDirectoryHandle) -> bool {
 
 /// What the browser thinks it may still store. An estimate: nothing is decided by it.
 pub async fn available_bytes() -> Option<f64> {
+    let answer = ask_storage("estimate").await?;
+    Some((number(&answer, "quota")? - number(&answer, "usage")?).max(0.0))
+}
+
+/// Whether the browser has promised to keep what is stored.
+pub async fn persisted() -> bool {
+    ask_storage("persisted").await.is_some_and(|answer| answer.is_truthy())
+}
+
+/// What a method of `navigator.storage` answers; nothing where there is none, or it fails.
+async fn ask_storage(method: &str) -> Option<JsValue> {
     let storage = STORAGE.with(Clone::clone)?;
-    let estimate = Reflect::get(&storage, &"estimate".into()).ok()?;
-    let promise = estimate.dyn_into::<js_sys::Function>().ok()?.call0(&storage).ok()?;
-    let answer: JsValue = await_as(promise.dyn_into().ok()?).await.ok()?;
-    let number = |key: &str| Reflect::get(&answer, &key.into()).ok()?.as_f64();
-    Some((number("quota")? - number("usage")?).max(0.0))
+    let method = get(&storage, method).dyn_into::<js_sys::Function>().ok()?;
+    let promise = method.call0(&storage).ok()?;
+    await_as(promise.dyn_into().ok()?).await.ok()
 }
 
 /// The name of a database's queue folder.
@@ -297,10 +302,10 @@ pub(super) async fn names(folder: &FileSystemDirectoryHandle) -> FileResult<Vec<
     loop {
         let promise = names.next().map_err(|e| file_error(&e))?;
         let next: JsValue = await_as(promise).await.map_err(|e| file_error(&e))?;
-        if Reflect::get(&next, &"done".into()).is_ok_and(|done| done.is_truthy()) {
+        if get(&next, "done").is_truthy() {
             return Ok(found);
         }
-        found.extend(Reflect::get(&next, &"value".into()).ok().and_then(|v| v.as_string()));
+        found.extend(get(&next, "value").as_string());
     }
 }
 

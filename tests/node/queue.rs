@@ -265,3 +265,64 @@ fn a_call_that_waits_behind_a_long_frame_of_a_closing_handle_is_closed_and_not_b
     assert_eq!(world.code(2), Some(Code::Closed));
     assert!(world.receipt(1).committed && world.outcome(3).is_ok());
 }
+
+#[test]
+fn a_call_for_a_frame_that_cannot_leave_the_queue_can_be_given_up() {
+    let mut world = World::new(COLUMNS);
+    world.disk.is_full.set(true);
+    world.enqueue(1, row("queued", 1));
+    world.tell(Event::Call(2, Call::WhenCommitted { frame_id: "queued".into() }));
+    world.run_until(10_000.0);
+    assert!(world.queued() == 1 && !world.is_settled(2));
+    assert!(world.leases_ms.len() < 10, "{} leases in 5 s", world.leases_ms.len());
+    world.tell(Event::Cancel(2));
+    assert_eq!(world.code(2), Some(Code::Aborted));
+}
+
+#[test]
+fn what_was_read_of_the_queue_for_an_earlier_lease_is_not_applied() {
+    let mut world = World::new(COLUMNS);
+    world.other_queues(&row("theirs", 1));
+    world.reads_slowly = true;
+    world.exec(1, "SELECT 1", None);
+    world.tell(Event::Suspend);
+    // Meanwhile another tab refuses the frame, and its user discards it.
+    world.other_drains();
+    world.tell(Event::Resume);
+    assert!(world.finish_reading() && world.outcome(1).is_ok());
+    assert_eq!(world.disk.number(COUNT), 0);
+}
+
+#[test]
+fn a_frame_that_got_through_is_out_of_the_queue_though_one_before_it_did_not() {
+    let mut world = World::new(COLUMNS);
+    world.page_frames = 2;
+    world.exec(1, "CREATE TABLE u(id INTEGER, name TEXT)", None);
+    world.other_queues(&frame("large", 0..1000, 1000));
+    world.other_queues(&AppendRequest { table: "u".into(), ..row("small", 1) });
+    world.disk.most_bytes.set(Some(500_000));
+    world.tell(Event::Call(2, Call::Drain { timeout_ms: 5000.0 }));
+    assert_eq!((drained(&world, 2), world.queued()), ((1, 0, 1), 1));
+    assert_eq!(world.disk.number("SELECT count(*) FROM u"), 1);
+}
+
+#[test]
+fn a_handle_is_closed_in_time_though_another_tab_has_the_lock_after_a_part_of_the_queue() {
+    let asked =
+        [Call::Drain { timeout_ms: 15_000.0 }, Call::WhenCommitted { frame_id: "q2".into() }];
+    for call in asked {
+        let mut world = World::new(COLUMNS);
+        world.event_ms = 20.0;
+        world.begin(1);
+        for id in 0..3 {
+            world.other_queues(&row(&format!("q{id}"), id));
+        }
+        world.tell(Event::Call(2, call));
+        (world.lock_is_free, world.waiting) = (false, 1);
+        world.tell(Event::Call(3, Call::Close));
+        world.lend_the_lock();
+        world.run_until(world.now_ms + 1000.0);
+        assert_eq!(world.code(2), Some(Code::Closed));
+        assert!(world.outcome(3).is_ok() && world.queued() > 0);
+    }
+}

@@ -1,7 +1,7 @@
 //! Whose turn it is while others offer frames without end: somebody else's, or that of the holder's own
 //! calls, all the same.
 
-use crate::world::{World, frame};
+use crate::world::{World, frame, row};
 use framelock::ladder::Fallback;
 use framelock::policy::RetryPolicy;
 
@@ -78,4 +78,15 @@ fn a_call_of_its_own_has_its_turn_though_each_lease_finds_a_frame_in_the_queue()
     world.outcome(1).as_ref().unwrap();
     let waited_ms = world.settled_ms(1) - began_ms;
     assert!(waited_ms < 1000.0, "{waited_ms} ms");
+}
+
+#[test]
+fn the_lock_of_a_database_that_another_version_has_is_not_asked_for_again_and_again() {
+    let mut world = World::new(COLUMNS);
+    world.other_version_has_it = true;
+    world.other_queues(&row("theirs", 1));
+    world.other_says_queued();
+    world.run_until(60_000.0);
+    let asked = world.leases_ms.len();
+    assert!((10..30).contains(&asked), "{asked} times");
 }

@@ -48,6 +48,8 @@ pub struct Disk {
     journal: Rc<RefCell<MemoryFile>>,
     /// Nothing more fits on it.
     pub is_full: Rc<Cell<bool>>,
+    /// No file may become longer than that.
+    pub most_bytes: Rc<Cell<Option<u64>>>,
     /// After so many more changes of its files, whoever makes them is dead.
     pub changes_left: Rc<Cell<Option<u32>>>,
 }
@@ -75,7 +77,8 @@ impl File for Handle {
         self.file.borrow_mut().read(buffer, offset)
     }
     fn write(&mut self, bytes: &[u8], offset: u64) -> FileResult<()> {
-        if self.disk.is_full.get() {
+        let end = offset + bytes.len() as u64;
+        if self.disk.is_full.get() || self.disk.most_bytes.get().is_some_and(|most| end > most) {
             return Err(FileError::Quota("full".into()));
         }
         self.changes()?;
@@ -177,6 +180,8 @@ pub struct World {
     pub leases_ms: Vec<f64>,
     /// Whether the lock is granted as soon as it is asked for.
     pub lock_is_free: bool,
+    /// Whether a tab with another version of the protocol has the file handles.
+    pub other_version_has_it: bool,
     /// So many others stand in line for the lock.
     pub waiting: usize,
     /// So often yet, a guest has offered another frame by the time that the node sees who waits.
@@ -187,6 +192,8 @@ pub struct World {
     pub enqueued: u32,
     /// Whether the folder can be read.
     pub queue_is_readable: bool,
+    /// So many of its frames are read at a time.
+    pub page_frames: usize,
     /// Reading it takes until [`World::finish_reading`].
     pub reads_slowly: bool,
     being_read: Vec<Event>,
@@ -241,11 +248,13 @@ impl World {
             granted_ms: None,
             leases_ms: Vec::new(),
             lock_is_free: true,
+            other_version_has_it: false,
             waiting: 0,
             offers_left: 0,
             queue: BTreeMap::new(),
             enqueued: 0,
             queue_is_readable: true,
+            page_frames: 1,
             reads_slowly: false,
             being_read: Vec::new(),
             writes_slowly: false,
@@ -305,7 +314,11 @@ impl World {
                 self.leases_ms.extend(since_ms.map(|since_ms| self.now_ms - since_ms));
             }
             Effect::OpenHandles { id, .. } => {
-                self.coming.push_back(Event::Opened(id, Ok(self.disk.handles())));
+                let outcome = match self.other_version_has_it {
+                    true => Err(FileError::InUse("another version has it".into())),
+                    false => Ok(self.disk.handles()),
+                };
+                self.coming.push_back(Event::Opened(id, outcome));
             }
             Effect::QueryLock { count_queue } => {
                 if let Some(left) = self.offers_left.checked_sub(1) {
@@ -314,7 +327,8 @@ impl World {
                 }
                 let queue = count_queue.then(|| self.counts());
                 let (held, waiting) = (self.lock.is_some(), self.waiting);
-                let answer = Event::LockQueried { held, waiting, foreign_version: false, queue };
+                let foreign_version = self.other_version_has_it;
+                let answer = Event::LockQueried { held, waiting, foreign_version, queue };
                 self.coming.push_back(answer);
             }
             Effect::Enqueue { call, bytes, .. } => {
@@ -387,6 +401,11 @@ impl World {
     /// Whoever had the lock has let go of it.
     pub fn free_the_lock(&mut self) {
         self.lock_is_free = true;
+        self.lend_the_lock();
+    }
+
+    /// It is this tab's turn, once.
+    pub fn lend_the_lock(&mut self) {
         self.grant();
         self.tell(Event::Wake);
     }
@@ -418,9 +437,13 @@ impl World {
         self.put(envelope::encode(request).unwrap());
     }
 
-    /// The queue's head, one frame, as it is now.
+    /// The queue's head, as it is now.
     fn read_queue(&mut self) {
-        let head = self.queue.iter().take(1).map(|(name, bytes)| (name.clone(), bytes.clone()));
+        let head = self
+            .queue
+            .iter()
+            .take(self.page_frames)
+            .map(|(name, bytes)| (name.clone(), bytes.clone()));
         let page = QueuePage { frames: head.collect(), counts: self.counts() };
         let outcome = match self.queue_is_readable {
             true => Ok(page),

@@ -229,8 +229,8 @@ export const mutations = [
     name: 'kept over suspension',
     what: 'a page that is left keeps its lease',
     file: 'src/node/lock.rs',
-    find: '        self.suspended = true;\n        self.stop_sending();\n        self.put_back();\n        self.abandon_transaction();\n        if self.lease.held().is_some() {',
-    replace: '        self.abandon_transaction();\n        if self.lease.held().is_some() && self.closed {',
+    find: '        self.suspended = true;\n        self.stop_sending();\n        self.put_back();\n        self.abandon_transaction();\n        self.release_lease();',
+    replace: '        self.abandon_transaction();',
   },
   {
     name: 'deaf holder',
