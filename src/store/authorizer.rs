@@ -1,13 +1,14 @@
 //! What SQLite asks before it prepares a statement: which tables it writes is noted, and what would act on
 //! other tabs is denied.
 
-use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization, TransactionOperation};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What an error says whose statement was denied.
 pub(super) const NOT_AUTHORIZED: &str = "framelock keeps journal_mode, locking_mode, synchronous, temp_store, count_changes, query_only, \
-     case_sensitive_like and ignore_check_constraints as they are; a TEMP trigger would act on other tabs' frames; tables whose names start with _framelock_ are framelock's";
+     case_sensitive_like and ignore_check_constraints as they are; a TEMP trigger would act on other tabs' frames; tables whose names start with _framelock_ are framelock's; \
+     a transaction of db.transaction() is committed when its function resolves";
 
 /// What the statements that were prepared write. Shared with SQLite's authorizer callback, which must be
 /// `Send`; never contended.
@@ -20,6 +21,8 @@ struct Noted {
     altered: Option<Altered>,
     /// A caller's SQL is being prepared, and none of our own.
     is_callers: bool,
+    /// It runs inside of a transaction that it did not begin.
+    is_nested: bool,
 }
 
 /// What one statement of a caller's writes.
@@ -77,6 +80,11 @@ impl Touched {
         (outcome, Written { tables, altered: noted.altered.take() })
     }
 
+    /// Whether the caller's SQL that comes now runs inside of a transaction.
+    pub(super) fn nest(&self, is_nested: bool) {
+        self.noted().is_nested = is_nested;
+    }
+
     pub(super) fn clear(&self) {
         self.take();
     }
@@ -120,6 +128,13 @@ pub(super) fn authorize(touched: &Touched, context: &AuthContext<'_>) -> Authori
                 noted.tables.insert(table_name.to_owned());
             }
             Authorization::Allow
+        }
+        // COMMIT, for which there is no name here: nobody would announce what is in, and the caller, who gets an error,
+        // would take it for rolled back.
+        AuthAction::Transaction { operation: TransactionOperation::Unknown } => {
+            let noted = touched.noted();
+            let is_early = noted.is_callers && noted.is_nested;
+            if is_early { Authorization::Deny } else { Authorization::Allow }
         }
         // It would act on the frames of other tabs, and only while this one has the lease.
         AuthAction::CreateTempTrigger { .. } => Authorization::Deny,

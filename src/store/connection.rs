@@ -290,6 +290,7 @@ impl Store {
         // It may change anything, and take it back: `ROLLBACK TO` a savepoint of the caller's.
         self.schema_moved();
         let nested = self.in_transaction();
+        self.touched.nest(nested);
         if !nested {
             self.touched.clear();
         }

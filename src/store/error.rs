@@ -82,8 +82,14 @@ pub fn is_verdict(error: &Error) -> bool {
     }
 }
 
-const VERDICTS: [i32; 4] =
-    [ffi::SQLITE_ERROR, ffi::SQLITE_TOOBIG, ffi::SQLITE_MISMATCH, ffi::SQLITE_RANGE];
+const VERDICTS: [i32; 5] = [
+    ffi::SQLITE_ERROR,
+    ffi::SQLITE_TOOBIG,
+    ffi::SQLITE_MISMATCH,
+    ffi::SQLITE_RANGE,
+    // A trigger that an imported file has, or one that writes our own tables.
+    ffi::SQLITE_AUTH,
+];
 
 /// A storage failure under the database, beside SQLite.
 pub fn from_file(error: FileError) -> Error {

@@ -68,6 +68,17 @@ fn a_drain_gives_up_its_turn_when_another_tab_waits() {
 }
 
 #[test]
+fn a_frame_that_fires_a_forbidden_trigger_is_refused_and_holds_nobody_up() {
+    let mut world = World::new(COLUMNS);
+    let trigger = "CREATE TRIGGER own AFTER INSERT ON t WHEN new.id = 1 BEGIN DELETE FROM _framelock_frames; END";
+    world.exec(1, trigger, None);
+    world.other_queues(&row("forbidden", 1));
+    world.other_says_queued();
+    world.run_until(60_000.0);
+    assert_eq!((world.queued(), world.rejected.len()), (0, 1));
+}
+
+#[test]
 fn a_drain_that_goes_on_has_as_long_as_it_takes() {
     let mut world = World::new(COLUMNS);
     for id in 0..40 {

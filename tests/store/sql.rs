@@ -354,16 +354,21 @@ fn a_file_in_utf_16_is_refused() {
 
 #[test]
 fn no_statement_ends_the_transaction_around_it() {
-    for sql in ["COMMIT", "ROLLBACK"] {
+    let ended = "surrounding transaction";
+    for (sql, says) in
+        [("COMMIT", "not authorized"), ("end", "not authorized"), ("ROLLBACK", ended)]
+    {
         for is_query in [false, true] {
             let mut store = store();
+            exec(&mut store, "BEGIN; CREATE TABLE own(a); COMMIT").unwrap();
             store.begin().unwrap();
             let ended = match is_query {
                 true => store.query_arrow(sql, &Params::None).map(drop),
                 false => exec(&mut store, sql).map(drop),
             };
             let error = ended.unwrap_err();
-            assert!(error.message.contains("surrounding transaction"), "{sql}: {error}");
+            assert!(error.message.contains(says), "{sql}: {error}");
+            assert_eq!(store.in_transaction(), says != "surrounding transaction");
         }
     }
 }
