@@ -6,7 +6,7 @@ import { connect as connectHttp2, createServer as createHttp2Server } from 'node
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { createFrameHandler, postgres, toNodeListener } from '../../dist/server/index.js';
+import { clickhouse, createFrameHandler, postgres, toNodeListener } from '../../dist/server/index.js';
 import { readBody } from '../../dist/server/body.js';
 import { Gate } from '../../dist/server/gate.js';
 import { parseRoute } from '../../dist/server/route.js';
@@ -18,6 +18,19 @@ import { ARROW, authorize, digestOf, frameRequest, read, stateRequest } from './
 
 const STREAM = '00000000-0000-4000-8000-000000000001';
 const at = (path) => new URL(`http://x/any/base${path}`);
+
+test('ClickHouse: an exception in the middle of an answer is no empty stream', async () => {
+  const asked = [];
+  const fetch = async (address, { body }) => {
+    asked.push(new URL(address).searchParams.get('wait_end_of_query'));
+    const isLog = body.includes('max(to_seq)');
+    return new Response(isLog ? 'Code: 241. DB::Exception: Memory limit exceeded\n' : '{"result":1}\n');
+  };
+  const engine = clickhouse({ url: 'http://x/', fetch });
+  const { signal } = new AbortController();
+  await assert.rejects(engine.state({ stream: STREAM, tenant: 't', since: null }, { signal }));
+  assert.deepEqual(asked, ['1', '1']);
+});
 
 test('addresses: below any base, and nothing that is nearly one', () => {
   const frames = `/v1/streams/${STREAM}/frames`;

@@ -90,13 +90,6 @@ export const mutations = [
     replace: '            self.write_through()?;\n',
   },
   {
-    name: 'records unchecked',
-    what: 'what lies behind the last record of a log counts, whether torn or of an older log',
-    file: 'src/store/redo.rs',
-    find: '        if *sum != hash.digest128().to_le_bytes() {',
-    replace: '        if count == 0 {',
-  },
-  {
     name: 'id outside the transaction',
     what: 'the rows are committed, and the frame id after them',
     file: 'src/store/append.rs',

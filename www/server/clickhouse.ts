@@ -271,9 +271,13 @@ class Server {
   ): Promise<Record<string, unknown>[]> {
     const named = Object.entries(parameters).map(([name, value]) => [`param_${name}`, escaped(value)]);
     // A replica that lags would tell of a stream as it was.
-    const settings = { default_format: 'JSONEachRow', select_sequential_consistency: '1' };
+    const settings = {
+      default_format: 'JSONEachRow',
+      select_sequential_consistency: '1',
+      wait_end_of_query: '1',
+    };
     const said = await this.#post({ ...settings, ...Object.fromEntries(named) }, text, run);
-    const lines = said.split('\n').filter((line) => line.startsWith('{'));
+    const lines = said.split('\n').filter(Boolean);
     return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
   }
 
