@@ -96,6 +96,9 @@ impl Slots {
     /// When the database does not take it now. It is read from memory, and written the next time.
     pub fn write_through(&self) -> FileResult<()> {
         let mut redo = self.redo.borrow_mut();
+        if redo.unwritten().next().is_none() {
+            return Ok(());
+        }
         let mut database = self.database.borrow_mut();
         redo.unwritten().try_for_each(|(offset, page)| database.write(page, offset))?;
         database.write_pending()?;
