@@ -1,6 +1,7 @@
 //! The store over files in memory: appends, ids, transactions, plain SQL, the file in and out.
 
 mod broken;
+mod cuts;
 mod outbox;
 mod redo;
 mod rows;
