@@ -331,10 +331,14 @@ impl Node {
     /// The queue is empty: who still waits for a frame missed the news of it, or waits in vain.
     fn ask_again(&mut self) {
         for (call, frame_id) in std::mem::take(&mut self.queue.waiters) {
-            let (since_ms, until_ms) = (self.now_ms, self.patience_until_ms());
-            let work = Work::WhenCommitted { frame_id };
-            self.ops.push_front(Op { call, work, since_ms, until_ms });
+            self.find_again(call, frame_id, self.now_ms);
         }
+    }
+
+    /// `whenCommitted` looks once more, before everything else.
+    fn find_again(&mut self, call: CallId, frame_id: String, since_ms: f64) {
+        let (work, until_ms) = (Work::WhenCommitted { frame_id }, self.patience_until_ms());
+        self.ops.push_front(Op { call, work, since_ms, until_ms });
     }
 
     /// Applies the head of the queue in one transaction, and clears what is settled off it.
@@ -473,9 +477,7 @@ impl Node {
         if self.queue.loaded_at_ms < since_ms && !self.queue.is_paused() {
             // It may be in the queue since the last look.
             self.queue.dirty = true;
-            let until_ms = self.patience_until_ms();
-            let work = Work::WhenCommitted { frame_id };
-            self.ops.push_front(Op { call, work, since_ms, until_ms });
+            self.find_again(call, frame_id, since_ms);
         } else if self.queue.drain_at_ms.is_some() {
             self.queue.waiters.push((call, frame_id));
         } else {

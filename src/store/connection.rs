@@ -289,18 +289,19 @@ impl Store {
     pub fn exec(&mut self, sql: &str, params: &Params) -> Result<ExecResult> {
         // It may change anything, and take it back: `ROLLBACK TO` a savepoint of the caller's.
         self.schema_moved();
-        let nested = self.in_transaction();
-        self.touched.nest(nested);
-        if !nested {
+        if !self.in_transaction() {
             self.touched.clear();
         }
-        let outcome = self.exec_all(sql, params);
-        self.end_what_it_began(nested, outcome)
+        self.callers(|store| store.exec_all(sql, params))
     }
 
-    /// After a caller's SQL, which may not end the transaction that it is in. One that it began and did not
+    /// Runs a caller's SQL, which may not end the transaction that it is in. One that it began and did not
     /// end is rolled back: whatever came next would join it, and be told that it is committed.
-    pub(super) fn end_what_it_began<T>(&mut self, nested: bool, outcome: Result<T>) -> Result<T> {
+    pub(super) fn callers<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let nested = self.in_transaction();
+        self.touched.nest(nested);
+        let outcome = run(self);
+        self.touched.nest(false);
         let message = match (nested, self.in_transaction()) {
             (true, false) => "the statement ended the surrounding transaction",
             (false, true) => {

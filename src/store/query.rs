@@ -33,10 +33,7 @@ impl Store {
     /// `SQL`, `INVALID_ARGUMENT` for parameters that do not fit or several statements, and what
     /// the sink says. A statement that writes fails under a shared lease; see [`Store::writes`].
     pub fn query(&mut self, sql: &str, params: &Params, sink: &mut dyn RowSink) -> Result<u64> {
-        let nested = self.in_transaction();
-        self.touched.nest(nested);
-        let outcome = self.query_rows(sql, params, sink);
-        self.end_what_it_began(nested, outcome)
+        self.callers(|store| store.query_rows(sql, params, sink))
     }
 
     fn query_rows(&mut self, sql: &str, params: &Params, sink: &mut dyn RowSink) -> Result<u64> {

@@ -83,11 +83,6 @@ impl Slot {
         handle(&mut self.handle)?.write(bytes, 0)
     }
 
-    /// Whether the file is longer than the slot.
-    pub fn has_room(&self) -> bool {
-        self.has_room
-    }
-
     /// Writes what is pending and closes the handle, which it does even when writing fails.
     pub fn detach(&mut self) -> FileResult<()> {
         let written = self.write_pending();

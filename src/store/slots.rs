@@ -258,11 +258,7 @@ impl Slots {
     /// Before SQLite's journal changes, the log must be out of its file.
     pub(super) fn before_journal(&self) -> VfsResult<()> {
         self.may_write()?;
-        let emptied = self.empty_log().and_then(|()| {
-            let mut journal = self.journal.borrow_mut();
-            if journal.has_room() { journal.truncate(0) } else { Ok(()) }
-        });
-        emptied.map_err(|e| self.fail(VfsErrorCode::IoWrite, e))
+        self.empty_log().map_err(|e| self.fail(VfsErrorCode::IoWrite, e))
     }
 
     /// As [`Slot::write`]. A journal that was in memory comes with its records counted; they are to be
@@ -274,6 +270,8 @@ impl Slots {
         }
         let mut journal = self.journal.borrow_mut();
         if journal.size() == 0 {
+            // Nothing of a log stays behind it.
+            journal.truncate(0)?;
             self.journal_unflushed.set(true);
         }
         match bytes.get(seal::COUNT).and_then(|count| count.try_into().ok()) {

@@ -79,8 +79,8 @@ export const mutations = [
     name: 'journal over the log',
     what: "SQLite's journal begins while the redo log is in its file",
     file: 'src/store/slots.rs',
-    find: 'let emptied = self.empty_log().and_then(|()| {',
-    replace: 'let emptied = self.is_sound_or_why().and_then(|()| {',
+    find: '        self.may_write()?;\n        self.empty_log().map_err(|e| self.fail(VfsErrorCode::IoWrite, e))\n    }',
+    replace: '        self.may_write()\n    }',
   },
   {
     name: 'log emptied too early',

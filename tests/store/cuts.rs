@@ -4,6 +4,8 @@
 //! The simulator cuts the power in the middle of everything; here many logs follow each other in one file, large
 //! commits and small ones, and little else is done. `FRAMELOCK_CUTS=2500 cargo test --test store cuts` runs more.
 
+use crate::disk::Disk;
+use crate::rng::Rng;
 use crate::{NoOs, count, frame, one, request};
 use framelock::platform::{File, FileError, FileResult, Handles};
 use framelock::store::{Attached, LogLimits, Mode, Params, Store, Value};
@@ -11,96 +13,27 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 const LEASES: u64 = 14;
-const SECTOR: usize = 512;
+const DATABASE: &str = "database";
+const JOURNAL: &str = "database-journal";
 /// Kept small, so that a log is emptied in the middle of a lease, too.
 const SMALL_LOG: LogLimits =
     LogLimits { record_bytes: 256 << 10, new_bytes: 32 << 10, log_bytes: 100_000 };
 
+/// The randomness that a world shares with its files.
 #[derive(Clone)]
-struct Luck(Rc<Cell<u64>>);
+struct Luck(Rc<RefCell<Rng>>);
 
 impl Luck {
     fn new(seed: u64) -> Luck {
-        Luck(Rc::new(Cell::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)))
+        Luck(Rc::new(RefCell::new(Rng::new(seed, "cuts"))))
     }
 
     fn below(&self, limit: u64) -> u64 {
-        let mut x = self.0.get();
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        self.0.set(x);
-        (x >> 11) % limit
+        self.0.borrow_mut().below(limit)
     }
 
     fn one_in(&self, count: u64) -> bool {
         self.below(count) == 0
-    }
-}
-
-#[derive(Clone)]
-enum Change {
-    Write(usize, Vec<u8>),
-    Truncate(usize),
-}
-
-impl Change {
-    fn apply(&self, to: &mut Vec<u8>) {
-        match self {
-            Change::Truncate(size) => to.resize(*size, 0),
-            Change::Write(at, bytes) => {
-                to.resize(to.len().max(at + bytes.len()), 0);
-                to[*at..at + bytes.len()].copy_from_slice(bytes);
-            }
-        }
-    }
-
-    /// As the sectors that it writes.
-    fn sectors(&self) -> Vec<Change> {
-        let Change::Write(at, bytes) = self else {
-            return vec![self.clone()];
-        };
-        let first = (SECTOR - at % SECTOR).min(bytes.len());
-        let (head, rest) = bytes.split_at(first);
-        let places = (at + first..).step_by(SECTOR);
-        let rest = places.zip(rest.chunks(SECTOR));
-        [(*at, head)].into_iter().chain(rest).map(|(at, b)| Change::Write(at, b.into())).collect()
-    }
-}
-
-/// A file: as its handles see it, as it is durable, and what is between the two.
-#[derive(Clone, Default)]
-struct Disk {
-    seen: Vec<u8>,
-    durable: Vec<u8>,
-    unflushed: Vec<Change>,
-}
-
-impl Disk {
-    fn change(&mut self, change: Change) {
-        change.apply(&mut self.seen);
-        self.unflushed.push(change);
-    }
-
-    /// Keeps nothing, all, the first changes with a torn one behind them, any changes, or any sectors.
-    fn cut(&mut self, luck: &Luck) {
-        let changes = std::mem::take(&mut self.unflushed);
-        let kept: Vec<Change> = match luck.below(5) {
-            0 => vec![],
-            1 => changes,
-            2 => {
-                let mut sectors: Vec<_> = changes.iter().flat_map(Change::sectors).collect();
-                sectors.truncate(luck.below(sectors.len() as u64 + 1) as usize);
-                sectors
-            }
-            3 => changes.into_iter().filter(|_| luck.one_in(2)).collect(),
-            _ => {
-                let sectors = changes.iter().flat_map(Change::sectors);
-                sectors.filter(|_| luck.one_in(2)).collect()
-            }
-        };
-        kept.iter().for_each(|change| change.apply(&mut self.durable));
-        self.seen = self.durable.clone();
     }
 }
 
@@ -113,6 +46,7 @@ struct Faults {
 
 struct Handle {
     disk: Rc<RefCell<Disk>>,
+    name: &'static str,
     faults: Faults,
     luck: Luck,
 }
@@ -134,7 +68,7 @@ impl Handle {
 impl File for Handle {
     fn read(&mut self, buffer: &mut [u8], offset: u64) -> FileResult<usize> {
         let disk = self.disk.borrow();
-        let from = disk.seen.get(offset as usize..).unwrap_or_default();
+        let from = disk.bytes(self.name).get(offset as usize..).unwrap_or_default();
         let count = buffer.len().min(from.len());
         buffer[..count].copy_from_slice(&from[..count]);
         Ok(count)
@@ -147,26 +81,24 @@ impl File for Handle {
             Ok(()) => bytes,
             Err(_) => &bytes[..self.luck.below(bytes.len() as u64 + 1) as usize],
         };
-        self.disk.borrow_mut().change(Change::Write(offset as usize, written.into()));
+        self.disk.borrow_mut().write(self.name, offset, written);
         passed
     }
 
     fn truncate(&mut self, size: u64) -> FileResult<()> {
         self.pass()?;
-        self.disk.borrow_mut().change(Change::Truncate(size as usize));
+        self.disk.borrow_mut().truncate(self.name, size);
         Ok(())
     }
 
     fn flush(&mut self) -> FileResult<()> {
         self.pass()?;
-        let mut disk = self.disk.borrow_mut();
-        disk.unflushed.clear();
-        disk.durable = disk.seen.clone();
+        self.disk.borrow_mut().flush(self.name);
         Ok(())
     }
 
     fn size(&mut self) -> FileResult<u64> {
-        Ok(self.disk.borrow().seen.len() as u64)
+        Ok(self.disk.borrow().bytes(self.name).len() as u64)
     }
 }
 
@@ -174,8 +106,7 @@ impl File for Handle {
 struct World {
     luck: Luck,
     faults: Faults,
-    database: Rc<RefCell<Disk>>,
-    journal: Rc<RefCell<Disk>>,
+    disk: Rc<RefCell<Disk>>,
     /// The frames that were tried, and their rows; those that were acknowledged.
     tried: Vec<(String, i64)>,
     told: Vec<String>,
@@ -186,19 +117,20 @@ impl World {
         World {
             luck: Luck::new(seed),
             faults: Faults::default(),
-            database: Rc::default(),
-            journal: Rc::default(),
+            disk: Rc::default(),
             tried: vec![],
             told: vec![],
         }
     }
 
     fn attach(&self, store: &mut Store, mode: Mode, durable: bool) -> Attached {
-        let handle = |disk: &Rc<RefCell<Disk>>| {
-            let (disk, faults, luck) = (disk.clone(), self.faults.clone(), self.luck.clone());
-            Box::new(Handle { disk, faults, luck })
+        let handle = |name| {
+            self.disk.borrow_mut().create(name);
+            let World { disk, faults, luck, .. } = self;
+            let (disk, faults, luck) = (disk.clone(), faults.clone(), luck.clone());
+            Box::new(Handle { disk, name, faults, luck })
         };
-        let (database, journal) = (handle(&self.database), handle(&self.journal));
+        let (database, journal) = (handle(DATABASE), handle(JOURNAL));
         store.attach(Handles { database, journal }, mode, durable).unwrap()
     }
 
@@ -273,9 +205,8 @@ impl World {
 
     /// Looks at a copy of the files, as the next lease would find them.
     fn check(&self) {
-        let copy = |disk: &Rc<RefCell<Disk>>| Rc::new(RefCell::new(disk.borrow().clone()));
-        let (database, journal) = (copy(&self.database), copy(&self.journal));
-        let copied = World { database, journal, ..World::new(0) };
+        let disk = Rc::new(RefCell::new(self.disk.borrow().clone()));
+        let copied = World { disk, ..World::new(0) };
         let mut store = Store::new(Box::new(NoOs));
         assert_eq!(copied.attach(&mut store, Mode::Exclusive, true), Attached::Ready);
         if self.told.is_empty() {
@@ -303,9 +234,9 @@ fn what_was_acknowledged_outlives_any_power_cut() {
             println!("seed {seed}, lease {lease}");
             world.lease();
             if world.luck.one_in(2) {
-                world.database.borrow_mut().cut(&world.luck);
-                world.journal.borrow_mut().cut(&world.luck);
-                let journal = world.journal.borrow().seen.first().copied();
+                let mut disk = world.disk.borrow_mut();
+                disk.power_cut(&mut world.luck.0.borrow_mut());
+                let journal = disk.bytes(JOURNAL).first().copied();
                 *met.entry(journal).or_default() += 1;
             }
             world.check();

@@ -2,8 +2,14 @@
 
 mod broken;
 mod cuts;
+#[path = "../sim/disk.rs"]
+#[allow(dead_code, reason = "the simulator's, which does more with it")]
+mod disk;
 mod outbox;
 mod redo;
+#[path = "../sim/rng.rs"]
+#[allow(dead_code, reason = "the simulator's, which does more with it")]
+mod rng;
 mod rows;
 mod sql;
 mod stream;

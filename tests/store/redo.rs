@@ -119,13 +119,19 @@ impl Disk {
 
     /// The file is as long as it was, and what it held counts no more.
     fn log_is_emptied(&self) -> bool {
-        let mut head = [1; 48];
-        self.journal.borrow_mut().read(&mut head, 0).unwrap() == 48 && head == [0; 48]
+        bytes(&self.journal).starts_with(&[0; 48])
     }
 }
 
 fn append(store: &mut Store, id: &str, rows: i64) -> Result<()> {
     store.append_group(&[&request(id, frame(0, rows))])?.remove(0).map(|_| ())
+}
+
+fn bytes(file: &RefCell<MemoryFile>) -> Vec<u8> {
+    let mut file = file.borrow_mut();
+    let mut bytes = vec![0; file.size().unwrap() as usize];
+    file.read(&mut bytes, 0).unwrap();
+    bytes
 }
 
 /// A tab dies: nothing that it has in memory gets to the disk.
@@ -398,8 +404,7 @@ fn a_part_of_an_emptied_log_that_a_power_cut_brings_back_is_not_replayed() {
     let disk = Disk::new();
     let mut store = disk.opened();
     append(&mut store, "a", 2).unwrap();
-    let mut part = vec![0; disk.journal_bytes() as usize];
-    disk.journal.borrow_mut().read(&mut part, 0).unwrap();
+    let part = bytes(&disk.journal);
     append(&mut store, "b", 4).unwrap();
     store.detach().unwrap();
     disk.journal.borrow_mut().write(&part, 0).unwrap();
@@ -445,9 +450,7 @@ fn any_sqlite_takes_what_is_left_of_a_log_for_no_journal() {
     std::fs::create_dir_all(&folder).unwrap();
     let paths = [folder.join("copy"), folder.join("copy-journal")];
     for (path, file) in paths.iter().zip([&disk.database, &disk.journal]) {
-        let mut bytes = vec![0; file.borrow_mut().size().unwrap() as usize];
-        file.borrow_mut().read(&mut bytes, 0).unwrap();
-        std::fs::write(path, bytes).unwrap();
+        std::fs::write(path, bytes(file)).unwrap();
     }
     let plain = rusqlite::Connection::open(&paths[0]).unwrap();
     plain.execute_batch("INSERT INTO t(id) VALUES (99)").unwrap();
@@ -469,12 +472,6 @@ fn a_log_of_another_database_is_refused_and_both_files_are_left_as_they_are() {
     die(store);
     let disk = Disk::new();
     *disk.journal.borrow_mut() = foreign.journal.borrow().clone();
-    let bytes = |file: &Rc<RefCell<MemoryFile>>| {
-        let mut file = file.borrow_mut();
-        let mut bytes = vec![0; file.size().unwrap() as usize];
-        file.read(&mut bytes, 0).unwrap();
-        bytes
-    };
     let before = (bytes(&disk.database), bytes(&disk.journal));
     for _ in 0..2 {
         let mut next = Store::new(Box::new(NoOs));
