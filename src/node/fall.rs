@@ -29,6 +29,7 @@ const REST_MS: f64 = 250.0;
 impl Node {
     /// Settles or moves down what has waited long enough, and works out when to look again.
     pub(super) fn expire(&mut self) {
+        self.expire_doubts();
         // Whoever can run now, runs: time that is up is no reason to refuse what is possible.
         if self.lease.held().is_some() && self.tx.is_none() && !self.queue.loading {
             return self.expire_behind();
@@ -49,7 +50,8 @@ impl Node {
     pub(super) fn poll(&mut self, at: usize) -> Option<Error> {
         let now_ms = self.now_ms;
         let own_transaction = self.tx.is_some();
-        let rest_until_ms = self.rest_until_ms;
+        let append = self.ops[at].append();
+        let rests_until_ms = append.map_or(now_ms, |append| self.rests_until_ms(append));
         let mut random = self.random;
         let op = &mut self.ops[at];
         let mut failed = None;
@@ -73,9 +75,9 @@ impl Node {
                     // It rests, or is blocked by an earlier frame: it settles by its deadline all the
                     // same. One that was offered may be in by now, and is never blocked.
                     Rung::Queue if !append.enqueued => {
-                        op.until_ms = match append.rests_until_ms(rest_until_ms) {
-                            at_ms if now_ms < at_ms => at_ms,
-                            _ => append.ladder.deadline_ms(),
+                        op.until_ms = match now_ms < rests_until_ms {
+                            true => rests_until_ms,
+                            false => append.ladder.deadline_ms(),
                         };
                         if now_ms >= op.until_ms && !append.offered {
                             failed = Some(append.ladder.timed_out(now_ms));
@@ -139,7 +141,9 @@ impl Node {
         // Straight into the queue, whether the lock is free or not.
         if policy.attempts == 0 && fallback == Fallback::Queue {
             let at = self.ops.len() - 1;
-            if self.earlier(at).next().is_none() && !self.settle_known(at) {
+            let is_next = self.earlier(at).next().is_none()
+                && !self.ops[at].append().is_some_and(|append| self.follows_doubt(append));
+            if is_next && !self.settle_known(at) {
                 self.enqueue_with_earlier(at);
             }
         }
@@ -181,7 +185,9 @@ impl Node {
 
     /// The digest of a frame that this handle was given under this id and does not know to be in.
     fn digest_under_way(&self, frame_id: &str) -> Option<[u8; 16]> {
-        let mut appends = self.ops.iter().filter_map(Op::append);
+        let appends = self.ops.iter().filter_map(Op::append);
+        let in_doubt = self.doubts.list.iter().map(|doubt| &*doubt.append);
+        let mut appends = appends.chain(in_doubt);
         let waiting = appends.find(|append| append.request.frame_id == frame_id);
         waiting.map(|append| append.request.digest).or_else(|| self.queue.own_digest(frame_id))
     }
@@ -262,20 +268,20 @@ impl Node {
                 return previous;
             }
         }
-        previous.extend(self.queue.own_of_table(&append.request.table).map(str::to_owned));
+        let table = &append.request.table;
+        let in_doubt = self.doubts.list.iter().filter(|doubt| doubt.append.request.table == *table);
+        previous.extend(in_doubt.map(|doubt| doubt.append.request.frame_id.clone()));
+        previous.extend(self.queue.own_of_table(table).map(str::to_owned));
         previous
     }
 
     /// Queues the frames that stand on the last rung, and what must go before them.
     fn enqueue_ready(&mut self) {
-        let (now_ms, rest_until_ms) = (self.now_ms, self.rest_until_ms);
-        let rests = |append: &Append| now_ms < append.rests_until_ms(rest_until_ms);
-        let waits = |a: &Append| a.ladder.rung() == Rung::Queue && !a.enqueued && !rests(a);
-        let is_due = |op: &Op| op.append().is_some_and(waits);
         // Calls may settle on the way, and are gone then.
-        let due = self.ops.iter().filter(|op| is_due(op)).map(|op| op.call).collect::<Vec<_>>();
-        for call in due {
-            if let Some(at) = self.ops.iter().position(|op| op.call == call && is_due(op))
+        let due = self.ops.iter().filter(|op| self.is_due_in_queue(op)).map(|op| op.call);
+        for call in due.collect::<Vec<_>>() {
+            let is_it = |op: &Op| op.call == call && self.is_due_in_queue(op);
+            if let Some(at) = self.ops.iter().position(is_it)
                 && !self.is_blocked(at)
             {
                 let under_way = self.ops.iter().filter_map(Op::append);
@@ -286,6 +292,22 @@ impl Node {
                 self.enqueue_up_to(at, FILES - under_way);
             }
         }
+    }
+
+    fn is_due_in_queue(&self, op: &Op) -> bool {
+        op.append().is_some_and(|append| {
+            let is_there = append.ladder.rung() == Rung::Queue && !append.enqueued;
+            is_there && self.now_ms >= self.rests_until_ms(append)
+        })
+    }
+
+    /// Until when a frame rests before the queue, in time for its deadline.
+    fn rests_until_ms(&self, append: &Append) -> f64 {
+        let until_ms = match self.follows_doubt(append) {
+            true => f64::INFINITY,
+            false => self.rest_until_ms,
+        };
+        until_ms.min(append.ladder.direct_until_ms())
     }
 
     /// Whether an earlier frame of the same table can be neither queued nor overtaken.
@@ -364,12 +386,5 @@ impl Node {
     /// A uniform number in `[0, 1)`.
     pub(super) fn jitter(&mut self) -> f64 {
         next_random(&mut self.random)
-    }
-}
-
-impl Append {
-    /// Until when it rests before the queue, in time for its deadline.
-    fn rests_until_ms(&self, rest_until_ms: f64) -> f64 {
-        rest_until_ms.min(self.ladder.direct_until_ms())
     }
 }

@@ -158,6 +158,9 @@ impl Node {
 
     /// The holder answered an offer of ours.
     pub(super) fn answered(&mut self, from: &str, call: CallId, frame_id: &str, answer: Answer) {
+        if self.doubt_answered(call, frame_id, &answer) {
+            return;
+        }
         // What is being written here was not in before: a late answer is about something else.
         let at = self.ops.iter().position(|op| op.call == call && self.underway() != Some(call));
         let Some(at) = at else {
@@ -197,6 +200,7 @@ impl Node {
             self.queue.forget_frame(frame);
         }
         self.note_repeats(frames);
+        self.doubts_committed(frames);
         let frame_of = |op: &Op| match &op.work {
             Work::WhenCommitted { frame_id } => frames.iter().find(|f| f.frame_id == *frame_id),
             // One that went to the holder by way of the queue.
@@ -224,7 +228,9 @@ impl Node {
         let is_others = |by: &String| *by != self.config.node_id;
         let theirs = frames.iter().filter(|frame| frame.by.as_ref().is_some_and(is_others));
         for frame in theirs.collect::<Vec<_>>() {
-            for append in self.ops.iter_mut().filter_map(Op::append_mut) {
+            let waiting = self.ops.iter_mut().filter_map(Op::append_mut);
+            let in_doubt = self.doubts.list.iter_mut().map(|doubt| &mut *doubt.append);
+            for append in waiting.chain(in_doubt) {
                 let AppendRequest { frame_id, digest, .. } = &append.request;
                 append.repeat |= *frame_id == frame.frame_id && *digest == frame.digest;
             }

@@ -210,7 +210,7 @@ impl Node {
             let append = op.append().filter(|append| !append.enqueued);
             append.is_some_and(|append| matches!(append.ladder.rung(), Rung::Handoff { .. }))
         };
-        !self.ops.is_empty() && self.ops.iter().all(on_second_rung)
+        self.doubts.list.is_empty() && !self.ops.is_empty() && self.ops.iter().all(on_second_rung)
     }
 }
 

@@ -79,7 +79,8 @@ impl Node {
 
     /// The lease that the work at hand needs.
     fn needed(&self) -> Option<Mode> {
-        let drain = self.wants_drain().then_some(Mode::Exclusive);
+        let drains = self.wants_drain() || self.doubts_need_lease();
+        let drain = drains.then_some(Mode::Exclusive);
         let held = self.lease.held().is_some();
         let ops = self.ops.iter().filter(|op| {
             let awaits = |append: &Append| append.awaits_answer(self.now_ms);
@@ -124,6 +125,7 @@ impl Node {
         self.release_lease();
         self.queue.pause(self.now_ms);
         self.pause_forward();
+        self.pause_doubts();
         self.fail_all(error);
     }
 

@@ -27,6 +27,7 @@
 //! | `transaction` | the caller's own transaction |
 
 mod channel;
+mod doubt;
 mod fall;
 mod forward;
 mod gather;
@@ -130,6 +131,7 @@ pub struct Node {
     invitations: Invitations,
     gathering: Gathering,
     queue: queue::Queue,
+    doubts: doubt::Doubts,
     forward: Option<Box<Forwarder>>,
     status_calls: Vec<CallId>,
     counters: Counters,
@@ -147,6 +149,7 @@ impl Node {
             random: config.seed,
             forward,
             queue: queue::Queue::new(config.queue_waits),
+            doubts: doubt::Doubts::default(),
             config,
             store,
             lease: Lease::default(),
@@ -372,12 +375,14 @@ impl Node {
     fn next_due_ms(&self) -> f64 {
         let answers = |op: &Op| op.append().and_then(|append| append.answer_until_ms);
         let times = self.ops.iter().flat_map(|op| [Some(op.until_ms), answers(op)]).flatten();
+        let times = times.chain(self.doubts.times_ms());
         times.filter(|at| *at > self.now_ms).fold(f64::INFINITY, f64::min)
     }
 
     fn finish_closing(&mut self) {
         if let Some(call) = self.closing
             && self.ops.is_empty()
+            && self.doubts.list.is_empty()
         {
             self.closed = true;
             self.release_lease();

@@ -207,7 +207,7 @@ impl Node {
                     if let Some(append) = self.ops[at].append() {
                         self.queue.forget_frame(&append.name());
                     }
-                    self.fail_op(at, error.into());
+                    self.not_queued(at, error.into());
                 }
             }
             Ok(counts) => {

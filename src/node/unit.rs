@@ -33,6 +33,10 @@ impl Node {
         if may_write && (self.wants_drain() || self.writes_next()) && self.run_drain() {
             return self.drain_done();
         }
+        if may_write && !self.doubts.list.is_empty() {
+            self.resolve_doubts();
+            return self.unit_done();
+        }
         let frames =
             !self.inbox.is_empty() || self.ops.front().is_some_and(|op| op.append().is_some());
         if may_write && frames && self.gathers() {
@@ -199,6 +203,7 @@ impl Node {
     /// Whether the queue has to be empty before what comes next.
     fn writes_next(&self) -> bool {
         !self.inbox.is_empty()
+            || !self.doubts.list.is_empty()
             || self.ops.front().is_some_and(|op| op.work.mode() == Mode::Exclusive)
     }
 

@@ -1,9 +1,9 @@
 //! The durable queue: what is drained, when, and what is said of it.
 
 use crate::world::{OFFER_BYTES, World, frame, row};
-use framelock::error::Code;
+use framelock::error::{Code, Error};
 use framelock::ladder::{Fallback, Path};
-use framelock::message::{FrameName, Message};
+use framelock::message::{Answer, FrameName, Message};
 use framelock::node::{Call, Event, Reply};
 use framelock::policy::RetryPolicy;
 use framelock::store::AppendRequest;
@@ -288,6 +288,67 @@ fn a_call_for_a_frame_that_cannot_leave_the_queue_can_be_given_up() {
     assert!(world.leases_ms.len() < 10, "{} leases in 5 s", world.leases_ms.len());
     world.tell(Event::Cancel(2));
     assert_eq!(world.code(2), Some(Code::Aborted));
+}
+
+/// A frame that was offered to a holder that has not answered, and whose queue is full.
+fn in_doubt(world: &mut World) -> AppendRequest {
+    let request = row("in doubt", 1);
+    world.lock_is_free = false;
+    world.queue_is_full = true;
+    let policy = RetryPolicy { attempts: 0, ..RetryPolicy::default() };
+    world.append(1, request.clone(), policy, Fallback::Handoff);
+    world.run_until(world.now_ms + 2000.0);
+    assert!(!world.is_settled(1), "the holder may have applied it");
+    request
+}
+
+#[test]
+fn a_frame_that_the_full_queue_cannot_take_is_not_called_unwritten_while_the_holder_may_write_it() {
+    // The holder says so in the end.
+    let mut world = World::new(COLUMNS);
+    let request = in_doubt(&mut world);
+    other_commits(&mut world, vec![name(&request)]);
+    assert_eq!(world.receipt(1).path, Path::Handoff);
+
+    // It refuses the frame in the end.
+    let mut world = World::new(COLUMNS);
+    in_doubt(&mut world);
+    let answer = Answer::Refused { error: (&Error::new(Code::Constraint, "no")).into() };
+    let (from, to, frame_id) = ("other".into(), "me".into(), "in doubt".into());
+    world.other_says(&Message::Answer { from, to, call: 1, frame_id, answer });
+    assert_eq!(world.code(1), Some(Code::Constraint));
+
+    // It had written the frame, said nothing, and is gone.
+    let mut world = World::new(COLUMNS);
+    world.append(2, row("in doubt", 1), RetryPolicy::default(), Fallback::Handoff);
+    world.run_until(10_000.0);
+    in_doubt(&mut world);
+    world.free_the_lock();
+    assert_eq!(world.receipt(1).path, Path::Handoff);
+
+    // It had not, and is gone.
+    let mut world = World::new(COLUMNS);
+    in_doubt(&mut world);
+    world.free_the_lock();
+    assert_eq!((world.code(1), world.disk.number(COUNT)), (Some(Code::QuotaExceeded), 0));
+
+    // Until that is known, what comes after it stays out of the queue.
+    let mut world = World::new(COLUMNS);
+    let request = in_doubt(&mut world);
+    world.queue_is_full = false;
+    world.enqueue(2, row("later", 2));
+    world.run_until(world.now_ms + 1000.0);
+    assert!(!world.is_settled(2) && world.queued() == 0);
+    other_commits(&mut world, vec![name(&request)]);
+    assert_eq!((world.receipt(2).path, world.queued()), (Path::Queued, 1));
+
+    // Nobody knows by the deadline.
+    let mut world = World::new(COLUMNS);
+    in_doubt(&mut world);
+    world.run_until(world.now_ms + 12_000.0);
+    assert!(!world.is_settled(1));
+    world.run_until(world.now_ms + 1001.0);
+    assert_eq!(world.code(1), Some(Code::QuotaExceeded));
 }
 
 #[test]

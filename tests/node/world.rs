@@ -192,6 +192,8 @@ pub struct World {
     pub enqueued: u32,
     /// Whether the folder can be read.
     pub queue_is_readable: bool,
+    /// Whether nothing more can be put into it.
+    pub queue_is_full: bool,
     /// So many of its frames are read at a time.
     pub page_frames: usize,
     /// Reading it takes until [`World::finish_reading`].
@@ -254,6 +256,7 @@ impl World {
             queue: BTreeMap::new(),
             enqueued: 0,
             queue_is_readable: true,
+            queue_is_full: false,
             page_frames: 1,
             reads_slowly: false,
             being_read: Vec::new(),
@@ -330,6 +333,10 @@ impl World {
                 let foreign_version = self.other_version_has_it;
                 let answer = Event::LockQueried { held, waiting, foreign_version, queue };
                 self.coming.push_back(answer);
+            }
+            Effect::Enqueue { call, .. } if self.queue_is_full => {
+                let full = FileError::Quota("full".into());
+                self.coming.push_back(Event::Enqueued(call, Err(full)));
             }
             Effect::Enqueue { call, bytes, .. } => {
                 self.put(bytes);

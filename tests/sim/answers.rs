@@ -9,6 +9,9 @@ use framelock::error::{Code, Error};
 use framelock::ladder::{Fallback, Path};
 use framelock::node::{CallId, Reply};
 
+/// What is due at a time may come so much earlier.
+const ROUNDING_US: u64 = 2000;
+
 impl World {
     /// A call is settled.
     pub fn answered(&mut self, id: TabId, call: CallId, outcome: Result<Reply, Error>) {
@@ -36,7 +39,7 @@ impl World {
             let text = format!("t{id} call {call} is BUSY before its time: {:?}", asked.purpose);
             self.fail(failure("I6", text));
         }
-        if let Err(text) = self.hear(id, &asked.purpose, outcome) {
+        if let Err(text) = self.hear(id, &asked, outcome) {
             self.fail(failure("reply", format!("t{id} call {call}, {:?}: {text}", asked.purpose)));
         }
     }
@@ -44,7 +47,6 @@ impl World {
     /// Statements wait for the lock as long as they were told to. Where handles are out of reach for
     /// long, waiting is given up before.
     fn gives_up_early(&self, asked: &Asked, outcome: &Result<Reply, Error>) -> bool {
-        const ROUNDING_US: u64 = 2000;
         let statement = matches!(
             asked.purpose,
             Purpose::Exec { tx: None, .. } | Purpose::Query | Purpose::Begin
@@ -61,9 +63,10 @@ impl World {
     fn hear(
         &mut self,
         id: TabId,
-        purpose: &Purpose,
+        asked: &Asked,
         outcome: Result<Reply, Error>,
     ) -> Result<(), String> {
+        let purpose = &asked.purpose;
         if let Err(error) = &outcome {
             self.is_plausible(purpose, error)?;
         }
@@ -95,6 +98,14 @@ impl World {
                             && self.plan.io_stays + self.plan.quota_stays == 0.0 =>
                     {
                         Told::Refused(error.code)
+                    }
+                    // No room in the queue, and by the deadline no word of the holder that has it too.
+                    Err(error)
+                        if error.code == Code::QuotaExceeded
+                            && *fallback == Fallback::Handoff
+                            && self.now_us + ROUNDING_US >= asked.waits_until_us =>
+                    {
+                        Told::InDoubt
                     }
                     Err(error) => refused(error),
                 };

@@ -1,6 +1,7 @@
 //! Carries out a node's effects with the simulated lock, files, bus and timers, as the browser layer
 //! does with the real ones (`src/web/driver.rs`), and tells the node what became of them.
 
+use crate::client::Purpose;
 use crate::file::{SimFile, TabId};
 use crate::folder::{Files, Job};
 use crate::oracle::failure;
@@ -8,7 +9,7 @@ use crate::world::{DATABASE, Happening, JOURNAL, World};
 use framelock::forward::Outcome;
 use framelock::lease::LockId;
 use framelock::message::{self, Message};
-use framelock::node::{Effect, Event};
+use framelock::node::{CallId, Effect, Event};
 use framelock::platform::{File, FileError, FileResult, Handles};
 use framelock::store::Mode;
 
@@ -21,6 +22,9 @@ impl World {
         let is_wake = matches!(event, Event::Wake);
         if tells_of_frames(&event) {
             self.drains_of_one_go_on(id);
+        }
+        if let Event::Enqueued(call, Err(_)) = event {
+            self.frame_in_doubt(id, call);
         }
         let Some(tab) = self.tabs.get_mut(&id) else {
             return;
@@ -53,6 +57,17 @@ impl World {
             }
         }
         self.schedule(id);
+    }
+
+    /// The queue cannot take a frame. If the holder was offered it too, it may get in after later ones whose time was up
+    /// earlier.
+    fn frame_in_doubt(&mut self, id: TabId, call: CallId) {
+        let asked = self.tabs.get(&id).and_then(|tab| tab.client.asked.get(&call));
+        if let Some(Purpose::Append { key, .. }) = asked.map(|asked| &asked.purpose)
+            && let Some(fact) = self.oracle.frames.get_mut(key)
+        {
+            fact.ordered = false;
+        }
     }
 
     fn schedule(&mut self, id: TabId) {

@@ -201,8 +201,15 @@ export const mutations = [
     name: 'receipt before durable',
     what: 'a frame whose place in the queue could not be written is acknowledged',
     file: 'src/node/queue.rs',
-    find: '                    self.fail_op(at, error.into());',
+    find: '                    self.not_queued(at, error.into());',
     replace: '                    drop(error);\n                    self.settle_queued(at);',
+  },
+  {
+    name: 'no doubt',
+    what: 'a frame that the queue cannot take is called unwritten while the holder may still write it',
+    file: 'src/node/doubt.rs',
+    find: '        if !self.ops[at].append().is_some_and(|append| append.offered) {',
+    replace: '        if at < self.ops.len() {',
   },
   {
     name: 'no patience with handles',

@@ -75,9 +75,7 @@ pub fn in_doubt(error: &Error) -> bool {
     const IOERR: i32 = 10;
     match error.code {
         Code::Sql => error.sqlite_code.is_none_or(|code| code & 0xff == IOERR),
-        Code::QuotaExceeded | Code::StorageLost | Code::StorageUnavailable | Code::WorkerFailed => {
-            true
-        }
+        Code::StorageLost | Code::StorageUnavailable | Code::WorkerFailed => true,
         _ => false,
     }
 }

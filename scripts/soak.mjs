@@ -1,0 +1,408 @@
+// Eight tabs of one browser write and read one database for as long as one likes, while they are killed, closed,
+// reloaded, frozen, robbed of their lock, out of space, and lied to by their files and by other tabs:
+// `node scripts/soak.mjs --minutes 60 --seed 1`. Every minute all of it stops, and the books are held against the table:
+// whatever had a receipt is there once and whole and in order, whatever ended with an error that says "nothing written"
+// is not there, and memory and files have not grown. The first broken promise ends it. Chromium only: the faults need
+// its DevTools protocol.
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { launch, sqlite3 } from '../tests/contract/harness.mjs';
+import { Ledger, randomOf } from '../tests/contract/kills.mjs';
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '60' },
+    tabs: { type: 'string', default: '8' },
+    seed: { type: 'string', default: '1' },
+    /** Only the faults that have this in their name; all of them where it is left out. */
+    faults: { type: 'string', default: '' },
+  },
+});
+const ROUND_MS = 60_000;
+/** Errors after which nothing of the frame may be there (CONTRACT.md 6). */
+const NOTHING_WRITTEN = ['BUSY', 'TIMEOUT', 'ABORTED', 'QUOTA_EXCEEDED', 'SCHEMA_MISMATCH', 'CONSTRAINT'];
+/** What may happen to a call while files fail, workers end and locks are stolen. */
+const ALLOWED = ['BUSY', 'TIMEOUT', 'QUOTA_EXCEEDED', 'STORAGE_LOST', 'WORKER_FAILED', 'CLOSED', 'SQL'];
+
+/** Appends, holds transactions and reads until it is told to stop. Runs in the page. */
+async function work({ book, tab, seed }) {
+  let state = seed;
+  const random = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+  const pick = (list) => list[Math.floor(random() * list.length)];
+  const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+  const report = (entry) =>
+    fetch(`/ledger/${book}`, { method: 'POST', keepalive: true, body: JSON.stringify(entry) }).catch(
+      () => {},
+    );
+  const said = ({ code = 'none', message, attempts }) => ({ code, message, attempts });
+  const OPTIONS = [
+    {},
+    {},
+    { retry: { attempts: 0 } },
+    { retry: { attempts: 1, lockTimeoutMs: 3 } },
+    { fallback: 'queue', retry: { attempts: 0 } },
+    { fallback: 'none', retry: { attempts: 2, lockTimeoutMs: 30 } },
+  ];
+  let handles = 0;
+  /** A handle, its frames and the name that they are written under: order is promised within one handle. */
+  async function open() {
+    const writer = `${tab}.${++handles}`;
+    for (;;) {
+      try {
+        globalThis.db = await framelock.openDatabase('soak');
+        return { writer, next: 0, kept: [] };
+      } catch (error) {
+        await report({ open: writer, ...said(error) });
+        if (globalThis.stopped) return undefined;
+        await sleep(500);
+      }
+    }
+  }
+  const content = (writer, frame, rows) => ({
+    writer: Array(rows).fill(writer),
+    frame: new Int32Array(rows).fill(frame),
+    rows: new Int32Array(rows).fill(rows),
+    row: Int32Array.from({ length: rows }, (_, row) => row),
+    note: Array.from({ length: rows }, (_, row) => `${writer}/${frame}/${row}`),
+  });
+  const size = () => (random() < 0.02 ? 5000 : 1 + Math.floor(random() * 200));
+  const UNUSABLE = ['STORAGE_LOST', 'WORKER_FAILED', 'CLOSED'];
+
+  let now = await open();
+  const actions = {
+    async append() {
+      const handle = now;
+      const { writer } = handle;
+      const frame = handle.next++;
+      const rows = size();
+      const sent = { writer, frame, rows };
+      const receipt = await db.appendFrame('t', content(writer, frame, rows), {
+        frameId: `${writer}-${frame}`,
+        ...pick(OPTIONS),
+      });
+      handle.kept.push(sent);
+      return { ...sent, path: receipt.path };
+    },
+    async again() {
+      const sent = pick(now.kept);
+      if (sent === undefined) return undefined;
+      const { writer, frame, rows } = sent;
+      const receipt = await db.appendFrame('t', content(writer, frame, rows), {
+        frameId: `${writer}-${frame}`,
+      });
+      return { ...sent, path: `again ${receipt.path}` };
+    },
+    async transaction() {
+      // Under a name of its own: it overtakes what was appended before it and waits.
+      const writer = `${now.writer}t`;
+      const frame = now.next++;
+      const rows = size();
+      await db.transaction(async (tx) => {
+        await tx.appendFrame('t', content(writer, frame, rows), { frameId: `${writer}-${frame}` });
+        await sleep(random() * 200);
+      });
+      return { writer, frame, rows, path: 'transaction' };
+    },
+    async read() {
+      const torn = await db.query(
+        'SELECT writer, frame FROM t GROUP BY 1, 2 HAVING count(*) <> max(rows) LIMIT 3',
+      );
+      return torn.length ? { torn } : undefined;
+    },
+  };
+  async function worker() {
+    while (!globalThis.stopped && now) {
+      const action = pick(['append', 'append', 'append', 'append', 'append', 'again', 'transaction', 'read']);
+      const [handle, at] = [now, now.next];
+      const name = `${handle.writer}${action === 'transaction' ? 't' : ''}`;
+      const began = { action, frame: at, writer: handle.writer, at: Math.round(performance.now()) };
+      globalThis.pending.add(began);
+      try {
+        const entry = await actions[action]();
+        if (entry) await report(entry);
+      } catch (error) {
+        const isWrite = action === 'append' || action === 'transaction';
+        await report({ action, ...said(error), ...(isWrite ? { writer: name, frame: at } : {}) });
+        if (UNUSABLE.includes(error.code) && now === handle) {
+          now = undefined;
+          await db.close().catch(() => {});
+          now = await open();
+        }
+        while (now === undefined && !globalThis.stopped) await sleep(50);
+      }
+      globalThis.pending.delete(began);
+      await sleep(random() * 30);
+    }
+  }
+  globalThis.pending = new Set();
+  globalThis.stopped = false;
+  globalThis.working = Promise.all([worker(), worker(), worker()]);
+}
+
+/** One tab, and what is being done to it. */
+class Desk {
+  constructor(soak, tab) {
+    Object.assign(this, { soak, tab, trouble: undefined });
+  }
+
+  async begin() {
+    this.session = await this.tab.page.createCDPSession();
+    const { book, random } = this.soak;
+    const tab = `w${this.soak.writers++}`;
+    await this.tab.run(work, { book, tab, seed: Math.floor(random() * 2 ** 32) });
+  }
+
+  /** Does something to it; one thing at a time. */
+  suffer(fault) {
+    const what = FAULTS[fault](this, this.soak).catch(() => {});
+    this.trouble = what.finally(() => (this.trouble = undefined));
+  }
+}
+
+/** What is done to tabs. Each gets a desk, and the run; a desk that it ends is replaced. */
+const FAULTS = {
+  async kill({ session, tab }) {
+    session.send('Page.crash').catch(() => {});
+    for (let i = 0; i < 100 && !tab.crashed; i++) await sleep(20);
+    tab.crashed = true;
+  },
+  async close({ tab }) {
+    tab.crashed = true;
+    await tab.close();
+  },
+  async reload(desk) {
+    await desk.tab.load();
+    await desk.begin();
+  },
+  async freeze(desk, { random }) {
+    await desk.session.send('Page.setWebLifecycleState', { state: 'frozen' });
+    await sleep(1000 + random() * 10_000);
+    await desk.session.send('Page.setWebLifecycleState', { state: 'active' });
+  },
+  async 'end the worker'({ tab }) {
+    for (const worker of tab.page.workers()) await worker.evaluate(() => void self.close()).catch(() => {});
+  },
+  async 'fill the disk'({ session }, soak) {
+    const { origin } = soak.browser;
+    const { usage } = await session.send('Storage.getUsageAndQuota', { origin });
+    await session.send('Storage.overrideQuotaForOrigin', {
+      origin,
+      quotaSize: usage + soak.random() * 300_000,
+    });
+    await sleep(500 + soak.random() * 3000);
+    await soak.freeTheDisk();
+  },
+  async 'steal the lock'({ tab }) {
+    await tab.run(() => navigator.locks.request('framelock/1/soak', { steal: true }, async () => {}));
+  },
+  async 'fail file calls'(desk, { random }) {
+    const files = { after: Math.floor(random() * 200), times: 1 + Math.floor(random() * 3) };
+    await inject(desk, { files: { ...files, error: random() < 0.3 ? 'quota' : 'io' } });
+  },
+  async 'lose messages'(desk, { random }) {
+    await inject(desk, {
+      messages: { after: Math.floor(random() * 5), times: 1 + Math.floor(random() * 50) },
+    });
+  },
+  /** What tabs told each other is told again, late, twice and with parts of it changed. */
+  async 'repeat messages'({ tab }) {
+    await tab.run(async () => {
+      const channel = new BroadcastChannel('framelock/1/soak');
+      const heard = [];
+      channel.onmessage = ({ data }) => heard.length < 50 && heard.push(data);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      for (const data of heard) {
+        channel.postMessage(data);
+        if (typeof data !== 'object' || data === null) continue;
+        for (const key of Object.keys(data))
+          channel.postMessage({ ...data, [key]: Math.random() < 0.5 ? null : 7 });
+      }
+      channel.close();
+    });
+  },
+};
+
+/** Makes calls of a tab's handle fail for two seconds. */
+async function inject(desk, plan) {
+  await desk.tab.run(async (plan) => {
+    const { faults } = await import('/dist/testing/index.js');
+    const end = await faults(db, plan);
+    setTimeout(() => end().catch(() => {}), 2000);
+  }, plan);
+}
+
+class Soak {
+  desks = [];
+  writers = 0;
+  done = {};
+  round = 0;
+  sums = { receipts: 0, frames: 0, errors: 0 };
+
+  constructor(browser, ledger, seed) {
+    Object.assign(this, { browser, ledger, random: randomOf(seed) });
+  }
+
+  get book() {
+    return `round-${this.round}`;
+  }
+
+  async freeTheDisk() {
+    const desk = this.desks.find(({ tab }) => !tab.crashed);
+    await desk?.session.send('Storage.overrideQuotaForOrigin', { origin: this.browser.origin });
+  }
+
+  /** Makes the tabs as many as they should be. */
+  async fill() {
+    for (const desk of this.desks.filter(({ tab }) => tab.crashed)) desk.tab.close().catch(() => {});
+    this.desks = this.desks.filter(({ tab }) => !tab.crashed);
+    while (this.desks.length < Number(values.tabs)) {
+      const desk = new Desk(this, await this.browser.newTab());
+      this.desks.push(desk);
+      await desk.begin();
+    }
+  }
+
+  /** A minute of work and faults. */
+  async live(until) {
+    const names = Object.keys(FAULTS).filter((name) => name.includes(values.faults));
+    while (performance.now() < until) {
+      await this.fill();
+      await sleep(200 + this.random() * 2000);
+      const name = names[Math.floor(this.random() * names.length)];
+      const desk = this.desks[Math.floor(this.random() * this.desks.length)];
+      if (desk.tab.crashed || desk.trouble) continue;
+      this.done[name] = (this.done[name] ?? 0) + 1;
+      desk.suffer(name);
+    }
+  }
+
+  /** Stops everything; gives how long that took. Every call settles by its deadline. */
+  async settle() {
+    await Promise.all(this.desks.map((desk) => Promise.race([desk.trouble, sleep(30_000)])));
+    // Whatever is still in trouble after that is beyond it.
+    for (const desk of this.desks.filter(({ trouble }) => trouble)) desk.tab.crashed = true;
+    await this.freeTheDisk();
+    // Faults that were planted end by themselves.
+    await sleep(2500);
+    await this.fill();
+    const start = performance.now();
+    const stop = ({ tab }) => tab.run(() => ((globalThis.stopped = true), globalThis.working.then(() => {})));
+    const settled = Promise.all(this.desks.map(stop)).then(() => true);
+    if (!(await Promise.race([settled, sleep(60_000)]))) {
+      const ask = ({ tab }) => tab.run(() => [performance.now(), ...globalThis.pending]);
+      const left = await Promise.all(
+        this.desks.map((desk) => Promise.race([ask(desk), sleep(2000, 'no answer')])),
+      );
+      throw new Error(`calls did not settle within a minute: ${JSON.stringify(left)}`);
+    }
+    return performance.now() - start;
+  }
+
+  async check() {
+    const witness = await this.browser.newTab();
+    const found = await witness.run(async () => {
+      globalThis.db = await framelock.openDatabase('soak');
+      let left;
+      for (let i = 0; i < 50 && left !== 0; i++) left = (await db.drain()).remaining;
+      const frames = await db.query(
+        `SELECT writer || '-' || frame AS id, count(*) AS rows, count(DISTINCT row) AS different, max(rows) AS sent
+         FROM t GROUP BY writer, frame`,
+      );
+      const [{ disordered }] = await db.query(`
+        SELECT count(*) AS disordered FROM (
+          SELECT frame * 1000000 + row < lag(frame * 1000000 + row) OVER (PARTITION BY writer ORDER BY rowid) AS back
+          FROM t) WHERE back`);
+      const rejected = (await db.rejected()).map(({ frameId, error }) => `${frameId}: ${error.message}`);
+      const [{ integrity_check: integrity }] = await db.query('PRAGMA integrity_check');
+      return { left, frames, disordered, rejected, integrity };
+    });
+    const entries = this.ledger.entries(this.book);
+    const there = new Map(found.frames.map((frame) => [frame.id, frame]));
+    const idOf = ({ writer, frame }) => `${writer}-${frame}`;
+    const kept = entries.filter(({ path }) => path);
+    const failed = entries.filter(({ code }) => code);
+    const unwritten = failed.filter(({ code, writer }) => writer && NOTHING_WRITTEN.includes(code));
+    assert.deepEqual(
+      entries.filter(({ torn }) => torn),
+      [],
+      'a reader saw part of a frame',
+    );
+    assert.deepEqual(
+      kept.filter((entry) => !there.has(idOf(entry))),
+      [],
+      'frames with a receipt are not there',
+    );
+    assert.deepEqual(
+      unwritten.filter((entry) => there.has(idOf(entry))),
+      [],
+      'frames that were refused are there',
+    );
+    assert.deepEqual(
+      failed.filter(({ code }) => !ALLOWED.includes(code)),
+      [],
+      'calls that must not fail',
+    );
+    const bad = found.frames.filter(({ rows, different, sent }) => rows !== sent || different !== sent);
+    assert.deepEqual(bad, [], 'frames that are there in part, or twice');
+    const { left, disordered, rejected, integrity } = found;
+    const sound = { left: 0, disordered: 0, rejected: [], integrity: 'ok' };
+    assert.deepEqual({ left, disordered, rejected, integrity }, sound);
+    const file = await witness.download(() => db.exportFile());
+    assert.equal(sqlite3(file, 'PRAGMA integrity_check'), 'ok');
+    // The next minute begins with an empty table, in the same file.
+    await witness.run(async () => {
+      await db.exec('DELETE FROM t');
+      await db.close();
+    });
+    await witness.close();
+    this.sums.receipts += kept.length;
+    this.sums.frames += found.frames.length;
+    this.sums.errors += failed.length;
+    return { kept, failed };
+  }
+
+  /** Bytes that the browser counts for the origin, and of the page's wasm and scripts, the largest of all tabs. */
+  async sizes() {
+    const { session } = this.desks[0];
+    const { usage } = await session.send('Storage.getUsageAndQuota', { origin: this.browser.origin });
+    const heaps = await Promise.all(this.desks.map(({ tab }) => tab.page.metrics()));
+    const heap = Math.max(...heaps.map(({ JSHeapUsedSize }) => JSHeapUsedSize));
+    return `files ${(usage / 2 ** 20).toFixed(1)} MB, scripts ${(heap / 2 ** 20).toFixed(1)} MB`;
+  }
+
+  async run(ms) {
+    const end = performance.now() + ms;
+    for (; performance.now() < end; this.round++) {
+      for (const desk of this.desks) await desk.begin();
+      await this.live(Math.min(end, performance.now() + ROUND_MS));
+      const settled = await this.settle();
+      const { kept, failed } = await this.check();
+      const count = (list) => {
+        const counts = {};
+        for (const name of list) counts[name] = (counts[name] ?? 0) + 1;
+        return JSON.stringify(counts);
+      };
+      console.log(`round ${this.round} | ${kept.length} kept ${count(kept.map(({ path }) => path))}`);
+      console.log(`  failed ${count(failed.map(({ code }) => code))}, settled ${settled.toFixed(0)} ms`);
+      console.log(`  ${await this.sizes()}`);
+    }
+  }
+}
+
+const ledger = new Ledger();
+const browser = await launch('chromium', { intercept: ledger.intercept });
+const soak = new Soak(browser, ledger, Number(values.seed));
+try {
+  await soak.run(Number(values.minutes) * 60_000);
+  const { receipts, frames, errors } = soak.sums;
+  console.log(`faults: ${JSON.stringify(soak.done)}`);
+  console.log(
+    `soak: ok, ${receipts} receipts, ${frames} frames, ${errors} calls that failed; none lost, none twice`,
+  );
+} catch (error) {
+  console.error(`soak: round ${soak.round}, seed ${values.seed}: ${error.message}`);
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+}
