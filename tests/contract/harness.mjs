@@ -267,6 +267,13 @@ export async function launch(name, { intercept = () => false, args = [], prefs =
   return new Browser(name, handle, server, folder);
 }
 
+/** The memory of the browser's largest process for pages, in MB. */
+export function largestTabMb(browser) {
+  const pages = descendants(browser.process.pid).filter(isRenderer);
+  // Resident pages of 4 KiB.
+  return Math.max(...pages.map((pid) => Number(procStat(pid)?.[21] ?? 0))) / 256;
+}
+
 /** Milliseconds that the workers of a process have had a processor; in Chromium, whose threads are named so. */
 export function workersMs(pid) {
   const threads = readdirSync(`/proc/${pid}/task`).map((thread) => `/proc/${pid}/task/${thread}`);

@@ -69,7 +69,11 @@ function outcomeCell(outcome) {
   if (outcome.committedMs !== undefined) {
     parts.push(element('small', {}, ` applied ${milliseconds(outcome.committedMs)} later`));
   } else if (!outcome.code && !outcome.committed) parts.push(element('small', {}, ' not applied yet'));
-  else if (outcome.code) parts.push(element('small', {}, ' nothing written'));
+  else if (outcome.code) {
+    // Only the database knows what a worker had done when it failed.
+    const what = outcome.code === 'WORKER_FAILED' ? ' in doubt' : ' nothing written';
+    parts.push(element('small', {}, what));
+  }
   return element('td', {}, ...parts);
 }
 
