@@ -7,6 +7,7 @@
 
 use super::Node;
 use super::op::{Append, Op, Work};
+use super::queue::PAUSE_MS;
 use super::types::{CallId, Effect};
 use crate::error::{Error, Result};
 use crate::ladder::Path;
@@ -21,14 +22,11 @@ pub(super) struct Doubt {
     error: Error,
 }
 
-/// After the database could not be opened: when to look again.
-const PAUSE_MS: f64 = 2000.0;
-
 /// The frames in doubt of a node.
 #[derive(Default)]
 pub(super) struct Doubts {
     pub list: Vec<Doubt>,
-    /// Not before this time are the ids looked at.
+    /// Not before this time are the ids looked at: the database could not be opened.
     look_at_ms: f64,
 }
 
@@ -75,13 +73,11 @@ impl Node {
         let Some(at) = self.doubts.list.iter().position(of) else {
             return false;
         };
-        self.end_doubt(
-            at,
-            match answer {
-                Answer::Applied { coerced, duplicate, .. } => Ok((*duplicate, coerced.clone())),
-                Answer::Refused { error } => Err(error.clone().into()),
-            },
-        );
+        let outcome = match answer {
+            Answer::Applied { coerced, duplicate, .. } => Ok((*duplicate, coerced.clone())),
+            Answer::Refused { error } => Err(error.clone().into()),
+        };
+        self.end_doubt(at, outcome);
         true
     }
 

@@ -20,6 +20,7 @@
 //! | `invite` | a holder that is writing takes the others' small frames along |
 //! | `gather` | a commit for several tabs |
 //! | `queue` | the durable queue: drained, counted, waited for |
+//! | `doubt` | what the queue could not take, and the holder may have |
 //! | `rejected` | queued frames that were refused, until they are settled |
 //! | `forward` | what is forwarded to a server, by one handle of all |
 //! | `unit` | what runs under the lease |

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// so this node does it. The jitter keeps the others from coming at the same moment.
 const BYSTANDER_MS: f64 = 3000.0;
 /// After a failure of the storage: when to look again.
-const PAUSE_MS: f64 = 2000.0;
+pub(super) const PAUSE_MS: f64 = 2000.0;
 /// A lease looks into the queue by itself when the last look is older than this; a lost message
 /// delays a frame, and no more.
 const LOOK_AGAIN_MS: f64 = 1000.0;
