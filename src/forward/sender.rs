@@ -17,7 +17,7 @@
 
 use super::item::{Digest, Item};
 use super::looks::Purpose;
-use super::outbox::{DeadLetter, Look, OutboxState, Record};
+use super::outbox::{DeadLetter, Look, OutboxState, PauseReason, Record};
 use super::report::{Happened, Report, Status};
 use super::window::Window;
 use super::wire::{self, Outcome, Request};
@@ -220,7 +220,12 @@ impl Sender {
 
     /// Forwarding, as this sender knows it.
     pub fn status(&self) -> Status {
-        let mut status = Status::of(&self.outbox);
+        self.status_while(self.outbox.paused)
+    }
+
+    /// The same with the pause that the database has.
+    pub fn status_while(&self, paused: Option<PauseReason>) -> Status {
+        let mut status = Status::of(&OutboxState { paused, ..self.outbox.clone() });
         if let Some(reason) = &self.stopped {
             (status.paused, status.reason) = (true, Some(reason.clone()));
         }

@@ -283,7 +283,7 @@ impl Node {
             Call::Rollback { tx } => return self.tx_rollback(call, tx),
             Call::Status => {
                 self.status_calls.push(call);
-                return self.effects.push(Effect::QueryLock { count_queue: true });
+                return self.status_asked();
             }
             Call::WhenCommitted { frame_id } => (Work::WhenCommitted { frame_id }, f64::INFINITY),
             Call::Drain { timeout_ms } => {
