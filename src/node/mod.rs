@@ -376,8 +376,11 @@ impl Node {
     }
 
     fn finish_closing(&mut self) {
+        // What asks for no lock is answered too.
         if let Some(call) = self.closing
             && self.ops.is_empty()
+            && self.status_calls.is_empty()
+            && !self.queue.has_calls()
         {
             self.closed = true;
             self.release_lease();
@@ -394,11 +397,9 @@ impl Node {
         }
     }
 
-    /// Calls that wait for something other than the lease, which will not come any more.
+    /// Calls that wait for frames of the queue, of which nobody will hear here any more.
     fn fail_waiting(&mut self) {
-        let mut calls = std::mem::take(&mut self.status_calls);
-        calls.extend(self.queue.take_waiting());
-        for call in calls {
+        for call in self.queue.take_waiting() {
             self.fail(call, handle_closed());
         }
     }
