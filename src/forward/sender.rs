@@ -218,6 +218,11 @@ impl Sender {
         self.state != State::Off
     }
 
+    /// Whether it has seen a stream in the outbox.
+    pub fn has_looked(&self) -> bool {
+        self.outbox.stream.is_some()
+    }
+
     /// Forwarding, as this sender knows it.
     pub fn status(&self) -> Status {
         self.status_while(self.outbox.paused)

@@ -216,7 +216,7 @@ impl Node {
     pub(super) fn outbox_replaced(&mut self) {
         if let Some(forward) = &mut self.forward {
             (forward.look, forward.records) = (None, Vec::new());
-            forward.unsure = true;
+            (forward.unsure, forward.heard) = (true, Status::default());
         }
         self.with_sender(Sender::begin_anew);
     }
@@ -322,6 +322,8 @@ impl Node {
             _ if !forward.sender.is_on() => forward.heard.clone(),
             // A pause, or its end, is known here before the sender has looked.
             Some(state) => forward.sender.status_while(state.paused),
+            // It has just begun.
+            None if !forward.sender.has_looked() => forward.heard.clone(),
             None => forward.sender.status(),
         })
     }

@@ -288,6 +288,31 @@ inBrowsers((context) => {
     await tab.close();
   });
 
+  test('a page that is hidden, and stops to send, still knows what waits', async () => {
+    const [server, tab, name] = [await newServer(), await context.browser.newTab(), newName()];
+    await server.stop();
+    await tab.run(open, name, server.url);
+    await tab.run(append, 0, 3, 10);
+    await tab.page.reload();
+    await tab.load();
+    await tab.run(open, name, server.url);
+    for (let tries = 0; !(await tab.run(() => told.length)); tries++) {
+      assert.ok(tries < 200, 'it does not even try to send');
+      await sleep(20);
+    }
+    const seen = await tab.run(async () => {
+      const seen = [];
+      for (const state of ['hidden', 'visible', 'hidden']) {
+        Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });
+        document.dispatchEvent(new Event('visibilitychange'));
+        for (let i = 0; i < 5; i++) seen.push((await db.status()).forwarding.pending);
+      }
+      return seen;
+    });
+    assert.deepEqual(seen, Array(15).fill(3));
+    await tab.close();
+  });
+
   test('status() waits for no lock that another writer keeps', async () => {
     const [server, tab, name] = [await newServer(), await context.browser.newTab(), newName()];
     const waited = await tab.run(
