@@ -22,13 +22,18 @@ impl Sender {
                 self.meet(remote, skips);
             }
             (Verdict::Stands(remote, skips), Asked::Items { to, digest, .. }) => {
-                let ours = Remote { last_seq: to - self.outbox.base, digest: Some(digest) };
+                // A server that does not know the header with the item's digest has recorded what it does know.
+                let said = remote.digest.map(|digest| (to, digest));
+                let by_body = said != Some((to, digest)) && said == self.last_body;
+                self.one_by_one |= by_body;
+                let digest = if by_body { remote.digest } else { Some(digest) };
+                let ours = Remote { last_seq: to - self.outbox.base, digest };
                 self.went_well();
                 if remote == ours && skips != Skips::Unknown {
                     // It was there before: from here, or from a copy of this database.
                     self.meet(remote, skips);
                 } else if remote == ours {
-                    self.previous = Some((to, digest));
+                    self.previous = digest.map(|digest| (to, digest));
                     self.acknowledge(to);
                 } else {
                     // It has more than was ever sent, or something else: look into that.
@@ -122,9 +127,13 @@ impl Sender {
     /// `item` is the own one in the server's last place, if it is kept.
     pub(super) fn compared(&mut self, remote: Remote, skips: Skips, item: Option<&Item>) {
         let (number, own) = (self.outbox.base + remote.last_seq, item.map(Item::digest));
-        let (acknowledged, agrees) = (self.outbox.acknowledged, own == remote.digest);
+        let (acknowledged, is_ours) = (self.outbox.acknowledged, own == remote.digest);
+        // Or what a server says that has recorded the digest of a body of several.
+        let by_body = !is_ours && remote.digest.map(|digest| (number, digest)) == self.last_body;
+        self.one_by_one |= by_body;
+        let agrees = is_ours || by_body;
         if agrees {
-            self.previous = own.map(|digest| (number, digest));
+            self.previous = remote.digest.map(|digest| (number, digest));
         }
         if number > acknowledged {
             match (agrees, item, skips) {

@@ -74,7 +74,7 @@ impl Sender {
         } else {
             self.doubt = true;
             self.alone_until = 0;
-            self.previous = None;
+            (self.previous, self.last_body) = (None, None);
             self.outbox = state;
             self.window = Window::default();
             for (number, bytes) in kept {

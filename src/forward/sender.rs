@@ -17,7 +17,7 @@
 
 use super::item::{Digest, Item};
 use super::looks::Purpose;
-use super::outbox::{DeadLetter, Look, OutboxState, Record};
+use super::outbox::{DeadLetter, Look, OutboxState, PauseReason, Record};
 use super::report::{Happened, Report, Status};
 use super::window::Window;
 use super::wire::{self, Outcome, Request};
@@ -147,6 +147,10 @@ pub struct Sender {
     pub(super) refreshed: bool,
     /// Items up to this number go one by one: one of them was refused.
     pub(super) alone_until: i64,
+    /// Number of the last item and digest of the last body that had several.
+    pub(super) last_body: Option<(i64, Digest)>,
+    /// The server has recorded such a digest in place of the item's: it is sent no other body of several.
+    pub(super) one_by_one: bool,
     pub(super) body_bytes: usize,
     pub(super) gzip: bool,
     /// The body was damaged on its way, and is sent once more.
@@ -197,6 +201,8 @@ impl Sender {
             token_known: false,
             refreshed: false,
             alone_until: 0,
+            last_body: None,
+            one_by_one: false,
             body_bytes: BODY_BYTES,
             gzip: true,
             resent: false,
@@ -212,9 +218,19 @@ impl Sender {
         self.state != State::Off
     }
 
+    /// Whether it has seen a stream in the outbox.
+    pub fn has_looked(&self) -> bool {
+        self.outbox.stream.is_some()
+    }
+
     /// Forwarding, as this sender knows it.
     pub fn status(&self) -> Status {
-        let mut status = Status::of(&self.outbox);
+        self.status_while(self.outbox.paused)
+    }
+
+    /// The same with the pause that the database has.
+    pub fn status_while(&self, paused: Option<PauseReason>) -> Status {
+        let mut status = Status::of(&OutboxState { paused, ..self.outbox.clone() });
         if let Some(reason) = &self.stopped {
             (status.paused, status.reason) = (true, Some(reason.clone()));
         }
@@ -418,6 +434,10 @@ impl Sender {
                 return false;
             };
             let (count, gzip) = (items.len(), request.gzip);
+            if count > 1 {
+                let body = Digest::parse(&request.content_digest);
+                self.last_body = body.map(|body| (last.number, body));
+            }
             (request, Asked::Items { to: last.number, count, digest, gzip })
         };
         self.last_id += 1;
@@ -443,7 +463,8 @@ impl Sender {
             bytes += item.bytes();
             rows += item.rows;
             let fits = bytes <= self.body_bytes && rows <= BODY_ROWS;
-            fits && item.number > self.alone_until && first.joins(item)
+            let joins = !self.one_by_one && item.number > self.alone_until;
+            fits && joins && first.joins(item)
         });
         together.count().max(1)
     }

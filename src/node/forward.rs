@@ -18,6 +18,8 @@ const PATIENCE_MS: f64 = 250.0;
 /// Calls that come within so much of the last answer come one upon the other: a frame of 100,000 rows takes
 /// a page 50 ms to make.
 const BUSY_MS: f64 = 100.0;
+/// `status()` waits so long for a lease to count the outbox under.
+const COUNT_MS: f64 = 200.0;
 /// The database could not be opened; and the sender's lock was taken away.
 const PAUSE_MS: f64 = 2000.0;
 
@@ -36,6 +38,10 @@ pub(super) struct Forwarder {
     heard: Status,
     /// Frames were put into the outbox under this lease.
     grew: bool,
+    /// There may be more in the outbox than is known: it was not looked at yet, or others have put frames there.
+    unsure: bool,
+    /// Until when `status()` waits for it to be counted.
+    count_until_ms: Option<f64>,
 }
 
 impl Forwarder {
@@ -51,6 +57,8 @@ impl Forwarder {
             not_before_ms: 0.0,
             heard: Status::default(),
             grew: false,
+            unsure: true,
+            count_until_ms: None,
         }
     }
 
@@ -107,6 +115,7 @@ impl Node {
             && !forward.sender.is_on()
         {
             forward.heard = report.status.clone();
+            forward.unsure = false;
             self.effects.push(Effect::Notify(Notice::Forward(Box::new(report))));
         }
     }
@@ -124,11 +133,16 @@ impl Node {
             forward.lock = Some(forward.last_lock);
             self.effects.push(Effect::RequestSender { id: forward.last_lock });
         }
+        let until_ms = self.forward.as_ref().and_then(|forward| forward.count_until_ms);
+        if until_ms.is_some_and(|until_ms| now_ms >= until_ms) {
+            self.answer_status();
+        }
         self.with_sender(Sender::advance);
     }
 
     pub(super) fn sender_granted(&mut self, id: LockId) {
-        if self.forward.as_ref().is_some_and(|forward| forward.lock == Some(id)) {
+        if let Some(forward) = self.forward.as_mut().filter(|forward| forward.lock == Some(id)) {
+            forward.unsure = true;
             self.with_sender(Sender::begin);
         } else {
             self.effects.push(Effect::ReleaseSender { id });
@@ -148,6 +162,9 @@ impl Node {
     /// Lets another tab send: this one is left, frozen, closed, or hidden. A hidden one stands in line
     /// again, behind the others.
     pub(super) fn stop_sending(&mut self) {
+        if let Some(forward) = self.forward.as_mut().filter(|forward| forward.sender.is_on()) {
+            forward.heard = forward.sender.status();
+        }
         self.with_sender(|sender, _| sender.end());
         if let Some(forward) = &mut self.forward {
             (forward.look, forward.records) = (None, Vec::new());
@@ -175,6 +192,7 @@ impl Node {
         let here = self.lease.held().is_some();
         if let Some(forward) = &mut self.forward {
             forward.grew |= here;
+            forward.unsure |= !here;
         }
         self.with_sender(Sender::frames_came);
     }
@@ -198,6 +216,7 @@ impl Node {
     pub(super) fn outbox_replaced(&mut self) {
         if let Some(forward) = &mut self.forward {
             (forward.look, forward.records) = (None, Vec::new());
+            (forward.unsure, forward.heard) = (true, Status::default());
         }
         self.with_sender(Sender::begin_anew);
     }
@@ -212,16 +231,20 @@ impl Node {
     /// The lease that a look or a record waits for.
     pub(super) fn forward_needs(&self) -> Option<Mode> {
         let forward = self.forward.as_ref().filter(|f| self.now_ms >= f.not_before_ms)?;
-        match (forward.records.is_empty(), forward.look) {
-            (false, _) => Some(Mode::Exclusive),
-            (true, Some(_)) if self.config.shared_reads && !self.recover => Some(Mode::Shared),
-            (true, Some(_)) => Some(Mode::Exclusive),
-            (true, None) => None,
+        let looks = forward.look.is_some() || forward.count_until_ms.is_some();
+        match forward.records.is_empty() {
+            false => Some(Mode::Exclusive),
+            true if self.config.shared_reads && !self.recover => looks.then_some(Mode::Shared),
+            true => looks.then_some(Mode::Exclusive),
         }
     }
 
     /// Runs what waits for this lease, records before looks. Gives whether anything did.
     pub(super) fn run_forward(&mut self, held: Mode) -> bool {
+        if self.forward.as_ref().is_some_and(|forward| forward.count_until_ms.is_some()) {
+            let _kept_for_later = self.forward_status();
+            self.answer_status();
+        }
         let waited_ms = self.forward.as_ref().map_or(0.0, |f| self.now_ms - f.due_since_ms);
         let its_turn = self.ops.is_empty() || waited_ms >= PATIENCE_MS;
         if !its_turn || self.forward_needs().is_none_or(|mode| mode > held) {
@@ -237,6 +260,9 @@ impl Node {
         }
         if let Some(look) = look {
             let page = self.store.look_at_outbox(&look).ok();
+            if let Some(forward) = &mut self.forward {
+                forward.unsure &= page.is_none();
+            }
             self.with_sender(|sender, now_ms| sender.looked(now_ms, page));
         }
         true
@@ -250,20 +276,56 @@ impl Node {
             if self.ops.is_empty() { forward.not_before_ms } else { patience_ms }
         });
         let lock = forward.lock.is_none() && !self.suspended;
-        let times = [forward.sender.wake_at_ms(), work, lock.then_some(forward.lock_at_ms)];
+        let lock = lock.then_some(forward.lock_at_ms);
+        let times = [forward.sender.wake_at_ms(), work, lock, forward.count_until_ms];
         times.into_iter().flatten().filter(|at| *at > self.now_ms).min_by(f64::total_cmp)
+    }
+
+    /// `status()` was called. Where the outbox may hold more than is known, it is counted first.
+    pub(super) fn status_asked(&mut self) {
+        let readable = self.reads_outbox();
+        let until_ms = self.now_ms + COUNT_MS;
+        match &mut self.forward {
+            Some(forward) if forward.unsure && !readable => {
+                // Once: a lease that is not to be had soon is not waited for by every call.
+                forward.unsure = false;
+                forward.count_until_ms = Some(until_ms);
+            }
+            Some(forward) if forward.count_until_ms.is_some() => {}
+            _ => self.effects.push(Effect::QueryLock { count_queue: true }),
+        }
+    }
+
+    /// The outbox was counted, or there was no time for it.
+    fn answer_status(&mut self) {
+        if let Some(forward) = &mut self.forward {
+            forward.count_until_ms = None;
+        }
+        self.effects.push(Effect::QueryLock { count_queue: true });
+    }
+
+    fn reads_outbox(&self) -> bool {
+        self.lease.held().is_some() && !self.is_midway() && self.store.is_open()
     }
 
     /// The contract's `status().forwarding`; exact under a lease, else as of the last news.
     pub(super) fn forward_status(&mut self) -> Option<Status> {
-        let readable = self.lease.held().is_some() && !self.is_midway() && self.store.is_open();
+        let readable = self.reads_outbox();
         let forward = self.forward.as_mut()?;
-        if readable && let Ok(state) = self.store.outbox_state() {
-            forward.sender.saw(&state);
-            forward.heard = forward.heard.updated(&state);
+        let state = readable.then(|| self.store.outbox_state().ok()).flatten();
+        if let Some(state) = &state {
+            forward.unsure = false;
+            forward.sender.saw(state);
+            forward.heard = forward.heard.updated(state);
         }
-        let on = forward.sender.is_on();
-        Some(if on { forward.sender.status() } else { forward.heard.clone() })
+        Some(match state {
+            _ if !forward.sender.is_on() => forward.heard.clone(),
+            // A pause, or its end, is known here before the sender has looked.
+            Some(state) => forward.sender.status_while(state.paused),
+            // It has just begun.
+            None if !forward.sender.has_looked() => forward.heard.clone(),
+            None => forward.sender.status(),
+        })
     }
 
     /// What the user does to the outbox.

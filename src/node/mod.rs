@@ -287,7 +287,7 @@ impl Node {
             Call::Rollback { tx } => return self.tx_rollback(call, tx),
             Call::Status => {
                 self.status_calls.push(call);
-                return self.effects.push(Effect::QueryLock { count_queue: true });
+                return self.status_asked();
             }
             Call::WhenCommitted { frame_id } => (Work::WhenCommitted { frame_id }, f64::INFINITY),
             Call::Drain { timeout_ms } => {
@@ -381,9 +381,12 @@ impl Node {
     }
 
     fn finish_closing(&mut self) {
+        // What asks for no lock is answered too.
         if let Some(call) = self.closing
             && self.ops.is_empty()
             && self.doubts.list.is_empty()
+            && self.status_calls.is_empty()
+            && !self.queue.has_calls()
         {
             self.closed = true;
             self.release_lease();
@@ -400,11 +403,9 @@ impl Node {
         }
     }
 
-    /// Calls that wait for something other than the lease, which will not come any more.
+    /// Calls that wait for frames of the queue, of which nobody will hear here any more.
     fn fail_waiting(&mut self) {
-        let mut calls = std::mem::take(&mut self.status_calls);
-        calls.extend(self.queue.take_waiting());
-        for call in calls {
+        for call in self.queue.take_waiting() {
             self.fail(call, handle_closed());
         }
     }

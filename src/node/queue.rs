@@ -148,12 +148,14 @@ impl Queue {
         calls
     }
 
-    /// Everybody who waits for something of the queue.
+    /// Whether somebody waits for what is done with the rejected list.
+    pub fn has_calls(&self) -> bool {
+        !self.rejected_calls.is_empty()
+    }
+
+    /// Everybody who waits for a frame.
     pub fn take_waiting(&mut self) -> Vec<CallId> {
-        let waiters = std::mem::take(&mut self.waiters).into_iter().map(|(call, _)| call);
-        let calls = std::mem::take(&mut self.rejected_calls);
-        let calls = calls.into_iter().map(|waiting| waiting.call());
-        waiters.chain(calls).collect()
+        std::mem::take(&mut self.waiters).into_iter().map(|(call, _)| call).collect()
     }
 
     /// Whether a frame of this table must not be written: earlier ones are in the queue, which could

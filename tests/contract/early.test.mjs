@@ -172,6 +172,17 @@ inBrowsers((context) => {
     ]);
   });
 
+  test('close() lets calls that need no lock be answered', async () => {
+    const seen = await tab.run(async () => {
+      const db = await framelock.openDatabase('early');
+      const calls = [db.status(), db.rejected(), db.retryRejected('x'), db.discardRejected('x')];
+      const outcomes = Promise.all(calls.map(outcome));
+      await db.close();
+      return (await outcomes).filter((of) => of === 'CLOSED');
+    });
+    assert.deepEqual(seen, []);
+  });
+
   test('close() does not wait long for the lock', async () => {
     const seen = await tab.run(async () => {
       const db = await framelock.openDatabase('early');

@@ -243,6 +243,143 @@ inBrowsers((context) => {
     await Promise.all([tab.close(), other.close()]);
   });
 
+  test('status() has what waits from the first call on: after a reload, a pause, its end, a handed over frame', async () => {
+    const [server, tab, name] = [await newServer(), await context.browser.newTab(), newName()];
+    await server.stop();
+    await tab.run(open, name, server.url);
+    await tab.run(append, 0, 3, 10);
+    await tab.page.reload();
+    await tab.load();
+    const seen = await tab.run(
+      async (name, url) => {
+        const forward = { url, tables: ['ticks'] };
+        const now = async (db) => {
+          const { pending, paused, reason } = (await db.status()).forwarding;
+          return [pending, paused, reason];
+        };
+        let db = await framelock.openDatabase(name, { forward });
+        const seen = { opened: (await now(db))[0] };
+        await db.forwarding.pause();
+        seen.paused = await now(db);
+        await db.close();
+        db = await framelock.openDatabase(name, { forward });
+        seen.openedPaused = await now(db);
+        await db.forwarding.resume();
+        seen.resumed = (await now(db)).slice(0, 2);
+        // Another handle has the lease, and takes the frame along unless this one gets the lease first.
+        const writer = await framelock.openDatabase(name);
+        await writer.exec('CREATE TABLE other(a)');
+        const retry = { attempts: 0 };
+        await db.appendFrame('ticks', [{ frame: 9, n: 9, word: 'né 9' }], { retry });
+        seen.handedOver = (await now(db))[0];
+        await Promise.all([db.close(), writer.close()]);
+        return seen;
+      },
+      name,
+      server.url,
+    );
+    assert.deepEqual(seen, {
+      opened: 3,
+      paused: [3, true, 'PAUSED'],
+      openedPaused: [3, true, 'PAUSED'],
+      resumed: [3, false],
+      handedOver: 4,
+    });
+    await tab.close();
+  });
+
+  test('a page that is hidden, and stops to send, still knows what waits', async () => {
+    const [server, tab, name] = [await newServer(), await context.browser.newTab(), newName()];
+    await server.stop();
+    await tab.run(open, name, server.url);
+    await tab.run(append, 0, 3, 10);
+    await tab.page.reload();
+    await tab.load();
+    await tab.run(open, name, server.url);
+    for (let tries = 0; !(await tab.run(() => told.length)); tries++) {
+      assert.ok(tries < 200, 'it does not even try to send');
+      await sleep(20);
+    }
+    const seen = await tab.run(async () => {
+      const seen = [];
+      for (const state of ['hidden', 'visible', 'hidden']) {
+        Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });
+        document.dispatchEvent(new Event('visibilitychange'));
+        for (let i = 0; i < 5; i++) seen.push((await db.status()).forwarding.pending);
+      }
+      return seen;
+    });
+    assert.deepEqual(seen, Array(15).fill(3));
+    await tab.close();
+  });
+
+  test('status() waits for no lock that another writer keeps', async () => {
+    const [server, tab, name] = [await newServer(), await context.browser.newTab(), newName()];
+    const waited = await tab.run(
+      async (name, url) => {
+        const writer = await framelock.openDatabase(name);
+        return writer.transaction(async () => {
+          const db = await framelock.openDatabase(name, { forward: { url } });
+          const start = performance.now();
+          await db.status();
+          await db.status();
+          const waited = performance.now() - start;
+          await db.close();
+          return waited;
+        });
+      },
+      name,
+      server.url,
+    );
+    assert.ok(waited < 2000, `${waited} ms`);
+    await tab.close();
+  });
+
+  test('a database in memory is forwarded at once, token and all', async () => {
+    const [server, tab] = [await newServer(), await context.browser.newTab()];
+    server.token = 'token';
+    await tab.run(async (url) => {
+      const forward = { url, tables: ['ticks'], getToken: () => 'token' };
+      globalThis.told = [];
+      globalThis.db = await framelock.openDatabase('memory', { storage: 'memory', forward });
+    }, server.url);
+    await tab.run(append, 0, 2, 10);
+    await arrived(tab);
+    assert.equal(await assertEqual(tab, server), 20);
+    await tab.close();
+  });
+
+  test('a token that is none is reported, and is in no message', async () => {
+    const [server, tab, name] = [await newServer(), await context.browser.newTab(), newName()];
+    const reported = await tab.run(
+      async (name, url) => {
+        const tokens = ['two words'];
+        const reported = [];
+        const done = new Promise((resolve) =>
+          addEventListener('error', (event) => {
+            event.preventDefault();
+            reported.push(`${event.error.code}: ${event.message}`);
+            if (reported.length === 2) resolve();
+          }),
+        );
+        const getToken = () => tokens.shift();
+        const db = await framelock.openDatabase(name, { forward: { url, getToken } });
+        await db.appendFrame('ticks', [{ frame: 1, n: 1, word: 'né 1' }], { forward: true });
+        dispatchEvent(new Event('online'));
+        await done;
+        await db.close();
+        return reported;
+      },
+      name,
+      server.url,
+    );
+    for (const message of reported) {
+      assert.match(message, /^INVALID_ARGUMENT: .*getToken must give a token/);
+      assert.doesNotMatch(message, /two words/);
+    }
+    await tab.close();
+  });
+
   test('a refused frame is a dead letter here and a skip there, and the others go on', async () => {
     const [server, tab, name] = [await newServer(), await context.browser.newTab(), newName()];
     server.refuse = ({ frame }) => (Number(frame) === 2 ? 'CONSTRAINT' : undefined);

@@ -228,6 +228,47 @@ fn a_server_that_says_no_more_than_that_it_has_them_is_asked_what_it_has() {
 }
 
 #[test]
+fn a_server_that_records_the_digest_of_a_body_is_sent_items_one_by_one() {
+    let mut desk = Desk::begun(3);
+    let (_, request) = desk.asked.as_ref().unwrap();
+    assert!(request.path.contains("/frames/1-3?"));
+    let body = Digest::parse(&request.content_digest).unwrap();
+    assert_ne!(body, desk.digest(3));
+    desk.stands(201, 3, Some(body));
+    assert_eq!(desk.status().pending, 0);
+    desk.append("t", &[4]);
+    desk.append("t", &[5]);
+    desk.frames();
+    assert_eq!(desk.numbers(), [4]);
+    // It is asked where it stands, and has just what it said.
+    desk.answer(200, "");
+    desk.wait(600.0);
+    assert_eq!(desk.asked.as_ref().unwrap().1.method, Method::Get);
+    desk.stands(200, 3, Some(body));
+    desk.wait(100.0);
+    assert_eq!(desk.numbers(), [4]);
+    desk.stands(201, 4, Some(desk.digest(4)));
+    assert_eq!(desk.numbers(), [5]);
+    desk.stands(201, 5, Some(desk.digest(5)));
+    assert!(desk.told.iter().all(|report| report.what != Happened::Forked));
+    assert_eq!((desk.status().pending, desk.status().paused), (0, false));
+}
+
+#[test]
+fn so_is_one_whose_answer_was_lost() {
+    let mut desk = Desk::begun(3);
+    let body = Digest::parse(&desk.asked.as_ref().unwrap().1.content_digest);
+    desk.answer(200, "");
+    desk.wait(600.0);
+    desk.stands(200, 3, body);
+    assert_eq!((desk.status().pending, desk.asked.is_none()), (0, true));
+    desk.append("t", &[4]);
+    desk.append("t", &[5]);
+    desk.frames();
+    assert_eq!(desk.numbers(), [4]);
+}
+
+#[test]
 fn a_server_that_answers_questions_and_has_nonsense_for_frames_is_sent_them_seldom() {
     let mut desk = Desk::begun(1);
     let mut sent = 0;

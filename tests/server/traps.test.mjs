@@ -399,24 +399,6 @@ test("a constant that does not fit is the operator's mistake, and the rows stay 
   assert.equal(await rowsOf('constants'), 0);
 });
 
-test("a limit that is no number, a policy that does not exist: the operator's mistake, and no rejection", async () => {
-  await admin.query('CREATE TABLE mistaken (a int)');
-  const frame = frameOf({ a: [new arrow.Int32(), [1]] });
-  for (const [options, code] of [
-    [{ limits: { maxRows: Infinity } }, 'INTERNAL'],
-    [{ limits: { maxWrittenBytes: '9' } }, 'INTERNAL'],
-    // It is looked at in the transaction.
-    [{ schema: 'creat' }, 'UNAVAILABLE'],
-  ]) {
-    const rejected = [];
-    const onReject = (rejection) => rejected.push(rejection);
-    const { put, errors } = serve(cluster.pool(), { tables: ['mistaken'], onReject, ...options });
-    const answer = await put(randomUUID(), 1, 'mistaken', frame);
-    assert.deepEqual([answer.code, rejected], [code, []], JSON.stringify(options));
-    assert.match(String(errors[0]), /u64|creat/);
-  }
-});
-
 test('an identity column takes its value by way of the stage too', async () => {
   await admin.query(`CREATE ROLE identified LOGIN; GRANT CREATE ON SCHEMA public TO identified;
     CREATE TABLE numbered (id bigint GENERATED ALWAYS AS IDENTITY, n int);

@@ -276,7 +276,13 @@ test('an authorize that fails is not a refusal, and one that names no tenant is 
     throw new Error('the directory is down');
   };
   assert.equal(await answer(failing), 'UNAVAILABLE');
-  for (const authorized of [{}, { tenant: '' }, { tenant: undefined }, new Response(null, { status: 302 })]) {
+  for (const authorized of [
+    {},
+    { tenant: '' },
+    { tenant: 5 },
+    { tenant: undefined },
+    new Response(null, { status: 302 }),
+  ]) {
     assert.equal(await answer(() => authorized), 'INTERNAL');
   }
   for (const nobody of [
@@ -294,6 +300,50 @@ test('an authorize that fails is not a refusal, and one that names no tenant is 
   }
   assert.equal(await answer(() => ({ tenant: 'a' })), 'taken');
   assert.equal(errors[0], 'the directory is down');
+});
+
+test('options that are none are told when the handler is made, and not to senders as refusals', async () => {
+  const good = { engine, authorize, tables: { t: {} } };
+  const tables = (settings) => ({ tables: { t: settings } });
+  for (const [wrong, says] of [
+    [{ engine: undefined }, /engine must be postgres/],
+    [{ engine: { query() {} } }, /engine must be/],
+    [{ authorize: undefined }, /authorize must be a function/],
+    [{ tables: undefined }, /tables must be an object such as/],
+    // The browser's half has a list here. Nothing would be allowed, and every browser would pause.
+    [{ tables: ['t'] }, /tables must be an object such as/],
+    [{ tables: new Map([['t', {}]]) }, /tables must be an object such as/],
+    [tables(null), /tables: t must be/],
+    [tables('raw'), /tables: t must be/],
+    [tables({ into: '' }), /tables: t must be/],
+    [tables({ namespace: 5 }), /tables: t must be/],
+    [tables({ schema: 'creat' }), /tables: t must be/],
+    [{ schema: 'creat' }, /schema must be 'strict'/],
+    [{ limits: { maxBodyBytes: NaN } }, /limits: maxBodyBytes must be above 0/],
+    [{ limits: { maxWrittenBytes: '9' } }, /limits: maxWrittenBytes must be/],
+    [{ limits: { maxConcurrent: 0 } }, /limits: maxConcurrent must be/],
+    [{ limits: { maxBytes: 9 } }, /limits: there is no maxBytes/],
+    // A part of a text would be an origin that may call.
+    [{ origins: 'https://app.example' }, /origins must be '\*' or an array/],
+  ]) {
+    const made = () => createFrameHandler({ ...good, ...wrong });
+    assert.throws(made, (error) => error instanceof TypeError && says.test(error.message), String(says));
+  }
+});
+
+test('a limit that is undefined is the default, and one without end is none', async () => {
+  const bytes = Buffer.alloc((8 << 20) + 1);
+  const code = async (limits) => {
+    const handler = createFrameHandler({ engine, authorize, tables: { t: {} }, limits });
+    const answer = await read(await handler(frameRequest(STREAM, 1, 't', bytes)));
+    return answer.reason ?? answer.code;
+  };
+  const all =
+    'maxBodyBytes maxRows maxWrittenBytes maxDecodedBytes bodyTimeoutMs applyTimeoutMs maxConcurrent';
+  const names = `${all} maxConcurrentPerTenant requestsPerSecond`.split(' ');
+  assert.equal(await code(Object.fromEntries(names.map((name) => [name, undefined]))), 'TOO_LARGE');
+  const endless = names.filter((name) => !name.endsWith('Ms'));
+  assert.equal(await code(Object.fromEntries(endless.map((name) => [name, Infinity]))), 'INVALID_FRAME');
 });
 
 test('an operator who cannot be told is no reason not to answer', async (t) => {

@@ -94,6 +94,8 @@ export interface Started {
   value: unknown;
   /** The lock that it holds as long as it lives, where it has one. */
   alive: string | undefined;
+  /** What it said before it said that it is open: it may want a token at once. */
+  early?: WorkerMessage[];
 }
 
 /** Starts a worker; the signal ends it. */
@@ -121,6 +123,7 @@ export async function startWorker(
   const worker = started(spawn, assets);
   const ended = new AbortController();
   const once = { signal: ended.signal };
+  const early: WorkerMessage[] = [];
   try {
     return await new Promise<Started>((resolve, reject) => {
       const stop = guard(START_MS, () => reject(workerFailed(`the worker did not start in ${START_MS} ms`)));
@@ -132,9 +135,10 @@ export async function startWorker(
       worker.addEventListener(
         'message',
         ({ data }: MessageEvent<WorkerMessage>) => {
-          if (data.kind === 'opened') resolve({ worker, value: undefined, alive: data.alive });
+          if (data.kind === 'opened') resolve({ worker, value: undefined, alive: data.alive, early });
           else if (data.kind === 'done') resolve({ worker, value: data.value, alive: undefined });
           else if (data.kind === 'failed') reject(fromWire(data.error));
+          else early.push(data);
         },
         once,
       );
@@ -181,7 +185,7 @@ export class Channel {
     }
   }
 
-  #begin({ worker, alive }: Started): void {
+  #begin({ worker, alive, early }: Started): void {
     if (this.over.aborted) return worker.terminate();
     this.#worker = worker;
     if (alive !== undefined) {
@@ -197,6 +201,7 @@ export class Channel {
         if (message.kind === 'call') this.#cannotSend(message.id, cause);
       }
     }
+    early?.forEach((message) => this.#receive(message));
   }
 
   /** The worker's lock is gone, with the worker or, when the browser's storage was cleared, with all locks. */

@@ -6,7 +6,7 @@ export interface ForwardOptions {
   url: string | URL;
   /**
    * Returns a bearer token. Called in the page, before the first request and, with `refresh`, after the server refused
-   * the last token. What it throws is reported, and it is called again after a while.
+   * the last token. What it throws is reported, as is a token that no header can hold; it is called again after a while.
    */
   getToken?: ((asked: { refresh: boolean }) => string | Promise<string>) | undefined;
   /** Tables whose frames this handle forwards. Of other tables only frames with `forward: true` are. Default: none. */

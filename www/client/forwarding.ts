@@ -49,12 +49,13 @@ export async function askForToken(
 ): Promise<string | undefined> {
   try {
     const token: unknown = await getToken?.({ refresh });
-    // What a header cannot hold would make every request fail.
-    return typeof token === 'string' && /^[\x21-\x7e]+$/.test(token) ? token : undefined;
+    // What a header cannot hold would make every request fail. The message has no token in it.
+    if (typeof token === 'string' && /^[\x21-\x7e]+$/.test(token)) return token;
+    if (getToken) throw invalidArgument('forward: getToken must give a token: ASCII text without spaces');
   } catch (error) {
     reportError(error);
-    return undefined;
   }
+  return undefined;
 }
 
 /** `db.forwarding`. */

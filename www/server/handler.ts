@@ -47,7 +47,8 @@ function safely(call: () => void): void {
 }
 
 /**
- * Makes the handler that takes forwarded frames: a web-standard request in, a response out.
+ * Makes the handler that takes forwarded frames: a web-standard request in, a response out. Throws a `TypeError` for
+ * options of the wrong kind.
  *
  * @example
  * const handler = createFrameHandler({
@@ -64,6 +65,44 @@ export function createFrameHandler(options: FrameHandlerOptions): FrameHandler {
   return (request) => handler.handle(request);
 }
 
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
+const isPolicy = (value: unknown): boolean =>
+  value === undefined || ['strict', 'addColumns', 'create'].includes(value as string);
+const isName = (value: unknown): boolean =>
+  value === undefined || (typeof value === 'string' && value !== '');
+
+/**
+ * A mistake of whoever mounts the handler, told at once. At the first request it would be a refusal that the sender takes
+ * for its own fault, or a limit that does not limit.
+ */
+function checkedOptions(options: FrameHandlerOptions): FrameHandlerOptions {
+  const check = (fits: boolean, what: string): void => {
+    if (!fits) throw new TypeError(`createFrameHandler: ${what}`);
+  };
+  const { engine, authorize, tables, schema, limits, origins } = options;
+  check(typeof engine?.apply === 'function', 'engine must be postgres(…), pglite(…) or clickhouse(…)');
+  check(typeof authorize === 'function', 'authorize must be a function');
+  const isMap = isObject(tables) && !Array.isArray(tables) && !(Symbol.iterator in tables);
+  check(isMap, 'tables must be an object such as { ticks: {} }');
+  for (const [name, table] of Object.entries(tables)) {
+    const fits = isObject(table) && isName(table.into) && isName(table.namespace) && isPolicy(table.schema);
+    check(
+      fits,
+      `tables: ${name} must be an object of into, namespace and schema, each of which may be left out`,
+    );
+  }
+  check(isPolicy(schema), "schema must be 'strict', 'addColumns' or 'create'");
+  for (const [name, limit] of Object.entries(limits ?? {})) {
+    check(Object.hasOwn(DEFAULT_LIMITS, name), `limits: there is no ${name}`);
+    check(limit === undefined || (typeof limit === 'number' && limit > 0), `limits: ${name} must be above 0`);
+  }
+  check(
+    origins === undefined || origins === '*' || Array.isArray(origins),
+    "origins must be '*' or an array",
+  );
+  return options;
+}
+
 class Handler {
   readonly #limits: Limits;
   readonly #tables: ReadonlyMap<string, Table>;
@@ -71,8 +110,9 @@ class Handler {
   readonly #encoders: Encoders;
 
   constructor(private readonly options: FrameHandlerOptions) {
-    const { limits, tables, schema = 'strict', wasm } = options;
-    this.#limits = { ...DEFAULT_LIMITS, ...limits };
+    const { limits, tables, schema = 'strict', wasm } = checkedOptions(options);
+    const given = Object.entries(limits ?? {}).filter(([, limit]) => limit !== undefined);
+    this.#limits = { ...DEFAULT_LIMITS, ...Object.fromEntries(given) };
     // A map: an object would also have what it inherits.
     this.#tables = new Map(
       Object.entries(tables).map(([name, settings]) => [
@@ -148,7 +188,8 @@ class Handler {
     if (found === 'FORBIDDEN' || status === 403) throw new Problem('FORBIDDEN');
     if (typeof found !== 'object' || !found || status === 401) throw new Problem('UNAUTHENTICATED');
     // An `undefined` tenant would be one that all such callers share.
-    if (typeof tenant !== 'string' || tenant === '') throw misconfigured('authorize gave no tenant');
+    if (typeof tenant !== 'string' || tenant === '')
+      throw misconfigured('authorize gave no tenant, or one that is not text');
     return { tenant, constants: checkedConstants(constants) };
   }
 
@@ -174,7 +215,9 @@ class Handler {
       return this.#apply({ ...key, digest, content: { skipped: code } });
     }
     const digest = itemDigest(request, from === to, found);
-    const limits = { maxRows, maxBytes: maxWrittenBytes };
+    // The encoder counts in integers.
+    const most = (limit: number): number => Math.floor(Math.min(limit, Number.MAX_SAFE_INTEGER));
+    const limits = { maxRows: most(maxRows), maxBytes: most(maxWrittenBytes) };
     // What it decompresses to is known when it is open.
     await visit.apply(maxWrittenBytes);
     const frame: OpenFrame = await this.#encoders.open(body, { constants, limits });
@@ -226,9 +269,8 @@ function blamed(error: unknown, constants: Readonly<Record<string, Constant>>): 
  * `undefined` is gone, and with it what keeps the browser from saying that column itself.
  */
 function checkedConstants(constants: unknown): Readonly<Record<string, Constant>> {
-  const isObject = typeof constants === 'object' && constants !== null;
-  const prototype: unknown = isObject ? Object.getPrototypeOf(constants) : undefined;
-  if (!isObject || (prototype !== null && prototype !== Object.prototype)) {
+  const prototype: unknown = isObject(constants) ? Object.getPrototypeOf(constants) : undefined;
+  if (!isObject(constants) || (prototype !== null && prototype !== Object.prototype)) {
     throw misconfigured('the constants that authorize gave are not a plain object');
   }
   // A copy: what was checked is what is used.
