@@ -69,7 +69,7 @@ test('elapsedMs is counted from the call, also while the engine is busy with ano
   const { elapsedMs, took } = run(`
     import { withTestDatabase } from 'framelock/testing';
     const seen = await withTestDatabase(async (db) => {
-      const slow = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT sum(i) FROM n';
+      const slow = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) SELECT sum(i) FROM n';
       const reading = db.query(slow);
       const began = performance.now();
       const { elapsedMs } = await db.appendFrame('t', [{ n: 1 }]);
@@ -79,7 +79,7 @@ test('elapsedMs is counted from the call, also while the engine is busy with ano
     }, { storage: 'memory' });
     console.log(JSON.stringify(seen));
   `);
-  assert.ok(elapsedMs <= took && elapsedMs > took - 10, `${elapsedMs} ms of ${took}`);
+  assert.ok(elapsedMs <= took && elapsedMs > took - 100, `${elapsedMs} ms of ${took}`);
 });
 
 test('OPFS is not replaced by memory, and a second handle on memory is refused', () => {
