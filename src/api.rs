@@ -81,7 +81,7 @@ impl Handle {
 
     /// The page no longer wants the answer of `id`.
     pub fn cancel(&self, id: u32) {
-        self.driver.dispatch(Event::Cancel(id));
+        self.driver.hear(Event::Cancel(id));
     }
 
     /// Somebody on the page listens to this event.
@@ -157,7 +157,8 @@ async fn open(
     let queue = QueueFiles::new(directory.clone(), name);
     let looks = both(opfs::shared_reads(&directory), queue.may_wait());
     let ((shared_reads, queue_waits), files) = both(looks, checked_files(&directory, name)).await;
-    let files = files?;
+    let mut files = files?;
+    files.watch(shared_reads);
     config.shared_reads = shared_reads;
     config.queue_waits = queue_waits;
     let has_work = config.queue_waits || settings.is_some();

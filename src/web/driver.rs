@@ -33,7 +33,7 @@ extern "C" {
     #[wasm_bindgen(js_name = clearTimeout)]
     fn clear_timeout(id: &JsValue);
     #[wasm_bindgen(js_namespace = performance, js_name = now)]
-    fn performance_now() -> f64;
+    pub(super) fn performance_now() -> f64;
     #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
     fn get_random_values(bytes: &Uint8Array);
 }
@@ -131,7 +131,7 @@ pub struct Driver {
     channel: Option<BroadcastChannel>,
     /// Held as long as the handle is open; keeps the database from being deleted.
     presence: Option<LastingLock>,
-    locks: RefCell<SortedMap<LockId, LockRequest>>,
+    pub(super) locks: RefCell<SortedMap<LockId, LockRequest>>,
     timer: RefCell<Option<(f64, JsValue)>>,
     on_timer: RefCell<Option<Closure<dyn FnMut()>>>,
     on_message: RefCell<Option<OnMessage>>,
@@ -150,6 +150,8 @@ pub struct Driver {
     pub(super) exports: RefCell<SortedMap<u32, Export>>,
     /// No file of the queue that this handle named has this number, or a higher one.
     pub(super) unused_order: Cell<u64>,
+    /// What the page said while the files are being looked for, in order.
+    pub(super) held_back: RefCell<Option<VecDeque<Event>>>,
     /// Batches that streams have yet to hand over, by cursor (the call that opened it).
     cursors: RefCell<SortedMap<u32, VecDeque<Uint8Array>>>,
 }
@@ -176,6 +178,7 @@ impl Driver {
             turn: RefCell::default(),
             exports: RefCell::default(),
             unused_order: Cell::new(0),
+            held_back: RefCell::default(),
             cursors: RefCell::default(),
             node: RefCell::new(Node::new(config, Box::new(os))),
             watched,
@@ -216,7 +219,7 @@ impl Driver {
     /// A call of the client, whose time starts now.
     pub fn call(self: &Rc<Self>, id: u32, call: crate::node::Call) {
         self.started_ms.borrow_mut().insert(id, performance_now());
-        self.dispatch(Event::Call(id, call));
+        self.hear(Event::Call(id, call));
     }
 
     /// The caller of an append wants to hear of its progress.
@@ -236,10 +239,14 @@ impl Driver {
 
     /// Gives the node an event and carries out what it says.
     pub fn dispatch(self: &Rc<Self>, event: Event) {
+        let suspends = matches!(event, Event::Suspend);
         let effects = self.node.borrow_mut().handle(performance_now(), event);
+        let ends = effects.iter().any(|effect| matches!(effect, Effect::Closed));
+        let at_once = suspends || ends;
         for effect in effects {
-            self.carry_out(effect);
+            self.carry_out(effect, at_once);
         }
+        self.close_files(None, at_once);
         self.node.borrow_mut().carried_out(performance_now());
         self.schedule();
     }
@@ -259,14 +266,13 @@ impl Driver {
         }
     }
 
-    fn carry_out(self: &Rc<Self>, effect: Effect) {
+    fn carry_out(self: &Rc<Self>, effect: Effect, at_once: bool) {
         match effect {
-            Effect::RequestLock { id, mode } => self.request_lock(id, mode),
             Effect::CancelLock { id } | Effect::ReleaseLock { id } => {
-                if let Some(request) = self.locks.borrow_mut().remove(&id) {
-                    request.end();
-                }
+                let lock = self.locks.borrow_mut().remove(&id);
+                self.close_files(lock, at_once);
             }
+            Effect::RequestLock { id, mode } => self.request_lock(id, mode),
             Effect::OpenHandles { id, mode } => self.open_handles(id, mode),
             Effect::QueryLock { count_queue } => self.query_lock(count_queue),
             Effect::Enqueue { call, bytes, .. } => self.queue_job(Job::Add { call, bytes }),

@@ -9,6 +9,7 @@ mod export;
 pub mod forward;
 mod jobs;
 pub mod locks;
+mod lost;
 pub mod memory;
 pub mod opfs;
 pub mod queue;

@@ -4,11 +4,12 @@
 
 use super::both::both;
 use super::convert::{get, number};
+use super::driver::performance_now;
 use crate::error::{Code, Error, Result};
 use crate::platform::{File, FileError, FileResult, Handles};
 use crate::store::Mode;
 use js_sys::{Object, Reflect};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -129,12 +130,25 @@ impl Folder {
     }
 }
 
+/// Handles whose lease is over, and which are not closed yet.
+pub type Left = Vec<FileSystemSyncAccessHandle>;
+
+/// What was in place so long ago, in milliseconds, is looked for again; that takes a third of one.
+const LOOK_AGAIN_MS: f64 = 20.0;
+
 /// The two files of one database; they stay known across leases, so that a file which vanished
 /// is noticed instead of being made anew.
 pub struct DatabaseFiles {
     database: FileSystemFileHandle,
     journal: FileSystemFileHandle,
     folder: Folder,
+    left: Rc<RefCell<Left>>,
+    /// Whether it is worth looking for them while they are open.
+    watched: bool,
+    /// When they were last found in place, while they are open.
+    seen_ms: Cell<Option<f64>>,
+    /// The folder is gone, and the handles are of files that nobody finds any more.
+    lost: Cell<bool>,
 }
 
 impl DatabaseFiles {
@@ -152,7 +166,15 @@ impl DatabaseFiles {
                 "this browser has no synchronous access handles (createSyncAccessHandle)",
             ));
         }
-        Ok(DatabaseFiles { database, journal, folder })
+        Ok(DatabaseFiles {
+            database,
+            journal,
+            folder,
+            left: Rc::default(),
+            watched: false,
+            seen_ms: Cell::new(None),
+            lost: Cell::new(false),
+        })
     }
 
     /// Fails when the folder is not the one in which the files were found.
@@ -171,7 +193,50 @@ impl DatabaseFiles {
         // While they are open, nobody can remove what was found to be in place.
         let ((database, journal), in_place) = both(handles, self.are_in_place()).await;
         in_place?;
-        Ok(Handles { database: Box::new(database?), journal: Box::new(journal?) })
+        let (mut database, mut journal) = (database?, journal?);
+        for file in [&mut database, &mut journal] {
+            file.left = Some(self.left.clone());
+        }
+        self.seen_ms.set(self.watched.then(performance_now));
+        Ok(Handles { database: Box::new(database), journal: Box::new(journal) })
+    }
+
+    /// Looks for them while they are open. In Chromium: there it takes a third of a millisecond.
+    pub fn watch(&mut self, watched: bool) {
+        self.watched = watched;
+    }
+
+    /// Whether they are open, and may have been taken away since they were last seen.
+    pub fn are_to_be_looked_for(&self) -> bool {
+        self.seen_ms.get().is_some_and(|at| performance_now() - at > LOOK_AGAIN_MS)
+    }
+
+    /// Whether somebody cleared the storage under the open files.
+    pub async fn are_lost(&self) -> bool {
+        if let Err(FileError::Lost(_)) = self.are_in_place().await {
+            self.lost.set(true);
+        }
+        if self.seen_ms.get().is_some() {
+            self.seen_ms.set(Some(performance_now()));
+        }
+        self.lost.get()
+    }
+
+    /// The handles of a lease that is over.
+    pub fn take_left(&self) -> Left {
+        let left = self.left.take();
+        if !left.is_empty() {
+            self.seen_ms.set(None);
+        }
+        left
+    }
+
+    /// Closes the handles of a lease that is over. Chromium 156: to close one whose file was cleared away never returns;
+    /// so those stay open as long as the worker lives, and are in nobody's way.
+    pub fn close(&self, left: Left) {
+        if !self.lost.get() {
+            left.iter().for_each(FileSystemSyncAccessHandle::close);
+        }
     }
 
     /// The size of the database in bytes, read without any lock.
@@ -214,7 +279,7 @@ fn start(file: &FileSystemFileHandle, mode: Mode) -> std::result::Result<JsFutur
 async fn finish(started: std::result::Result<JsFuture, JsValue>) -> FileResult<OpfsFile> {
     let opening = started.map_err(|e| file_error(&e))?;
     let handle = opening.await.map_err(|e| file_error(&e))?.unchecked_into();
-    Ok(OpfsFile { handle, at: FileSystemReadWriteOptions::new() })
+    Ok(OpfsFile { handle, at: FileSystemReadWriteOptions::new(), left: None })
 }
 
 /// Whether several tabs may have a file open for reading. Firefox never reads the option, and then
@@ -358,11 +423,16 @@ pub(super) async fn remove(
 pub struct OpfsFile {
     handle: FileSystemSyncAccessHandle,
     at: FileSystemReadWriteOptions,
+    /// Where it goes when its lease is over; a handle of no lease is closed at once.
+    left: Option<Rc<RefCell<Left>>>,
 }
 
 impl Drop for OpfsFile {
     fn drop(&mut self) {
-        self.handle.close();
+        match &self.left {
+            Some(left) => left.borrow_mut().push(self.handle.clone()),
+            None => self.handle.close(),
+        }
     }
 }
 

@@ -65,6 +65,23 @@ test('what the API does in a browser it does here: frames, transactions, events,
   assert.match(seen.code, /^(SCHEMA_MISMATCH|LOSSY_VALUE|INVALID_ARGUMENT)$/);
 });
 
+test('elapsedMs is counted from the call, also while the engine is busy with another one', () => {
+  const { elapsedMs, took } = run(`
+    import { withTestDatabase } from 'framelock/testing';
+    const seen = await withTestDatabase(async (db) => {
+      const slow = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) SELECT sum(i) FROM n';
+      const reading = db.query(slow);
+      const began = performance.now();
+      const { elapsedMs } = await db.appendFrame('t', [{ n: 1 }]);
+      const took = performance.now() - began;
+      await reading;
+      return { elapsedMs, took };
+    }, { storage: 'memory' });
+    console.log(JSON.stringify(seen));
+  `);
+  assert.ok(elapsedMs <= took && elapsedMs > took - 100, `${elapsedMs} ms of ${took}`);
+});
+
 test('OPFS is not replaced by memory, and a second handle on memory is refused', () => {
   const codes = run(`
     import { deleteDatabase, listDatabases, openDatabase } from 'framelock';

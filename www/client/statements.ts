@@ -51,6 +51,7 @@ export class HandleStatements implements Statements {
   }
 
   async appendFrame(table: string, frame: FrameInput, options?: AppendOptions): Promise<AppendReceipt> {
+    const began = performance.now();
     const name = tableName(table);
     const { signal, onProgress, ...rest } = aboutTable(name, () =>
       appendOptions(options, this.#host.defaults),
@@ -64,6 +65,8 @@ export class HandleStatements implements Statements {
       { table: name, options: rest, ...packed, progress, ...this.#joined() },
       { buffers, signal, onProgress, guardMs: (rest.retry.deadlineMs ?? DEADLINE_MS) + GUARD_MS },
     );
+    // The engine knows neither how long packing took nor how long it was busy with another call.
+    receipt.elapsedMs = performance.now() - began;
     this.#host.onReceipt(receipt);
     if (this.#tx === undefined) this.#host.onWrite();
     return receipt;
