@@ -2,6 +2,7 @@
 // every mode.
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import * as flechette from '@uwdata/flechette';
 import {
   Binary,
   tableFromArrays,
@@ -456,6 +457,23 @@ inBrowsers((context) => {
     const error = await rejects(append({ k: [9, 1], v: ['x', 'x'] }, 'append'), 'CONSTRAINT');
     assert.equal(error.row, 1);
     assert.equal((await content()).length, 4);
+  });
+
+  test('runs as flechette writes them, whose ends are declared nullable', async () => {
+    const runs = flechette.columnFromArray(
+      ['a', 'a', null, 'b'],
+      flechette.runEndEncoded(flechette.int32(), flechette.utf8()),
+    );
+    const table = flechette.tableFromColumns({ r: runs });
+    for (const format of ['stream', 'file']) {
+      await run((db, frame) => db.appendFrame('runs', frame), flechette.tableToIPC(table, { format }));
+    }
+    const rows = await run((db) => db.query('SELECT r FROM runs'));
+    const words = ['a', 'a', null, 'b'];
+    assert.deepEqual(
+      rows.map(({ r }) => r),
+      [...words, ...words],
+    );
   });
 
   test('extra and missing columns, by name and by position', async () => {
