@@ -106,7 +106,7 @@ fn use_up(frame: &Frame) {
         return;
     }
     let options = AppendOptions { lossy: Lossy::Allow, ..AppendOptions::default() };
-    let plan = match Plan::new("t", &frame.schema, &TableState::default(), &options) {
+    let plan = match Plan::new("t", frame, &TableState::default(), &options) {
         Ok(plan) => plan,
         Err(error) => {
             let codes = [

@@ -89,7 +89,7 @@ impl Builder {
 /// plain SQL may have written nulls where the catalogue has none. `hidden` says of a child's row
 /// that it is of no meaning because its parent is null.
 fn over(data_type: &DataType, children: &[ArrayRef], hidden: impl Fn(usize) -> bool) -> DataType {
-    with_children(data_type, |at, field| {
+    with_children(data_type, &mut |at, field| {
         let Some(child) = children.get(at) else {
             return Arc::clone(field);
         };

@@ -20,13 +20,14 @@ use super::types::ColumnType;
 use super::values::check_values;
 use crate::error::{Code, Error, Result};
 
-/// Whether the options make sense for a frame of these columns.
+/// Whether the options make sense for a frame of these columns. One with neither columns nor rows has what it needs.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT`; `SCHEMA_MISMATCH` for a key that the frame does not have.
-pub fn check_options(columns: &[&str], options: &AppendOptions) -> Result<()> {
+pub fn check_options(columns: &[&str], rows: u64, options: &AppendOptions) -> Result<()> {
+    let nothing = columns.is_empty() && rows == 0;
     for name in options.types.keys() {
-        if !columns.contains(&&**name) {
+        if !nothing && !columns.contains(&&**name) {
             let why = "types names a column that the frame does not have";
             return Err(argument(why).in_column(name));
         }
@@ -43,7 +44,8 @@ pub fn check_options(columns: &[&str], options: &AppendOptions) -> Result<()> {
                     return Err(argument("key names the column twice").in_column(name));
                 }
                 // By position, the names are those of the table.
-                if options.matching == Match::Name && !columns.iter().any(is_it) {
+                let by_name = options.matching == Match::Name && !nothing;
+                if by_name && !columns.iter().any(is_it) {
                     return Err(keys::not_in_frame(name));
                 }
             }
@@ -59,7 +61,7 @@ pub fn check_options(columns: &[&str], options: &AppendOptions) -> Result<()> {
 /// `INVALID_ARGUMENT` for options that do not fit it, `SCHEMA_MISMATCH` for a column that cannot have the type that
 /// they say, `LOSSY_VALUE` with column and row.
 pub fn check_frame(table: &str, frame: &Frame, options: &AppendOptions) -> Result<()> {
-    check_options(&names(&frame.schema), options)?;
+    check_options(&names(&frame.schema), frame.rows, options)?;
     if makes_its_table(options) {
         return check_anew(table, frame, options);
     }
@@ -89,7 +91,7 @@ pub fn check_frame(table: &str, frame: &Frame, options: &AppendOptions) -> Resul
 pub fn check_packed(table: &str, packed: &Packed, options: &AppendOptions) -> Result<()> {
     let names: Vec<&str> = packed.column_names().collect();
     check_columns(&names)?;
-    check_options(&names, options)?;
+    check_options(&names, packed.rows(), options)?;
     let given = |name: &str| match options.types.get(name) {
         Some(ColumnType::Arrow(data_type)) => Some(data_type.clone()),
         Some(ColumnType::Iso8601) | None => None,
@@ -111,7 +113,7 @@ fn makes_its_table(options: &AppendOptions) -> bool {
 
 /// A frame that makes its table: everything about it can be seen.
 fn check_anew(table: &str, frame: &Frame, options: &AppendOptions) -> Result<()> {
-    let plan = Plan::new(table, &frame.schema, &TableState::default(), options)?;
+    let plan = Plan::new(table, frame, &TableState::default(), options)?;
     check_values(frame, &plan, options.lossy).map(|_| ())
 }
 

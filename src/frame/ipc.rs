@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayData, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::Buffer;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::convert::try_fb_to_schema;
 use arrow::ipc::reader::read_record_batch;
@@ -29,6 +29,7 @@ use super::Frame;
 use super::ident::{check_columns, names};
 use super::inflate::inflate;
 use super::join::join;
+use super::nested::with_children;
 use super::storage::Encoding;
 use super::verify::{Ledger, check_batch};
 use super::verify_schema::{Dictionaries, check_field, check_flatbuffer};
@@ -97,6 +98,8 @@ impl Reader {
     fn new(schema: arrow::ipc::Schema<'_>, ledger: Ledger) -> Result<Self> {
         check_flatbuffer(schema)?;
         let schema = try_fb_to_schema(schema).map_err(invalid)?;
+        let fields: Vec<_> = schema.fields().iter().map(without_null_ends).collect();
+        let schema = Schema::new_with_metadata(fields, schema.metadata);
         check_columns(&names(&schema))?;
         let mut types = Dictionaries::new();
         for field in schema.fields() {
@@ -266,6 +269,24 @@ fn metadata_at(bytes: &Buffer, mut at: usize) -> Result<Option<(Buffer, usize)>>
     Ok(Some((aligned(bytes, at, length), at + length)))
 }
 
+/// Run ends are never null, whatever the writer declares: flechette's are nullable, and arrow-rs makes no array of
+/// such a type.
+fn without_null_ends(field: &FieldRef) -> FieldRef {
+    fn settled(data_type: &DataType) -> DataType {
+        match data_type {
+            DataType::RunEndEncoded(ends, values) => {
+                let ends = ends.as_ref().clone().with_nullable(false);
+                DataType::RunEndEncoded(Arc::new(ends), without_null_ends(values))
+            }
+            DataType::Dictionary(keys, values) => {
+                DataType::Dictionary(keys.clone(), Box::new(settled(values)))
+            }
+            other => with_children(other, &mut |_, field| without_null_ends(field)),
+        }
+    }
+    Arc::new(field.as_ref().clone().with_data_type(settled(field.data_type())))
+}
+
 /// The non-negative i32 at `at`.
 fn length_at(bytes: &Buffer, at: usize) -> Result<usize> {
     bytes
@@ -310,7 +331,8 @@ fn invalid(error: ArrowError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{DictionaryArray, Int64Array, StringArray};
+    use arrow::array::{DictionaryArray, Int64Array, RunArray, StringArray};
+    use arrow::datatypes::Int32Type;
     use arrow::ipc::writer::FileWriter;
 
     fn batch() -> RecordBatch {
@@ -334,6 +356,30 @@ mod tests {
         }
         let file = writer.into_inner().unwrap();
         assert_eq!(Frame::decode(file.into()).unwrap(), frame);
+    }
+
+    #[test]
+    fn run_ends_that_are_declared_nullable_are_read() {
+        let ends = |nullable| Arc::new(Field::new("run_ends", DataType::Int32, nullable));
+        let values = Arc::new(Field::new("values", DataType::Utf8, true));
+        let runs = |nullable| DataType::RunEndEncoded(ends(nullable), Arc::clone(&values));
+        let list = |nullable| DataType::new_list(runs(nullable), true);
+        let schema = |nullable| {
+            let fields = [("r", runs(nullable)), ("l", list(nullable))];
+            Schema::new(fields.map(|(name, data_type)| Field::new(name, data_type, true)).to_vec())
+        };
+        let words = [Some("a"), Some("a"), None, Some("b")];
+        let column: ArrayRef = Arc::new(words.into_iter().collect::<RunArray<Int32Type>>());
+        let batch = RecordBatch::try_new(
+            Arc::new(schema(false)),
+            vec![column, arrow::array::new_null_array(&list(false), words.len())],
+        );
+        let batch = batch.unwrap();
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema(true)).unwrap();
+        writer.write(&batch).unwrap();
+        let bytes = writer.into_inner().unwrap();
+        let frame = Frame::new(batch.schema(), vec![batch]);
+        assert_eq!(Frame::decode(bytes.into()).unwrap(), frame);
     }
 
     #[test]

@@ -70,6 +70,12 @@ impl Frame {
         Frame::new(Arc::new(schema), Vec::new())
     }
 
+    /// Whether it has neither rows nor columns, as an empty array of row objects: then no option can say anything
+    /// about its columns, and nothing is missing.
+    pub fn is_nothing(&self) -> bool {
+        self.rows == 0 && self.schema.fields().is_empty()
+    }
+
     /// Reads Arrow IPC bytes, stream or file format, with dictionaries (delta and replacement) and
     /// LZ4 or ZSTD bodies. Uncompressed, aligned bodies are borrowed from `bytes`, not copied.
     ///

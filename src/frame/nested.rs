@@ -19,10 +19,11 @@ pub fn children(data_type: &DataType) -> &[FieldRef] {
     }
 }
 
-/// A nested type with each child, told by its place, made anew; any other type as it is.
+/// A nested type with each child, told by its place, made anew; any other type as it is. Once in the wasm for all its
+/// callers.
 pub fn with_children(
     data_type: &DataType,
-    mut child: impl FnMut(usize, &FieldRef) -> FieldRef,
+    child: &mut dyn FnMut(usize, &FieldRef) -> FieldRef,
 ) -> DataType {
     use DataType::*;
     match data_type {
@@ -47,7 +48,7 @@ pub fn relaxed(known: &DataType, frame: &DataType) -> DataType {
         return DataType::Dictionary(keys.clone(), Box::new(relaxed(values, frame)));
     }
     let others = children(frame);
-    with_children(known, |at, field| match others.get(at) {
+    with_children(known, &mut |at, field| match others.get(at) {
         None => field.clone(),
         Some(other) => {
             let nullable = field.is_nullable() || other.is_nullable();

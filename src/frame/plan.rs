@@ -17,7 +17,7 @@ use super::options::{AppendOptions, ExtraColumns, Match, MissingColumns, Mode};
 use super::storage::{Affinity, Encoding, Storage, read_back_type, value_type};
 pub use super::table::{TableColumn, TableKind, TableState};
 use super::types::{self, ColumnType};
-use super::{catalogue, early, keys, target};
+use super::{Frame, catalogue, early, keys, target};
 use crate::error::{Code, Error, Result};
 
 /// What is to be done for a frame.
@@ -67,11 +67,11 @@ impl Plan {
     /// no sense, `INVALID_FRAME` and `UNSUPPORTED_TYPE` for the frame's columns.
     pub fn new(
         table: &str,
-        schema: &Schema,
+        frame: &Frame,
         state: &TableState,
         options: &AppendOptions,
     ) -> Result<Plan> {
-        let planner = Planner { table, schema, state, options };
+        let planner = Planner { table, frame, schema: &frame.schema, state, options };
         planner.plan().map_err(|error| error.in_table(table))
     }
 
@@ -91,6 +91,7 @@ impl Plan {
 
 struct Planner<'a> {
     table: &'a str,
+    frame: &'a Frame,
     schema: &'a Schema,
     state: &'a TableState,
     options: &'a AppendOptions,
@@ -101,7 +102,7 @@ impl Planner<'_> {
         check_table_name(self.table)?;
         let names = names(self.schema);
         check_columns(&names)?;
-        early::check_options(&names, self.options)?;
+        early::check_options(&names, self.frame.rows, self.options)?;
         match self.state.kind {
             _ if !self.state.exists => {}
             TableKind::Table => {}
@@ -121,9 +122,7 @@ impl Planner<'_> {
     /// The table is made, or dropped and made anew.
     fn create(&self) -> Result<Plan> {
         if self.schema.fields().is_empty() {
-            return Err(mismatch(
-                "the table does not exist, and a frame without columns makes none",
-            ));
+            return Err(mismatch("a frame without columns makes no table"));
         }
         let mut columns = Vec::new();
         let mut catalogue = Vec::new();
@@ -181,6 +180,9 @@ impl Planner<'_> {
         let empties = self.options.mode == Mode::DeleteRows;
         if empties {
             plan.ddl.push(format!("DELETE FROM {}", qualified(self.table)));
+        }
+        if self.frame.is_nothing() {
+            return Ok(plan);
         }
         let adopts = empties || !self.state.has_rows;
         let mut written = BTreeSet::new();

@@ -209,7 +209,7 @@ pub fn read_back_type(data_type: &DataType) -> DataType {
     match data_type {
         RunEndEncoded(_, values) => read_back_type(values.data_type()),
         Dictionary(keys, values) => Dictionary(keys.clone(), Box::new(read_back_type(values))),
-        other => with_children(other, |_, field| {
+        other => with_children(other, &mut |_, field| {
             let data_type = read_back_type(field.data_type());
             Arc::new(field.as_ref().clone().with_data_type(data_type))
         }),

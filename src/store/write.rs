@@ -92,8 +92,11 @@ impl Store {
                     Some(state) => state,
                     None => self.fresh_state(request)?,
                 };
-                let plan = Rc::new(Plan::new(table, &frame.schema, &state, options)?);
-                self.known.get_mut().keep(table, options, &frame.schema, &state, &plan);
+                let plan = Rc::new(Plan::new(table, &frame, &state, options)?);
+                // Rows without columns have the same schema as no rows, and another plan.
+                if !frame.is_nothing() {
+                    self.known.get_mut().keep(table, options, &frame.schema, &state, &plan);
+                }
                 plan
             }
         };

@@ -2,6 +2,7 @@
 // every mode.
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import * as flechette from '@uwdata/flechette';
 import {
   Binary,
   tableFromArrays,
@@ -456,6 +457,59 @@ inBrowsers((context) => {
     const error = await rejects(append({ k: [9, 1], v: ['x', 'x'] }, 'append'), 'CONSTRAINT');
     assert.equal(error.row, 1);
     assert.equal((await content()).length, 4);
+  });
+
+  test('no rows at all go into a table that is there, whatever the options say of its columns', async () => {
+    const seen = await run(async (db) => {
+      const outcome = (table, frame, options) =>
+        db.appendFrame(table, frame, options).then(
+          ({ path, rows }) => path + rows,
+          ({ code }) => code,
+        );
+      await db.exec(
+        "CREATE TABLE kept(k TEXT PRIMARY KEY, n INT NOT NULL); INSERT INTO kept VALUES ('a', 1)",
+      );
+      const options = [
+        {},
+        { types: { k: 'utf8', n: 'int64' } },
+        { mode: 'upsert' },
+        { mode: 'ignore', key: ['k'], missingColumns: 'error' },
+      ];
+      const outcomes = [];
+      // Rows without columns are of the same schema, and still lack theirs.
+      for (const each of options)
+        outcomes.push(await outcome('kept', [], each), await outcome('kept', [{}], each));
+      const kept = await db.query('SELECT count(*) AS n FROM kept');
+      outcomes.push(await outcome('kept', [], { mode: 'deleteRows' }));
+      const missing = await outcome('missing', [], { types: { a: 'int64' } });
+      return { outcomes, kept, left: await db.query('SELECT count(*) AS n FROM kept'), missing };
+    });
+    assert.deepEqual(seen, {
+      outcomes: [
+        ...['direct0', 'SCHEMA_MISMATCH', 'direct0', 'INVALID_ARGUMENT'],
+        ...['direct0', 'SCHEMA_MISMATCH', 'direct0', 'SCHEMA_MISMATCH', 'direct0'],
+      ],
+      kept: [{ n: 1 }],
+      left: [{ n: 0 }],
+      missing: 'SCHEMA_MISMATCH',
+    });
+  });
+
+  test('runs as flechette writes them, whose ends are declared nullable', async () => {
+    const runs = flechette.columnFromArray(
+      ['a', 'a', null, 'b'],
+      flechette.runEndEncoded(flechette.int32(), flechette.utf8()),
+    );
+    const table = flechette.tableFromColumns({ r: runs });
+    for (const format of ['stream', 'file']) {
+      await run((db, frame) => db.appendFrame('runs', frame), flechette.tableToIPC(table, { format }));
+    }
+    const rows = await run((db) => db.query('SELECT r FROM runs'));
+    const words = ['a', 'a', null, 'b'];
+    assert.deepEqual(
+      rows.map(({ r }) => r),
+      [...words, ...words],
+    );
   });
 
   test('extra and missing columns, by name and by position', async () => {

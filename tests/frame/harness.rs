@@ -55,7 +55,7 @@ impl Db {
         frame: &Frame,
         options: &AppendOptions,
     ) -> Result<BTreeMap<String, u64>> {
-        let plan = Plan::new(table, &frame.schema, &self.state(table), options)?;
+        let plan = Plan::new(table, frame, &self.state(table), options)?;
         let coerced = check_values(frame, &plan, options.lossy)?;
         self.exec("BEGIN");
         for sql in &plan.ddl {

@@ -45,7 +45,7 @@ fn use_up(bytes: &[u8]) {
             return;
         }
     };
-    let plan = Plan::new("t", &frame.schema, &TableState::default(), &options("{}"));
+    let plan = Plan::new("t", &frame, &TableState::default(), &options("{}"));
     if let Ok(plan) = plan {
         let _ = check_values(&frame, &plan, Lossy::Allow);
     }

@@ -415,6 +415,40 @@ fn sqlite_numbers_no_row_id_that_counts_something_else() {
 }
 
 #[test]
+fn a_frame_with_neither_columns_nor_rows_goes_into_any_table() {
+    let nothing = Frame::empty(Schema::empty());
+    let ddl =
+        "CREATE TABLE t(id TEXT PRIMARY KEY, n INTEGER NOT NULL); INSERT INTO t VALUES('a', 7)";
+    let count = "SELECT count(*) FROM t";
+    for (say, left) in [
+        (r#"{}"#, 1),
+        (r#"{"mode":"append","missingColumns":"error"}"#, 1),
+        (r#"{"mode":"upsert"}"#, 1),
+        (r#"{"mode":"upsert","key":["id"],"types":{"id":"utf8","n":"int64"}}"#, 1),
+        (r#"{"mode":"ignore","key":["n"]}"#, 1),
+        (r#"{"mode":"deleteRows","types":{"n":"int64"}}"#, 0),
+    ] {
+        let db = Db::new();
+        db.exec(ddl);
+        early::check_frame("t", &nothing, &options(say)).expect(say);
+        db.append("t", &nothing, &options(say)).expect(say);
+        assert_eq!(rows(&db, count), [[Some(left)]], "{say}");
+        // Rows need their columns.
+        let two = RecordBatchOptions::new().with_row_count(Some(2));
+        let schema = Arc::new(Schema::empty());
+        let two = RecordBatch::try_new_with_options(schema.clone(), Vec::new(), &two).unwrap();
+        let two = Frame::new(schema, vec![two]);
+        assert!(db.append("t", &two, &options(say)).is_err(), "{say}");
+    }
+    let db = Db::new();
+    for say in [r#"{}"#, r#"{"mode":"upsert","key":["id"]}"#, r#"{"mode":"replace"}"#] {
+        assert_eq!(refused(&db, "t", &nothing, say), Code::SchemaMismatch, "{say}");
+    }
+    db.exec("CREATE VIEW v AS SELECT 1 AS a");
+    assert_eq!(refused(&db, "v", &nothing, "{}"), Code::SchemaMismatch);
+}
+
+#[test]
 fn what_is_refused_early_is_what_no_table_takes() {
     let columns: [ArrayRef; 5] = [
         Arc::new(Int64Array::from(vec![7])),

@@ -113,7 +113,8 @@ export interface Database extends Statements {
   exportBlob(): Promise<Blob>;
   /**
    * Replaces the whole database by a SQLite file, or leaves it as it was: `NOT_A_DATABASE` and `CORRUPT` change
-   * nothing. The file is checked first, and copied page by page.
+   * nothing. The file is checked first, and copied page by page. Its text must be UTF-8, which is what SQLite writes by
+   * default; `INVALID_ARGUMENT` where it is UTF-16.
    *
    * @example
    * await db.importFile(input.files[0]);
