@@ -1,24 +1,26 @@
-//! Frames in doubt: offered to a holder that has not answered, and then not taken by the queue. Such a frame may be in, or
-//! may get in with the holder's next transaction, so its caller is not told yet that nothing was written.
+//! Frames in doubt: offered to a holder that has not answered, and then neither taken by the queue nor written here, for
+//! want of room as a rule. Such a frame may be in, or may get in with the holder's next transaction, so its caller is not
+//! told yet that nothing was written.
 //!
 //! The holder's answer ends the doubt, or the news of its commit, or a look at the ids under an exclusive lease of this
-//! node: what was offered to another is forgotten by then. At the deadline the call ends with the queue's error. Until
-//! the doubt is over, later frames of the table stay out of the queue, which is drained before offers are applied.
+//! node: what was offered to another is forgotten by then. At the deadline the call ends with the error. Until the doubt
+//! is over, later frames of the table stay out of the queue, which is drained before offers are applied.
 
 use super::Node;
 use super::op::{Append, Op, Work};
 use super::queue::PAUSE_MS;
 use super::types::{CallId, Effect};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::ladder::Path;
 use crate::message::{Answer, FrameName};
+use crate::store::is_verdict;
 use std::collections::BTreeMap;
 
 /// A frame in doubt.
 pub(super) struct Doubt {
     call: CallId,
     pub append: Box<Append>,
-    /// Why the queue did not take it.
+    /// Why it was not taken, or not written.
     error: Error,
 }
 
@@ -26,7 +28,7 @@ pub(super) struct Doubt {
 #[derive(Default)]
 pub(super) struct Doubts {
     pub list: Vec<Doubt>,
-    /// Not before this time are the ids looked at: the database could not be opened.
+    /// Not before this time are the ids looked at: the database could not be opened, or not be read.
     look_at_ms: f64,
 }
 
@@ -44,13 +46,17 @@ impl Doubts {
 impl Node {
     /// The queue did not take a frame.
     pub(super) fn not_queued(&mut self, at: usize, error: Error) {
-        if !self.ops[at].append().is_some_and(|append| append.offered) {
+        if !self.ops[at].append().is_some_and(|append| append.is_in_doubt(&error)) {
             return self.fail_op(at, error);
         }
         if let Some(Op { call, work: Work::Append(append), .. }) = self.ops.remove(at) {
-            self.due_ms = self.due_ms.min(append.ladder.deadline_ms());
-            self.doubts.list.push(Doubt { call, append, error });
+            self.begin_doubt(call, append, error);
         }
+    }
+
+    pub(super) fn begin_doubt(&mut self, call: CallId, append: Box<Append>, error: Error) {
+        self.due_ms = self.due_ms.min(append.ladder.deadline_ms());
+        self.doubts.list.push(Doubt { call, append, error });
     }
 
     /// Whether an earlier frame of the same table is in doubt.
@@ -97,7 +103,8 @@ impl Node {
         while let Some(Doubt { append, error, .. }) = self.doubts.list.first() {
             let outcome = match self.store.find_applied(&append.request.frame_id) {
                 Ok(Some(frame)) if is_of(append, &frame) => Ok((append.repeat, frame.coerced)),
-                _ => Err(error.clone()),
+                Ok(_) => Err(error.clone()),
+                Err(_) => return self.pause_doubts(),
             };
             self.end_doubt(0, outcome);
         }
@@ -131,6 +138,13 @@ impl Node {
                 self.effects.push(Effect::Reply(call, Err(error), attempts));
             }
         }
+    }
+}
+
+impl Append {
+    /// Whether this error leaves open if the frame is in. Of a database that is gone nobody will ever know.
+    pub(super) fn is_in_doubt(&self, error: &Error) -> bool {
+        self.offered && !is_verdict(error) && error.code != Code::StorageLost
     }
 }
 

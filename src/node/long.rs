@@ -114,7 +114,7 @@ impl Node {
             let outcomes = [outcome];
             self.announce_applied(&[&append.request], &outcomes, &[Some(&self.me())]);
             let [outcome] = outcomes;
-            self.settle_append(call, *append, outcome);
+            self.settle_append(call, append, outcome);
         }
         true
     }

@@ -33,7 +33,7 @@ impl Node {
         if may_write && (self.wants_drain() || self.writes_next()) && self.run_drain() {
             return self.drain_done();
         }
-        if may_write && !self.doubts.list.is_empty() {
+        if may_write && self.doubts_need_lease() {
             self.resolve_doubts();
             return self.unit_done();
         }
@@ -203,7 +203,7 @@ impl Node {
     /// Whether the queue has to be empty before what comes next.
     fn writes_next(&self) -> bool {
         !self.inbox.is_empty()
-            || !self.doubts.list.is_empty()
+            || self.doubts_need_lease()
             || self.ops.front().is_some_and(|op| op.work.mode() == Mode::Exclusive)
     }
 
@@ -280,7 +280,7 @@ impl Node {
             self.answer_outcome(offer, outcome);
         }
         for ((call, append), outcome) in own.into_iter().zip(own_outcomes) {
-            self.settle_append(call, *append, outcome);
+            self.settle_append(call, append, outcome);
         }
         true
     }
@@ -307,10 +307,14 @@ impl Node {
     pub(super) fn settle_append(
         &mut self,
         call: CallId,
-        mut append: Append,
+        mut append: Box<Append>,
         outcome: Result<Applied>,
     ) {
         match outcome {
+            // The holder may have written it all the same.
+            Err(error) if append.is_in_doubt(&error) => {
+                self.begin_doubt(call, append, error);
+            }
             Err(error) => {
                 let attempts = append.ladder.attempts().to_vec();
                 let error = match error.table {

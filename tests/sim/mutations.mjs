@@ -208,7 +208,7 @@ export const mutations = [
     name: 'no doubt',
     what: 'a frame that the queue cannot take is called unwritten while the holder may still write it',
     file: 'src/node/doubt.rs',
-    find: '        if !self.ops[at].append().is_some_and(|append| append.offered) {',
+    find: '        if !self.ops[at].append().is_some_and(|append| append.is_in_doubt(&error)) {',
     replace: '        if at < self.ops.len() {',
   },
   {
