@@ -2,8 +2,8 @@
 // reloaded, frozen, robbed of their lock, out of space, and lied to by their files and by other tabs:
 // `node scripts/soak.mjs --minutes 60 --seed 1`. Every minute all of it stops, and the books are held against the table:
 // whatever had a receipt is there once and whole and in order, whatever ended with an error that says "nothing written"
-// is not there, and memory and files have not grown. The first broken promise ends it. Chromium only: the faults need
-// its DevTools protocol.
+// is not there. The sizes of memory and files are printed: they should stay. The first broken promise ends it. Chromium
+// only: the faults need its DevTools protocol.
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -20,7 +20,7 @@ const { values } = parseArgs({
   },
 });
 const ROUND_MS = 60_000;
-/** Errors after which nothing of the frame may be there (CONTRACT.md 6). */
+/** Errors after which nothing of the frame may be there (docs/errors.md). */
 const NOTHING_WRITTEN = ['BUSY', 'TIMEOUT', 'ABORTED', 'QUOTA_EXCEEDED', 'SCHEMA_MISMATCH', 'CONSTRAINT'];
 /** What may happen to a call while files fail, workers end and locks are stolen. */
 const ALLOWED = ['BUSY', 'TIMEOUT', 'QUOTA_EXCEEDED', 'STORAGE_LOST', 'WORKER_FAILED', 'CLOSED', 'SQL'];
@@ -69,6 +69,7 @@ async function work({ book, tab, seed }) {
   const size = () => (random() < 0.02 ? 5000 : 1 + Math.floor(random() * 200));
   const UNUSABLE = ['STORAGE_LOST', 'WORKER_FAILED', 'CLOSED'];
 
+  await globalThis.db?.close().catch(() => {});
   let now = await open();
   const actions = {
     async append() {

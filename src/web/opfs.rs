@@ -194,10 +194,12 @@ impl DatabaseFiles {
         let ((database, journal), in_place) = both(handles, self.are_in_place()).await;
         in_place?;
         let (mut database, mut journal) = (database?, journal?);
-        for file in [&mut database, &mut journal] {
-            file.left = Some(self.left.clone());
+        if self.watched {
+            for file in [&mut database, &mut journal] {
+                file.left = Some(self.left.clone());
+            }
+            self.seen_ms.set(Some(performance_now()));
         }
-        self.seen_ms.set(self.watched.then(performance_now));
         Ok(Handles { database: Box::new(database), journal: Box::new(journal) })
     }
 
@@ -423,7 +425,7 @@ pub(super) async fn remove(
 pub struct OpfsFile {
     handle: FileSystemSyncAccessHandle,
     at: FileSystemReadWriteOptions,
-    /// Where it goes when its lease is over; a handle of no lease is closed at once.
+    /// Where it goes when its lease is over, if it is watched; any other is closed at once.
     left: Option<Rc<RefCell<Left>>>,
 }
 
