@@ -3,7 +3,7 @@
 
 use super::driver::{Driver, Storage};
 use super::locks::LockRequest;
-use crate::node::Event;
+use crate::node::{Call, Event};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use wasm_bindgen_futures::spawn_local;
@@ -15,8 +15,10 @@ impl Driver {
         if let Some(held_back) = &mut *self.held_back.borrow_mut() {
             return held_back.push_back(event);
         }
+        // Neither a signal nor `status()` has to do with the files, and neither is to wait.
+        let is_about_files = !matches!(event, Event::Cancel(_) | Event::Call(_, Call::Status));
         match &self.storage {
-            Storage::Opfs { files, .. } if files.are_to_be_looked_for() => {}
+            Storage::Opfs { files, .. } if is_about_files && files.are_to_be_looked_for() => {}
             _ => return self.dispatch(event),
         }
         *self.held_back.borrow_mut() = Some(VecDeque::from([event]));

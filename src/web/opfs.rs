@@ -134,7 +134,7 @@ impl Folder {
 pub type Left = Vec<FileSystemSyncAccessHandle>;
 
 /// What was in place so long ago, in milliseconds, is looked for again; that takes a third of one.
-const LOOK_AGAIN_MS: f64 = 20.0;
+const LOOK_AGAIN_MS: f64 = 5.0;
 
 /// The two files of one database; they stay known across leases, so that a file which vanished
 /// is noticed instead of being made anew.
