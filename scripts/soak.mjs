@@ -8,7 +8,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { largestTabMb, launch, sqlite3 } from '../tests/contract/harness.mjs';
-import { Ledger, randomOf } from '../tests/contract/kills.mjs';
+import { inspect, Ledger, randomOf } from '../tests/contract/kills.mjs';
 
 const { values } = parseArgs({
   options: {
@@ -303,22 +303,12 @@ class Soak {
 
   async check() {
     const witness = await this.browser.newTab();
-    const found = await witness.run(async () => {
-      globalThis.db = await framelock.openDatabase('soak');
-      let left;
-      for (let i = 0; i < 50 && left !== 0; i++) left = (await db.drain()).remaining;
-      const frames = await db.query(
-        `SELECT writer || '-' || frame AS id, count(*) AS rows, count(DISTINCT row) AS different, max(rows) AS sent
-         FROM t GROUP BY writer, frame`,
-      );
-      const [{ disordered }] = await db.query(`
-        SELECT count(*) AS disordered FROM (
-          SELECT frame * 1000000 + row < lag(frame * 1000000 + row) OVER (PARTITION BY writer ORDER BY rowid) AS back
-          FROM t) WHERE back`);
-      const rejected = (await db.rejected()).map(({ frameId, error }) => `${frameId}: ${error.message}`);
-      const [{ integrity_check: integrity }] = await db.query('PRAGMA integrity_check');
-      return { left, frames, disordered, rejected, integrity };
-    });
+    await witness.run(async () => void (globalThis.db = await framelock.openDatabase('soak')));
+    const found = await witness.run(
+      inspect,
+      `SELECT writer || '-' || frame AS id, count(*) AS rows, count(DISTINCT row) AS different, max(rows) AS sent
+       FROM t GROUP BY writer, frame`,
+    );
     const entries = this.ledger.entries(this.book);
     const there = new Map(found.frames.map((frame) => [frame.id, frame]));
     const idOf = ({ writer, frame }) => `${writer}-${frame}`;

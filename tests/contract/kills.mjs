@@ -95,6 +95,23 @@ async function prepare(book, rows) {
     });
 }
 
+/**
+ * Empties the queue of `db`, and looks at its table `t`: what `sql` says of its frames, how many rows are behind later
+ * ones of their writer, what was refused, and whether the file is sound. Runs in the page.
+ */
+export async function inspect(sql) {
+  let left;
+  for (let i = 0; i < 50 && left !== 0; i++) left = (await db.drain()).remaining;
+  const frames = await db.query(sql);
+  const [{ disordered }] = await db.query(`
+    SELECT count(*) AS disordered FROM (
+      SELECT frame * 1000000 + row < lag(frame * 1000000 + row) OVER (PARTITION BY writer ORDER BY rowid) AS back
+      FROM t) WHERE back`);
+  const [{ integrity_check: integrity }] = await db.query('PRAGMA integrity_check');
+  const rejected = (await db.rejected()).map(({ frameId, error }) => `${frameId}: ${error.message}`);
+  return { left, frames, disordered, integrity, rejected };
+}
+
 /** Starts something in a tab whose end nobody may live to see. */
 function start(tab, fn, ...args) {
   const running = tab.run(fn, ...args);
@@ -278,20 +295,10 @@ export class Killing {
   /** Whether every receipt that was given is kept (I1, I2, I3, I5). */
   async #check(book) {
     const [witness] = this.#tabs;
-    const found = await witness.run(async () => {
-      let left;
-      for (let i = 0; i < 50 && left !== 0; i++) left = (await db.drain()).remaining;
-      const frames = await db.query(
-        'SELECT writer, frame, count(*) AS rows, count(DISTINCT row) AS different FROM t GROUP BY 1, 2',
-      );
-      const [{ disordered }] = await db.query(`
-        SELECT count(*) AS disordered FROM (
-          SELECT frame * 1000000 + row < lag(frame * 1000000 + row) OVER (PARTITION BY writer ORDER BY rowid) AS back
-          FROM t) WHERE back`);
-      const [{ integrity_check: integrity }] = await db.query('PRAGMA integrity_check');
-      const rejected = (await db.rejected()).map(({ frameId, error }) => `${frameId}: ${error.message}`);
-      return { left, frames, disordered, integrity, rejected };
-    });
+    const found = await witness.run(
+      inspect,
+      'SELECT writer, frame, count(*) AS rows, count(DISTINCT row) AS different FROM t GROUP BY 1, 2',
+    );
     const entries = this.ledger.entries(book);
     assert.deepEqual(
       entries.filter(({ code }) => code),
