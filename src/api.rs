@@ -73,7 +73,7 @@ impl Handle {
                 {
                     self.driver.watch(id, &request.frame_id);
                 }
-                self.driver.call(id, call);
+                self.driver.hear(Event::Call(id, call));
             }
             Err(error) => self.driver.refuse(id, &error),
         }

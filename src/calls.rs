@@ -12,7 +12,7 @@ use crate::policy::RetryPolicy;
 use crate::store::{AppendRequest, Content, PackOptions};
 use crate::web::bytes::PageBytes;
 use crate::web::convert::{self, get, number, read, text};
-use crate::web::driver::{epoch_ms, random_bytes};
+use crate::web::driver::{epoch_ms, performance_now, random_bytes};
 use arrow::buffer::Buffer;
 use js_sys::{Array, Reflect, Uint8Array};
 use std::collections::BTreeSet;
@@ -179,9 +179,17 @@ fn parse_append(
     let request =
         Box::new(AppendRequest { frame_id, own_id, table, options, content, digest, forward });
     Ok(match tx {
-        Some(tx) => Call::JoinedAppend { request, tx },
-        None => Call::Append { request, policy, fallback },
+        Some(tx) => {
+            Call::JoinedAppend { request, tx, until_ms: since_ms(args) + policy.deadline_ms }
+        }
+        None => Call::Append { request, policy, fallback, since_ms: since_ms(args) },
     })
+}
+
+/// When the page made the call, on the node's clock. It may have stood in line here since.
+fn since_ms(args: &JsValue) -> f64 {
+    let late_ms = number(args, "calledAt").map_or(0.0, |at| (epoch_ms() - at).max(0.0));
+    performance_now() - late_ms
 }
 
 fn check_frame_id(id: Option<String>) -> Result<String> {

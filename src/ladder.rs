@@ -100,6 +100,11 @@ impl Ladder {
         Ladder { policy, fallback, started_ms: now_ms, rung, attempts: Vec::new() }
     }
 
+    /// The call was made then, and has stood in line since.
+    pub fn called_at(self, since_ms: f64) -> Self {
+        Ladder { started_ms: since_ms.min(self.started_ms), ..self }
+    }
+
     /// The attempts so far.
     pub fn attempts(&self) -> &[Attempt] {
         &self.attempts
@@ -132,6 +137,11 @@ impl Ladder {
     fn attempt_until_ms(&self, since_ms: f64) -> f64 {
         let until_ms = since_ms + self.policy.lock_timeout_ms.max(LEAST_WAIT_MS);
         until_ms.min(self.direct_until_ms())
+    }
+
+    /// Whether its time is up.
+    pub fn is_overdue(&self, now_ms: f64) -> bool {
+        now_ms >= self.deadline_ms()
     }
 
     /// When it leaves the upper rungs at the latest, with time left for the queue where there is one.

@@ -30,7 +30,7 @@ impl Node {
     /// Settles or moves down what has waited long enough, and works out when to look again.
     pub(super) fn expire(&mut self) {
         self.expire_doubts();
-        // Whoever can run now, runs: time that is up is no reason to refuse what is possible.
+        // Whoever can run now, runs: it waits for the lock no longer. Frames have a deadline.
         if self.lease.held().is_some() && self.tx.is_none() && !self.queue.loading {
             return self.expire_behind();
         }
@@ -112,7 +112,13 @@ impl Node {
         request: AppendRequest,
         policy: RetryPolicy,
         fallback: Fallback,
+        since_ms: f64,
     ) {
+        let ladder = Ladder::new(policy, fallback, self.now_ms).called_at(since_ms);
+        if since_ms < self.now_ms && ladder.is_overdue(self.now_ms) {
+            let error = ladder.timed_out(self.now_ms);
+            return self.fail(call, error.in_table(&request.table));
+        }
         // Nobody can send an id again that framelock has just made.
         let is_new = request.own_id;
         let known = if is_new { None } else { self.digest_under_way(&request.frame_id) };
@@ -128,7 +134,7 @@ impl Node {
         }
         let append = Append {
             repeat: known.is_some(),
-            ladder: Ladder::new(policy, fallback, self.now_ms),
+            ladder,
             request,
             offered: false,
             guest_of: None,
@@ -243,6 +249,7 @@ impl Node {
             bytes if bytes > most_bytes => append.ladder.force_queue(),
             _ => match envelope::encode(&append.request) {
                 Ok(payload) => {
+                    self.store.os().taken(call);
                     append.offered = true;
                     let frame_id = append.request.frame_id.clone();
                     let message = Message::Offer { from, call, frame_id, after };
@@ -353,6 +360,7 @@ impl Node {
                 Ok(bytes) => {
                     self.queue.note_queued(&append.request);
                     let call = self.ops[at].call;
+                    self.store.os().taken(call);
                     self.ops[at].until_ms = f64::INFINITY;
                     begun += 1;
                     self.effects.push(Effect::Enqueue { call, frame_id, bytes });

@@ -53,6 +53,7 @@ impl Node {
         let Some(Op { call, work: Work::Append(append), .. }) = self.ops.front() else {
             return false;
         };
+        self.store.os().taken(*call);
         let begun = self.store.begin_long(&append.request);
         self.frame_went_on(*call, begun)
     }
@@ -82,7 +83,7 @@ impl Node {
         match (done, at.map(|at| &self.ops[at].work)) {
             (Done::Frame(half), Some(Work::Append(append))) => {
                 // One that was offered may be in elsewhere by the time it would be told as not written.
-                if self.now_ms >= append.ladder.deadline_ms() && !append.offered {
+                if append.ladder.is_overdue(self.now_ms) && !append.offered {
                     let error = append.ladder.timed_out(self.now_ms);
                     self.store.rollback();
                     self.fail_op(at.unwrap_or_default(), error);
@@ -153,7 +154,8 @@ impl Node {
         }
     }
 
-    /// While something long is under way, the calls behind it are not tried, but settle by their time.
+    /// While the lease is held calls do not go down the ladder. Frames settle by their deadline all the same, since their
+    /// callers have given them up by then; behind something long that is under way, so does everything else.
     pub(super) fn expire_behind(&mut self) {
         for at in 0..self.ops.len() {
             // What is in the queue waits for no lease.
@@ -162,20 +164,19 @@ impl Node {
             }
         }
         self.settle_unanswered();
-        let Some(underway) = self.underway() else {
-            return;
-        };
+        let underway = self.underway();
         let mut at = 0;
         while at < self.ops.len() {
             let op = &self.ops[at];
             let waited_ms = self.now_ms - op.since_ms;
             let overdue = match &op.work {
-                _ if op.call == underway => None,
+                _ if Some(op.call) == underway => None,
                 Work::Append(append) if append.offered || append.enqueued => None,
-                Work::Append(append) if self.now_ms >= append.ladder.deadline_ms() => {
+                Work::Append(append) if append.ladder.is_overdue(self.now_ms) => {
                     Some(append.ladder.timed_out(self.now_ms))
                 }
                 Work::Append(_) => None,
+                _ if underway.is_none() => None,
                 _ if self.now_ms >= op.until_ms => Some(match self.closing {
                     None => {
                         let message =

@@ -262,10 +262,12 @@ impl Node {
             return self.fail(call, handle_closed());
         }
         let (work, timeout_ms) = match what {
-            Call::Append { request, policy, fallback } => {
-                return self.append(call, *request, policy, fallback);
+            Call::Append { request, policy, fallback, since_ms } => {
+                return self.append(call, *request, policy, fallback, since_ms);
             }
-            Call::JoinedAppend { request, tx } => return self.tx_append(call, &request, tx),
+            Call::JoinedAppend { request, tx, until_ms } => {
+                return self.tx_append(call, &request, tx, until_ms);
+            }
             Call::Exec { sql, params, tx: Some(tx), .. } => {
                 return self.tx_exec(call, tx, &sql, &params);
             }

@@ -75,7 +75,17 @@ impl Node {
     }
 
     /// `tx.appendFrame`: the frame joins the transaction, all or nothing by a savepoint.
-    pub(super) fn tx_append(&mut self, call: CallId, request: &AppendRequest, tx: TxId) {
+    pub(super) fn tx_append(
+        &mut self,
+        call: CallId,
+        request: &AppendRequest,
+        tx: TxId,
+        until_ms: f64,
+    ) {
+        if self.now_ms >= until_ms {
+            let message = "the deadline passed behind other statements; nothing was written";
+            return self.fail(call, Error::new(Code::Timeout, message).in_table(&request.table));
+        }
         if self.open_tx(tx).is_none() {
             return self.fail(call, transaction_over());
         }
@@ -83,6 +93,7 @@ impl Node {
             let message = "earlier frames wait in the queue, which cannot be emptied now";
             return self.fail(call, Error::new(Code::Busy, message).in_table(&request.table));
         }
+        self.store.os().taken(call);
         let outcome = self.store.apply_in_savepoint(request);
         if !self.store.in_transaction() {
             self.end_transaction();

@@ -22,10 +22,14 @@ pub enum Call {
         request: Box<AppendRequest>,
         policy: RetryPolicy,
         fallback: Fallback,
+        /// When it was called: its deadline counts from there.
+        since_ms: f64,
     },
+    /// Not after `until_ms`.
     JoinedAppend {
         request: Box<AppendRequest>,
         tx: TxId,
+        until_ms: f64,
     },
     Exec {
         sql: String,

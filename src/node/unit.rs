@@ -298,6 +298,7 @@ impl Node {
         {
             rows += append.request.content.rows();
             if let Some(Op { call, work: Work::Append(append), .. }) = self.ops.pop_front() {
+                self.store.os().taken(call);
                 group.push((call, append));
             }
         }

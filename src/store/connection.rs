@@ -178,6 +178,11 @@ impl Store {
         self.conn.is_some() && rolled_back && !self.vfs.slots().is_in_doubt()
     }
 
+    /// What the store was given of the platform.
+    pub fn os(&self) -> &dyn Os {
+        self.vfs.slots().os()
+    }
+
     /// The kind of lease that is attached.
     pub fn mode(&self) -> Option<Mode> {
         self.vfs.slots().mode()

@@ -27,12 +27,15 @@ pub enum Mode {
 }
 
 /// What the store needs of the platform while SQLite runs: time and randomness for SQLite's own use
-/// (`random()`, `CURRENT_TIMESTAMP`), and an ear for progress and for the batches of streams.
+/// (`random()`, `CURRENT_TIMESTAMP`), and an ear for what is told before SQLite is done.
 pub trait Os {
     /// Fills the buffer with random bytes.
     fn random(&self, buffer: &mut [u8]);
     /// UTC milliseconds since 1970-01-01.
     fn epoch_ms(&self) -> i64;
+    /// The frame of this call is about to be written, offered or queued. Before that, and after its deadline, nothing of
+    /// it is anywhere, nor will be.
+    fn taken(&self, _call: u32) {}
     /// So many of a frame's rows are written; called often, in the middle of the write.
     fn progress(&self, _frame_id: &str, _rows: u64, _total_rows: u64) {}
     /// The next batch of a stream, an Arrow IPC stream. Nothing: those before it do not count.

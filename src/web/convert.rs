@@ -199,6 +199,11 @@ pub fn post_token(to: &Post, id: u32, refresh: bool) {
     post(to, &message, &Array::new());
 }
 
+/// Tells the page that an append begins.
+pub fn post_taken(to: &Post, call: u32) {
+    post(to, &object(&[("kind", "taken".into()), ("id", call.into())]), &Array::new());
+}
+
 /// Tells the page how far an append is.
 pub fn post_progress(to: &Post, call: u32, rows: u64, total_rows: u64) {
     let message = object(&[

@@ -33,7 +33,7 @@ extern "C" {
     #[wasm_bindgen(js_name = clearTimeout)]
     fn clear_timeout(id: &JsValue);
     #[wasm_bindgen(js_namespace = performance, js_name = now)]
-    pub(super) fn performance_now() -> f64;
+    pub fn performance_now() -> f64;
     #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
     fn get_random_values(bytes: &Uint8Array);
 }
@@ -90,6 +90,10 @@ impl Os for BrowserOs {
         epoch_ms() as i64
     }
 
+    fn taken(&self, call: u32) {
+        convert::post_taken(&self.post, call);
+    }
+
     fn progress(&self, frame_id: &str, rows: u64, total_rows: u64) {
         let mut watched = self.watched.borrow_mut();
         if watched.calls.is_empty() {
@@ -135,7 +139,6 @@ pub struct Driver {
     timer: RefCell<Option<(f64, JsValue)>>,
     on_timer: RefCell<Option<Closure<dyn FnMut()>>>,
     on_message: RefCell<Option<OnMessage>>,
-    started_ms: RefCell<SortedMap<u32, f64>>,
     watched: Rc<RefCell<Watched>>,
     /// The events that somebody listens to; a message to the page costs more than a small append.
     listened: RefCell<BTreeSet<String>>,
@@ -191,7 +194,6 @@ impl Driver {
             timer: RefCell::default(),
             on_timer: RefCell::default(),
             on_message: RefCell::default(),
-            started_ms: RefCell::default(),
             listened: RefCell::default(),
             persisted: Cell::new(false),
             bytes: Cell::new(0),
@@ -214,12 +216,6 @@ impl Driver {
             *driver.on_message.borrow_mut() = Some(on_message);
         }
         driver
-    }
-
-    /// A call of the client, whose time starts now.
-    pub fn call(self: &Rc<Self>, id: u32, call: crate::node::Call) {
-        self.started_ms.borrow_mut().insert(id, performance_now());
-        self.hear(Event::Call(id, call));
     }
 
     /// The caller of an append wants to hear of its progress.
@@ -313,7 +309,6 @@ impl Driver {
 
     fn reply(self: &Rc<Self>, call: u32, outcome: Result<Reply>, attempts: Vec<Attempt>) {
         let export = self.exports.borrow_mut().remove(&call);
-        let started_ms = self.started_ms.borrow_mut().remove(&call);
         self.watched.borrow_mut().calls.retain(|_, watching| *watching != call);
         let outcome = match outcome {
             Ok(Reply::Exported) => return self.export_done(call, export),
@@ -321,10 +316,6 @@ impl Driver {
                 let batches = std::mem::take(&mut self.watched.borrow_mut().batches);
                 self.cursors.borrow_mut().insert(call, batches);
                 Ok(Reply::Cursor(call))
-            }
-            Ok(Reply::Receipt(mut receipt)) => {
-                receipt.elapsed_ms = started_ms.map_or(0.0, |at| performance_now() - at);
-                Ok(Reply::Receipt(receipt))
             }
             Err(error) if error.code == Code::QuotaExceeded => {
                 return self.reply_quota_exceeded(call, error, attempts);

@@ -132,6 +132,32 @@ inBrowsers((context) => {
     assert.deepEqual(await writer.run(() => db.query('SELECT count(*) AS n FROM t')), [{ n: 0 }]);
   });
 
+  test('behind a long query of the same handle: at its deadline, and nothing is written later', async () => {
+    const [late, order, left] = await writer.run(
+      async (frame) => {
+        await db.exec('DELETE FROM t');
+        const order = [];
+        const query = db
+          .query(
+            'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000000) SELECT max(i) AS most FROM n',
+          )
+          .then(() => order.push('query'));
+        const began = performance.now();
+        const append = db.appendFrame('t', frame, { retry: { deadlineMs: 200 } }).catch((error) => error);
+        const { code, table } = await append;
+        order.push('append');
+        const ms = performance.now() - began;
+        await query;
+        return [{ code, table, ms }, order, await db.query('SELECT count(*) AS n FROM t')];
+      },
+      namedFrame(0, 4),
+    );
+    const { ms, ...rest } = late;
+    assert.deepEqual(rest, { code: 'TIMEOUT', table: 't' });
+    assert.ok(ms >= 200 && ms < 700, `${ms} ms`);
+    assert.deepEqual([order, left], [['append', 'query'], [{ n: 0 }]]);
+  });
+
   test('an idle holder gives the lock up when asked', async () => {
     const hold = await holder.run(async () => {
       await holder.exec('INSERT INTO held VALUES (2)');

@@ -92,15 +92,25 @@ inBrowsers(
       });
     }
 
-    test('a worker that stops answering: an append rejects 5 s after its deadline', async () => {
-      const [code, ms] = await tab.run(async () => {
+    /** How an append of 100 ms ends with a worker that does not answer, and after how long. */
+    const unanswered = (table) =>
+      tab.run(async (table) => {
         const db = await open();
         const start = performance.now();
-        const append = db.appendFrame('silent', new Uint8Array(1), { retry: { deadlineMs: 100 } });
+        const append = db.appendFrame(table, new Uint8Array(1), { retry: { deadlineMs: 100 } });
         return [await codeOf(append), performance.now() - start];
-      });
+      }, table);
+
+    test('a worker that stops answering: an append that it has taken rejects 5 s after its deadline', async () => {
+      const [code, ms] = await unanswered('silent');
       assert.equal(code, 'WORKER_FAILED');
       assert.ok(ms > 5000 && ms < 7000, `${ms} ms`);
+    });
+
+    test('an append that the worker has not taken by its deadline rejects then', async () => {
+      const [code, ms] = await unanswered('unread');
+      assert.equal(code, 'TIMEOUT');
+      assert.ok(ms >= 100 && ms < 2000, `${ms} ms`);
     });
 
     test('after close: CLOSED, for calls under way too; closing twice is harmless', async () => {
@@ -144,7 +154,7 @@ inBrowsers(
     });
 
     test('the arguments of an append: own options, defaults under them, nothing that cannot be sent', async () => {
-      const { args } = await tab.run(async () => {
+      const { args, at } = await tab.run(async () => {
         const db = await open('fake', { retry: { attempts: 7 }, fallback: 'none' });
         const signal = new AbortController().signal;
         const types = { a: 'int64' };
@@ -154,10 +164,13 @@ inBrowsers(
           signal,
           onProgress() {},
         });
-        return (await db.exportFile()).find(({ op }) => op === 'append');
+        const { args } = (await db.exportFile()).find(({ op }) => op === 'append');
+        return { args, at: Date.now() };
       });
+      const { calledAt, ...sent } = args;
       const options = { retry: { attempts: 7, factor: 3 }, types: { a: 'int64' }, fallback: 'none' };
-      assert.deepEqual(args, { table: 't', options, form: 'ipc', progress: true });
+      assert.deepEqual(sent, { table: 't', options, form: 'ipc', progress: true });
+      assert.ok(calledAt <= at && calledAt > at - 10_000, `called at ${calledAt}, looked at ${at}`);
     });
 
     test('what is wrong is refused before anything is sent', async () => {

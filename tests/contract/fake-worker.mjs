@@ -9,6 +9,8 @@ const post = (message) => postMessage(message);
 function answer({ id, op, args, buffers }) {
   if (op === 'append') {
     const bytes = buffers.reduce((sum, { length }) => sum + length, 0);
+    if (args.table === 'unread') return;
+    post({ kind: 'taken', id });
     if (args.table === 'silent') return;
     if (args.progress) post({ kind: 'progress', id, rows: 1, totalRows: 2 });
     const first = buffers[0]?.[0];

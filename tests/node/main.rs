@@ -4,6 +4,7 @@
 //! | file | what |
 //! |---|---|
 //! | `world` | the tab, its lock, its disk and its queue |
+//! | `deadline` | frames that do not get their turn in time |
 //! | `large` | frames that go to the holder by way of the queue |
 //! | `many` | many frames that wait at once |
 //! | `queue` | what is drained, and when |
@@ -11,6 +12,7 @@
 //! | `turns` | who waits while others offer frames |
 //! | `export` | the file, after somebody died |
 
+mod deadline;
 mod export;
 mod large;
 mod many;

@@ -511,7 +511,8 @@ impl World {
         fallback: Fallback,
     ) {
         let request = Box::new(request);
-        self.tell(Event::Call(call, Call::Append { request, policy, fallback }));
+        let since_ms = self.now_ms;
+        self.tell(Event::Call(call, Call::Append { request, policy, fallback, since_ms }));
     }
 
     /// Into the queue, whether the lock is free or not.
@@ -530,7 +531,8 @@ impl World {
 
     pub fn join(&mut self, call: CallId, tx: TxId, request: AppendRequest) {
         let request = Box::new(request);
-        self.tell(Event::Call(call, Call::JoinedAppend { request, tx }));
+        let until_ms = f64::INFINITY;
+        self.tell(Event::Call(call, Call::JoinedAppend { request, tx, until_ms }));
     }
 
     pub fn commit(&mut self, call: CallId, tx: TxId) {

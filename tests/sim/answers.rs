@@ -15,6 +15,31 @@ const ROUNDING_US: u64 = 2000;
 impl World {
     /// A call is settled.
     pub fn answered(&mut self, id: TabId, call: CallId, outcome: Result<Reply, Error>) {
+        let given_up = self.tabs.get_mut(&id).is_some_and(|tab| tab.client.given_up.remove(&call));
+        if given_up {
+            if outcome.is_ok() {
+                let text = format!("t{id} call {call} was given up, and is done afterwards");
+                self.fail(failure("I6", text));
+            }
+            return;
+        }
+        self.hear_answer(id, call, outcome);
+    }
+
+    /// The deadline of an append has passed. Before it has begun the page answers it by itself.
+    pub fn give_up(&mut self, id: TabId, call: CallId) {
+        let Some(tab) = self.tabs.get_mut(&id) else {
+            return;
+        };
+        if tab.client.asked.contains_key(&call) && !tab.taken.borrow().contains(&call) {
+            tab.client.given_up.insert(call);
+            self.count("given up by the page");
+            let message = "the deadline passed before it began";
+            self.hear_answer(id, call, Err(Error::new(Code::Timeout, message)));
+        }
+    }
+
+    fn hear_answer(&mut self, id: TabId, call: CallId, outcome: Result<Reply, Error>) {
         let pause_us = self.pause_us();
         let Some(client) = self.tabs.get_mut(&id).map(|tab| &mut tab.client) else {
             return;

@@ -10,7 +10,7 @@ use framelock::ladder::Fallback;
 use framelock::node::{Call, CallId, Event, TxId};
 use framelock::policy::RetryPolicy;
 use framelock::store::{PackOptions, Params};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a call was for.
 #[derive(Debug, Clone)]
@@ -64,6 +64,8 @@ pub struct Client {
     pub closing: bool,
     /// Ids that this handle sent.
     ids: Vec<String>,
+    /// Appends that the page has settled, and the engine has not.
+    pub given_up: BTreeSet<CallId>,
     /// What the last drain said: applied, rejected, remaining.
     pub drained: Option<Result<(u64, u64, u64), Error>>,
 }
@@ -81,6 +83,9 @@ impl Client {
         found.map(|(call, asked)| (*call, format!("{:?}", asked.purpose)))
     }
 }
+
+/// So long after its deadline a page settles an append that has not begun.
+const GIVES_UP_US: u64 = 1;
 
 impl World {
     /// Sends a call; it has to be settled within `limit_ms` and what the plan's slowness adds.
@@ -268,9 +273,12 @@ impl World {
     fn append_by(&mut self, id: TabId, policy: RetryPolicy, fallback: Fallback) -> CallId {
         let (spec, ordered) = self.spec(id);
         let (key, number) = self.oracle.sent(&spec, ordered);
-        let call = Call::Append { request: Box::new(spec.request()), policy, fallback };
+        let (request, since_ms) = (Box::new(spec.request()), self.tabs[&id].now_ms(self.now_us));
+        let call = Call::Append { request, policy, fallback, since_ms };
         let purpose = Purpose::Append { key, number, fallback };
         let call = self.ask(id, purpose, policy.deadline_ms, call);
+        let gives_up_us = policy.deadline_ms as u64 * 1000 + GIVES_UP_US;
+        self.after(gives_up_us, Happening::GiveUp(id, call));
         if self.will.chance(self.plan.cancels) {
             let delay_us = self.will.below(1_000_000);
             self.after(delay_us, Happening::TakeBack(id, call));
@@ -357,7 +365,8 @@ impl World {
                 let (key, call_number) = self.oracle.sent(&spec, false);
                 let request = Box::new(spec.request());
                 let purpose = Purpose::Joined { key, number: call_number, tx: number };
-                let call = self.ask(id, purpose, 1000.0, Call::JoinedAppend { request, tx: tx_id });
+                let call = Call::JoinedAppend { request, tx: tx_id, until_ms: f64::INFINITY };
+                let call = self.ask(id, purpose, 1000.0, call);
                 self.wait_for(id, call);
             }
             _ => {

@@ -30,7 +30,7 @@ impl World {
             return;
         };
         self.trace.line(&format!("t{id} <- {}", describe_event(&event)));
-        let now_ms = (self.now_us - tab.born_us) as f64 / 1000.0;
+        let now_ms = tab.now_ms(self.now_us);
         let effects = tab.node.handle(now_ms, event);
         if tab.gate.is_dead() {
             return self.kill(id, "in a file call");
@@ -51,7 +51,7 @@ impl World {
             self.carry_out(id, effect);
         }
         if let Some(tab) = self.tabs.get_mut(&id) {
-            tab.node.carried_out((self.now_us - tab.born_us) as f64 / 1000.0);
+            tab.node.carried_out(tab.now_ms(self.now_us));
             if tab.gate.is_dead() {
                 return self.kill(id, "in a file call");
             }
@@ -81,8 +81,7 @@ impl World {
         tab.timer_number += 1;
         tab.timer = wake_at_ms;
         if let Some(at_ms) = wake_at_ms {
-            let now_ms = (self.now_us - tab.born_us) as f64 / 1000.0;
-            let delay_ms = (at_ms - now_ms).max(1.0).ceil();
+            let delay_ms = (at_ms - tab.now_ms(self.now_us)).max(1.0).ceil();
             let number = tab.timer_number;
             let throttle_us = (tab.throttle_ms * 1000.0) as u64;
             let mut delay_us = (delay_ms * 1000.0) as u64 + self.pace.below(1000);

@@ -388,4 +388,11 @@ export const mutations = [
     find: '.stands_in_line()) {\n            self.due_ms = f64::NEG_INFINITY;',
     replace: '.stands_in_line()) {',
   },
+  {
+    name: 'begins too late',
+    what: 'a frame whose deadline has passed is written when its turn comes, though its caller was told that it is not',
+    file: 'src/node/long.rs',
+    find: 'Work::Append(append) if append.ladder.is_overdue(self.now_ms) => {',
+    replace: 'Work::Append(append) if append.ladder.is_overdue(self.now_ms) && underway.is_some() => {',
+  },
 ];

@@ -23,7 +23,7 @@ use crate::trace::Trace;
 use crate::trouble::Mishap;
 use framelock::forward::{Outcome, Request};
 use framelock::lease::LockId;
-use framelock::node::{Config, Event, Node};
+use framelock::node::{CallId, Config, Event, Node};
 use framelock::store::{Mode, Os};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +51,8 @@ pub enum Happening {
     /// The client goes on with its transaction.
     GoOn(TabId),
     TakeBack(TabId, u32),
+    /// The page settles an append of which it has not heard by its deadline that it begins. Its engine may be asleep.
+    GiveUp(TabId, CallId),
     Mishap(Mishap),
     Birth(usize),
     Audit,
@@ -73,7 +75,7 @@ impl Happening {
             | Happening::Again(tab)
             | Happening::GoOn(tab)
             | Happening::TakeBack(tab, _) => Some(*tab),
-            Happening::Request(..) => None,
+            Happening::Request(..) | Happening::GiveUp(..) => None,
             Happening::Mishap(_) | Happening::Birth(_) | Happening::Audit => None,
         }
     }
@@ -86,6 +88,8 @@ pub struct Tab {
     pub node_id: String,
     pub gate: Rc<Gate>,
     pub client: Client,
+    /// The appends that have begun.
+    pub taken: Rc<RefCell<BTreeSet<CallId>>>,
     pub jobs: Jobs,
     /// Whether the next step of a job is on its way.
     pub working: bool,
@@ -101,6 +105,13 @@ pub struct Tab {
     pub spins: u32,
     /// Since when it keeps the lock from others without using it.
     pub hog_since_us: Option<u64>,
+}
+
+impl Tab {
+    /// The clock of its node.
+    pub fn now_ms(&self, now_us: u64) -> f64 {
+        (now_us - self.born_us) as f64 / 1000.0
+    }
 }
 
 /// See the module.
@@ -145,9 +156,14 @@ pub struct World {
 struct JumpyOs {
     rng: RefCell<Rng>,
     wall_ms: Cell<i64>,
+    taken: Rc<RefCell<BTreeSet<CallId>>>,
 }
 
 impl Os for JumpyOs {
+    fn taken(&self, call: CallId) {
+        self.taken.borrow_mut().insert(call);
+    }
+
     fn random(&self, buffer: &mut [u8]) {
         self.rng.borrow_mut().fill(buffer);
     }
@@ -266,6 +282,7 @@ impl World {
             Happening::Again(tab) => self.append_again(tab),
             Happening::GoOn(tab) => self.go_on(tab),
             Happening::TakeBack(tab, call) => self.dispatch(tab, Event::Cancel(call)),
+            Happening::GiveUp(tab, call) => self.give_up(tab, call),
             Happening::Mishap(mishap) => self.mishap(mishap),
             Happening::Birth(page) => {
                 self.open_tab(page);
@@ -296,7 +313,9 @@ impl World {
             log: self.log_limits(),
             transfer_rows: self.plan.transfer_rows as u64,
         };
-        let os = JumpyOs { rng: RefCell::new(rng.clone()), wall_ms: Cell::new(0) };
+        let taken = Rc::<RefCell<BTreeSet<CallId>>>::default();
+        let (rng_of_os, wall_ms) = (RefCell::new(rng.clone()), Cell::new(0));
+        let os = JumpyOs { rng: rng_of_os, wall_ms, taken: taken.clone() };
         let throttled = !self.calm && rng.chance(self.plan.throttled);
         let tab = Tab {
             page,
@@ -304,6 +323,7 @@ impl World {
             node_id,
             gate,
             client: Client::default(),
+            taken,
             jobs: Jobs::default(),
             working: false,
             born_us: self.now_us,

@@ -19,6 +19,12 @@ const START_MS = 10_000;
 /** A worker whose lock is gone and that does not answer for so long is dead. */
 const PONG_MS = 1000;
 
+/** A message that says that a call was taken in time is under way for no longer. */
+const TAKEN_MS = 100;
+
+/** A call that has no answer this long after its deadline, and was taken, has a worker that does not work. */
+const GUARD_MS = 5000;
+
 /** The errors of workers that did not start. */
 const unstarted = new WeakSet<object>();
 
@@ -33,6 +39,8 @@ export interface CallOptions {
   onProgress?: ((progress: { rows: number; totalRows: number }) => void) | undefined;
   /** When to give the worker up for this call, in milliseconds. Default: never, unless it dies. */
   guardMs?: number;
+  /** In how many milliseconds the deadline of an append is. One that was not taken by then never is. */
+  deadline?: { inMs: number; table: string };
 }
 
 interface Pending {
@@ -40,6 +48,8 @@ interface Pending {
   reject(error: FramelockError): void;
   signal: AbortSignal | undefined;
   onProgress: CallOptions['onProgress'];
+  /** Its rows may be in, or be durable in the queue: only the engine knows. */
+  isTaken: boolean;
   /** Removes the abort listener and the guard. */
   tidy(): void;
 }
@@ -49,6 +59,12 @@ export function abortedBy(signal: AbortSignal): FramelockError {
   return new FramelockError('ABORTED', 'the signal fired before the call was carried out', {
     cause: signal.reason,
   });
+}
+
+/** The error of an append that still stands in line at its deadline. The engine, which is busy, will not begin it. */
+function notTaken(table: string): FramelockError {
+  const message = 'the deadline passed while the worker was busy; nothing was written';
+  return new FramelockError('TIMEOUT', message, { table });
 }
 
 /** A worker's failure, whose cause is mostly for the console: browsers say little about it. */
@@ -217,20 +233,18 @@ export class Channel {
     args: Operations[O]['args'],
     options: CallOptions = {},
   ): Promise<Operations[O]['value']> {
-    const { buffers = [], signal, onProgress, guardMs } = options;
+    const { buffers = [], signal, onProgress } = options;
     if (this.#ended) return Promise.reject(this.#ended);
     if (signal?.aborted) return Promise.reject(abortedBy(signal));
     return new Promise<unknown>((resolve, reject) => {
       const id = ++this.#lastId;
       const cancel = () => this.#post({ kind: 'cancel', id });
-      const giveUp = () =>
-        this.#settle(id)?.reject(workerFailed(`the worker did not answer in ${guardMs} ms`));
-      const stop = guardMs === undefined ? undefined : guard(guardMs, giveUp);
+      const stop = this.#guard(id, options);
       const tidy = () => {
-        stop?.();
+        stop();
         signal?.removeEventListener('abort', cancel);
       };
-      this.#pending.set(id, { resolve, reject, signal, onProgress, tidy });
+      this.#pending.set(id, { resolve, reject, signal, onProgress, isTaken: false, tidy });
       try {
         signal?.addEventListener('abort', cancel, { once: true });
         const message = { kind: 'call', id, op, args, buffers } as PageMessage;
@@ -239,6 +253,17 @@ export class Channel {
         this.#cannotSend(id, cause);
       }
     }) as Promise<Operations[O]['value']>;
+  }
+
+  /** Settles a call that is not answered in its time; returns what stops that. */
+  #guard(id: number, { guardMs, deadline }: CallOptions): () => void {
+    const giveUp = () => this.#settle(id)?.reject(workerFailed('the worker did not answer in time'));
+    if (!deadline) return guardMs === undefined ? () => {} : guard(guardMs, giveUp);
+    let stop = guard(deadline.inMs + TAKEN_MS, () => {
+      if (this.#pending.get(id)?.isTaken) stop = guard(GUARD_MS - TAKEN_MS, giveUp);
+      else this.#settle(id)?.reject(notTaken(deadline.table));
+    });
+    return () => stop();
   }
 
   /** Tells the engine what the page does. */
@@ -305,6 +330,11 @@ export class Channel {
         const pending = this.#settle(message.id);
         const aborted = message.error.code === 'ABORTED' && pending?.signal?.aborted;
         pending?.reject(fromWire(message.error, aborted ? pending.signal?.reason : undefined));
+        break;
+      }
+      case 'taken': {
+        const pending = this.#pending.get(message.id);
+        if (pending) pending.isTaken = true;
         break;
       }
       case 'progress': {

@@ -73,6 +73,8 @@ export interface Operations {
       descriptor?: string;
       /** Whether progress messages are wanted. */
       progress: boolean;
+      /** When the call was made, in milliseconds since 1970: its deadline is counted from there. */
+      calledAt: number;
     };
     value: AppendReceipt;
   };
@@ -175,6 +177,8 @@ export type WorkerMessage =
   | { kind: 'done'; value: unknown }
   | { kind: 'reply'; id: number; value: unknown }
   | { kind: 'error'; id: number; error: WireError }
+  /** An append is about to be written, offered or queued. One of which this was not said at its deadline never is. */
+  | { kind: 'taken'; id: number }
   | { kind: 'progress'; id: number; rows: number; totalRows: number }
   /** Forwarding needs a token; `refresh`: the server refused the last one. */
   | { kind: 'token'; id: number; refresh: boolean }

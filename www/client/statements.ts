@@ -19,9 +19,6 @@ import type {
   Statements,
 } from './types.js';
 
-/** An append that has no answer this long after its deadline has a worker that does not work. */
-const GUARD_MS = 5000;
-
 /** What statements need of the handle they belong to. */
 export interface Host {
   readonly channel: Channel;
@@ -51,7 +48,7 @@ export class HandleStatements implements Statements {
   }
 
   async appendFrame(table: string, frame: FrameInput, options?: AppendOptions): Promise<AppendReceipt> {
-    const began = performance.now();
+    const [began, calledAt] = [performance.now(), Date.now()];
     const name = tableName(table);
     const { signal, onProgress, ...rest } = aboutTable(name, () =>
       appendOptions(options, this.#host.defaults),
@@ -60,10 +57,11 @@ export class HandleStatements implements Statements {
     const { form, descriptor, buffers } = aboutTable(name, () => packFrame(frame, replaces));
     const packed = descriptor === undefined ? { form } : { form, descriptor };
     const progress = onProgress !== undefined;
+    const inMs = (rest.retry.deadlineMs ?? DEADLINE_MS) - (performance.now() - began);
     const receipt = await this.#host.channel.call(
       'append',
-      { table: name, options: rest, ...packed, progress, ...this.#joined() },
-      { buffers, signal, onProgress, guardMs: (rest.retry.deadlineMs ?? DEADLINE_MS) + GUARD_MS },
+      { table: name, options: rest, ...packed, progress, calledAt, ...this.#joined() },
+      { buffers, signal, onProgress, deadline: { inMs, table: name } },
     );
     // The engine knows neither how long packing took nor how long it was busy with another call.
     receipt.elapsedMs = performance.now() - began;

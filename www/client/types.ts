@@ -246,7 +246,8 @@ export interface RetryPolicy {
   jitter?: boolean | undefined;
   /**
    * The deadline of the whole call, in milliseconds. By then the call settles, whatever happens. A frame that is still
-   * being written directly is rolled back, so give large frames more time. Default 15000.
+   * being written directly is rolled back, so give large frames more time. One that stands behind a long statement of its
+   * own handle is not written. Default 15000.
    */
   deadlineMs?: number | undefined;
 }
