@@ -2,23 +2,25 @@
 // reloaded, frozen, robbed of their lock, out of space, and lied to by their files and by other tabs:
 // `node scripts/soak.mjs --minutes 60 --seed 1`. Every minute all of it stops, and the books are held against the table:
 // whatever had a receipt is there once and whole and in order, whatever ended with an error that says "nothing written"
-// is not there. The sizes of memory and files are printed: they should stay. The first broken promise ends it. Chromium
-// only: the faults need its DevTools protocol.
+// is not there. The sizes of memory and files are printed: they should stay. The first broken promise ends it. With
+// `--browser firefox` tabs are not frozen and the disk does not fill: that takes Chromium's DevTools protocol.
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { largestTabMb, launch, sqlite3 } from '../tests/contract/harness.mjs';
+import { largestTabMb, launch, renderers, sqlite3 } from '../tests/contract/harness.mjs';
 import { inspect, Ledger, randomOf } from '../tests/contract/kills.mjs';
 
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '60' },
     tabs: { type: 'string', default: '8' },
+    browser: { type: 'string', default: 'chromium' },
     seed: { type: 'string', default: '1' },
     /** Only the faults that have this in their name; all of them where it is left out. */
     faults: { type: 'string', default: '' },
   },
 });
+const isChromium = values.browser === 'chromium';
 const ROUND_MS = 60_000;
 /** Errors after which nothing of the frame may be there (docs/errors.md). */
 const NOTHING_WRITTEN = ['BUSY', 'TIMEOUT', 'ABORTED', 'QUOTA_EXCEEDED', 'SCHEMA_MISMATCH', 'CONSTRAINT'];
@@ -41,6 +43,7 @@ async function work({ book, tab, seed }) {
     {},
     { retry: { attempts: 0 } },
     { retry: { attempts: 1, lockTimeoutMs: 3 } },
+    { retry: { deadlineMs: 150 } },
     { fallback: 'queue', retry: { attempts: 0 } },
     { fallback: 'none', retry: { attempts: 2, lockTimeoutMs: 30 } },
   ];
@@ -67,9 +70,18 @@ async function work({ book, tab, seed }) {
     note: Array.from({ length: rows }, (_, row) => `${writer}/${frame}/${row}`),
   });
   const size = () => (random() < 0.02 ? 5000 : 1 + Math.floor(random() * 200));
+  const USUAL = ['append', 'append', 'append', 'append', 'append', 'again', 'transaction', 'read'];
   const UNUSABLE = ['STORAGE_LOST', 'WORKER_FAILED', 'CLOSED'];
 
   await globalThis.db?.close().catch(() => {});
+  // So that they can be ended.
+  globalThis.workers ??= [];
+  globalThis.Worker = class extends (globalThis.OwnWorker ??= Worker) {
+    constructor(...given) {
+      super(...given);
+      workers.push(this);
+    }
+  };
   let now = await open();
   const actions = {
     async append() {
@@ -111,10 +123,17 @@ async function work({ book, tab, seed }) {
       );
       return torn.length ? { torn } : undefined;
     },
+    /** A long statement, behind which the handle's other calls stand. */
+    async compute() {
+      await db.query(
+        'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT max(i) FROM n',
+        [Math.floor(random() * 2_000_000)],
+      );
+    },
   };
   async function worker() {
     while (!globalThis.stopped && now) {
-      const action = pick(['append', 'append', 'append', 'append', 'append', 'again', 'transaction', 'read']);
+      const action = random() < 0.02 ? 'compute' : pick(USUAL);
       const [handle, at] = [now, now.next];
       const name = `${handle.writer}${action === 'transaction' ? 't' : ''}`;
       const began = { action, frame: at, writer: handle.writer, at: Math.round(performance.now()) };
@@ -143,12 +162,12 @@ async function work({ book, tab, seed }) {
 
 /** One tab, and what is being done to it. */
 class Desk {
-  constructor(soak, tab) {
-    Object.assign(this, { soak, tab, trouble: undefined });
+  constructor(soak, tab, pid) {
+    Object.assign(this, { soak, tab, pid, trouble: undefined });
   }
 
   async begin() {
-    this.session = await this.tab.page.createCDPSession();
+    if (isChromium) this.session = await this.tab.page.createCDPSession();
     const { book, random } = this.soak;
     const tab = `w${this.soak.writers++}`;
     await this.tab.run(work, { book, tab, seed: Math.floor(random() * 2 ** 32) });
@@ -163,9 +182,9 @@ class Desk {
 
 /** What is done to tabs. Each gets a desk, and the run; a desk that it ends is replaced. */
 const FAULTS = {
-  async kill({ session, tab }) {
-    session.send('Page.crash').catch(() => {});
-    for (let i = 0; i < 100 && !tab.crashed; i++) await sleep(20);
+  async kill({ tab, pid }) {
+    process.kill(pid, 'SIGKILL');
+    for (let i = 0; i < 100 && isChromium && !tab.crashed; i++) await sleep(20);
     tab.crashed = true;
   },
   async close({ tab }) {
@@ -182,7 +201,7 @@ const FAULTS = {
     await desk.session.send('Page.setWebLifecycleState', { state: 'active' });
   },
   async 'end the worker'({ tab }) {
-    for (const worker of tab.page.workers()) await worker.evaluate(() => void self.close()).catch(() => {});
+    await tab.run(() => workers.splice(0).forEach((worker) => worker.terminate()));
   },
   async 'fill the disk'({ session }, soak) {
     const { origin } = soak.browser;
@@ -225,6 +244,9 @@ const FAULTS = {
   },
 };
 
+/** What only Chromium can be told to do. */
+const CHROMIUM_ONLY = ['freeze', 'fill the disk'];
+
 /** Makes calls of a tab's handle fail for two seconds. */
 async function inject(desk, plan) {
   await desk.tab.run(async (plan) => {
@@ -250,6 +272,7 @@ class Soak {
   }
 
   async freeTheDisk() {
+    if (!isChromium) return;
     const desk = this.desks.find(({ tab }) => !tab.crashed);
     await desk?.session.send('Storage.overrideQuotaForOrigin', { origin: this.browser.origin });
   }
@@ -259,7 +282,10 @@ class Soak {
     for (const desk of this.desks.filter(({ tab }) => tab.crashed)) desk.tab.close().catch(() => {});
     this.desks = this.desks.filter(({ tab }) => !tab.crashed);
     while (this.desks.length < Number(values.tabs)) {
-      const desk = new Desk(this, await this.browser.newTab());
+      const before = renderers(this.browser);
+      const tab = await this.browser.newTab();
+      const [pid] = renderers(this.browser).filter((pid) => !before.includes(pid));
+      const desk = new Desk(this, tab, pid);
       this.desks.push(desk);
       await desk.begin();
     }
@@ -267,7 +293,8 @@ class Soak {
 
   /** A minute of work and faults. */
   async live(until) {
-    const names = Object.keys(FAULTS).filter((name) => name.includes(values.faults));
+    const possible = Object.keys(FAULTS).filter((name) => isChromium || !CHROMIUM_ONLY.includes(name));
+    const names = possible.filter((name) => name.includes(values.faults));
     while (performance.now() < until) {
       await this.fill();
       await sleep(200 + this.random() * 2000);
@@ -356,8 +383,10 @@ class Soak {
 
   /** What the browser counts for the origin, and the memory of the tab whose process has the most. */
   async sizes() {
-    const { session } = this.desks[0];
-    const { usage } = await session.send('Storage.getUsageAndQuota', { origin: this.browser.origin });
+    const { session, tab } = this.desks[0];
+    const { usage } = isChromium
+      ? await session.send('Storage.getUsageAndQuota', { origin: this.browser.origin })
+      : await tab.run(() => navigator.storage.estimate().then(({ usage }) => ({ usage })));
     const files = (usage / 2 ** 20).toFixed(1);
     return `files ${files} MB, the largest tab ${largestTabMb(this.browser).toFixed(0)} MB`;
   }
@@ -382,7 +411,7 @@ class Soak {
 }
 
 const ledger = new Ledger();
-const browser = await launch('chromium', { intercept: ledger.intercept });
+const browser = await launch(values.browser, { intercept: ledger.intercept });
 const soak = new Soak(browser, ledger, Number(values.seed));
 try {
   await soak.run(Number(values.minutes) * 60_000);

@@ -168,10 +168,10 @@ export class Tab {
   async processId() {
     let work;
     for (let ms = 300; ms < 5000; ms *= 1.5) {
-      const renderers = descendants(this.browser.process.pid).filter(isRenderer);
-      const before = new Map(renderers.map((pid) => [pid, ticks(pid)]));
+      const pids = renderers(this.browser);
+      const before = new Map(pids.map((pid) => [pid, ticks(pid)]));
       await this.page.evaluate(`{ const end = performance.now() + ${ms}; while (performance.now() < end); }`);
-      work = renderers.map((pid) => [ticks(pid) - before.get(pid), pid]).sort((a, b) => b[0] - a[0]);
+      work = pids.map((pid) => [ticks(pid) - before.get(pid), pid]).sort((a, b) => b[0] - a[0]);
       // The machine's other work may take most of the time; a tab that is still loading takes some too.
       const [most, next] = [work[0]?.[0] ?? 0, work[1]?.[0] ?? 0];
       if (most >= 6 && most >= 3 * next) return work[0][1];
@@ -267,9 +267,12 @@ export async function launch(name, { intercept = () => false, args = [], prefs =
   return new Browser(name, handle, server, folder);
 }
 
+/** The browser's processes for pages. */
+export const renderers = (browser) => descendants(browser.process.pid).filter(isRenderer);
+
 /** The memory of the browser's largest process for pages, in MB. */
 export function largestTabMb(browser) {
-  const pages = descendants(browser.process.pid).filter(isRenderer);
+  const pages = renderers(browser);
   // Resident pages of 4 KiB.
   return Math.max(...pages.map((pid) => Number(procStat(pid)?.[21] ?? 0))) / 256;
 }

@@ -272,3 +272,8 @@ impl Desk {
         desk
     }
 }
+
+/// The digest of what nobody sent.
+pub fn other() -> Digest {
+    Digest::of(b"something else")
+}
