@@ -1,4 +1,5 @@
 // The wire as a sender speaks it, as little of it as tests need: digests, addresses, one request.
+import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 
@@ -57,3 +58,9 @@ export function authorize(request) {
   if (!token) return 'UNAUTHENTICATED';
   return token === 'nobody' ? 'FORBIDDEN' : { tenant: token };
 }
+
+/** An engine that is never to write anything. */
+export const engine = {
+  state: async () => ({ lastSeq: 0, lastDigest: null }),
+  apply: async () => assert.fail('nothing is to be written'),
+};
