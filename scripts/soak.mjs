@@ -25,7 +25,10 @@ const ROUND_MS = 60_000;
 /** Errors after which nothing of the frame may be there (docs/errors.md). */
 const NOTHING_WRITTEN = ['BUSY', 'TIMEOUT', 'ABORTED', 'QUOTA_EXCEEDED', 'SCHEMA_MISMATCH', 'CONSTRAINT'];
 /** What may happen to a call while files fail, workers end and locks are stolen. */
-const ALLOWED = ['BUSY', 'TIMEOUT', 'QUOTA_EXCEEDED', 'STORAGE_LOST', 'WORKER_FAILED', 'CLOSED', 'SQL'];
+const ALLOWED = [
+  ...['BUSY', 'TIMEOUT', 'QUOTA_EXCEEDED', 'STORAGE_LOST', 'STORAGE_UNAVAILABLE'],
+  ...['WORKER_FAILED', 'CLOSED', 'SQL'],
+];
 
 /** Appends, holds transactions and reads until it is told to stop. Runs in the page. */
 async function work({ book, tab, seed }) {
@@ -53,7 +56,10 @@ async function work({ book, tab, seed }) {
     const writer = `${tab}.${++handles}`;
     for (;;) {
       try {
-        globalThis.db = await framelock.openDatabase('soak');
+        // The worker whose files and messages can be made to fail.
+        const workerUrl = '/dist/testing/worker.js';
+        const wasmUrl = '/dist/framelock_wasm_bg.wasm';
+        globalThis.db = await framelock.openDatabase('soak', { workerUrl, wasmUrl });
         return { writer, next: 0, kept: [] };
       } catch (error) {
         await report({ open: writer, ...said(error) });
@@ -175,7 +181,12 @@ class Desk {
 
   /** Does something to it; one thing at a time. */
   suffer(fault) {
-    const what = FAULTS[fault](this, this.soak).catch(() => {});
+    const { done, failed } = this.soak;
+    const count = (list, name) => (list[name] = (list[name] ?? 0) + 1);
+    const what = FAULTS[fault](this, this.soak).then(
+      () => count(done, fault),
+      (error) => count(failed, `${fault}: ${error.message.slice(0, 100)}`),
+    );
     this.trouble = what.finally(() => (this.trouble = undefined));
   }
 }
@@ -247,19 +258,21 @@ const FAULTS = {
 /** What only Chromium can be told to do. */
 const CHROMIUM_ONLY = ['freeze', 'fill the disk'];
 
-/** Makes calls of a tab's handle fail for two seconds. */
+/** Makes calls of a tab's worker fail for two seconds. */
 async function inject(desk, plan) {
-  await desk.tab.run(async (plan) => {
-    const { faults } = await import('/dist/testing/index.js');
-    const end = await faults(db, plan);
-    setTimeout(() => end().catch(() => {}), 2000);
+  await desk.tab.run((plan) => {
+    const worker = workers.at(-1);
+    worker.postMessage({ kind: 'faults', id: 1, plan });
+    setTimeout(() => worker.postMessage({ kind: 'faults', id: 2, plan: {} }), 2000);
   }, plan);
 }
 
 class Soak {
   desks = [];
   writers = 0;
+  /** How often each fault was made, and which could not be. */
   done = {};
+  failed = {};
   round = 0;
   sums = { receipts: 0, frames: 0, errors: 0 };
 
@@ -301,7 +314,6 @@ class Soak {
       const name = names[Math.floor(this.random() * names.length)];
       const desk = this.desks[Math.floor(this.random() * this.desks.length)];
       if (desk.tab.crashed || desk.trouble) continue;
-      this.done[name] = (this.done[name] ?? 0) + 1;
       desk.suffer(name);
     }
   }
@@ -416,7 +428,7 @@ const soak = new Soak(browser, ledger, Number(values.seed));
 try {
   await soak.run(Number(values.minutes) * 60_000);
   const { receipts, frames, errors } = soak.sums;
-  console.log(`faults: ${JSON.stringify(soak.done)}`);
+  console.log(`faults: ${JSON.stringify(soak.done)}, not made: ${JSON.stringify(soak.failed)}`);
   console.log(
     `soak: ok, ${receipts} receipts, ${frames} frames, ${errors} calls that failed; none lost, none twice`,
   );

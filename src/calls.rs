@@ -12,7 +12,7 @@ use crate::policy::RetryPolicy;
 use crate::store::{AppendRequest, Content, PackOptions};
 use crate::web::bytes::PageBytes;
 use crate::web::convert::{self, get, number, read, text};
-use crate::web::driver::{epoch_ms, performance_now, random_bytes};
+use crate::web::driver::{epoch_ms, performance_now, random_bytes, said_at_ms};
 use arrow::buffer::Buffer;
 use js_sys::{Array, Reflect, Uint8Array};
 use std::collections::BTreeSet;
@@ -188,8 +188,7 @@ fn parse_append(
 
 /// When the page made the call, on the node's clock. It may have stood in line here since.
 fn since_ms(args: &JsValue) -> f64 {
-    let late_ms = number(args, "calledAt").map_or(0.0, |at| (epoch_ms() - at).max(0.0));
-    performance_now() - late_ms
+    number(args, "calledAt").map_or_else(performance_now, said_at_ms)
 }
 
 fn check_frame_id(id: Option<String>) -> Result<String> {

@@ -54,8 +54,10 @@ impl Node {
         let rests_until_ms = append.map_or(now_ms, |append| self.rests_until_ms(append));
         let mut random = self.random;
         let op = &mut self.ops[at];
+        let is_overdue = op.begins_by_ms().is_some_and(|by_ms| now_ms >= by_ms);
         let mut failed = None;
         match &mut op.work {
+            Work::Append(append) if is_overdue => failed = Some(append.ladder.timed_out(now_ms)),
             Work::Append(append) => {
                 let ladder = &mut append.ladder;
                 let mut next = ladder.poll(now_ms, &mut || next_random(&mut random));
@@ -79,9 +81,6 @@ impl Node {
                             true => rests_until_ms,
                             false => append.ladder.deadline_ms(),
                         };
-                        if now_ms >= op.until_ms && !append.offered {
-                            failed = Some(append.ladder.timed_out(now_ms));
-                        }
                     }
                     _ => {}
                 }

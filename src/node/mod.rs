@@ -324,11 +324,12 @@ impl Node {
     }
 
     fn push_op(&mut self, call: CallId, work: Work, until_ms: f64) {
-        let since_ms = self.now_ms;
-        self.due_ms = self.due_ms.min(until_ms);
+        let op = Op { call, work, since_ms: self.now_ms, until_ms };
+        let begins_by_ms = op.begins_by_ms().unwrap_or(f64::INFINITY);
+        self.due_ms = self.due_ms.min(until_ms).min(begins_by_ms);
         self.turn.called(self.now_ms);
         self.let_caller_go_first();
-        self.ops.push_back(Op { call, work, since_ms, until_ms });
+        self.ops.push_back(op);
     }
 
     fn cancel(&mut self, call: CallId) {
@@ -377,7 +378,8 @@ impl Node {
     /// looked at, and waits for an event: for the lock.
     fn next_due_ms(&self) -> f64 {
         let answers = |op: &Op| op.append().and_then(|append| append.answer_until_ms);
-        let times = self.ops.iter().flat_map(|op| [Some(op.until_ms), answers(op)]).flatten();
+        let of = |op: &Op| [Some(op.until_ms), op.begins_by_ms(), answers(op)];
+        let times = self.ops.iter().flat_map(of).flatten();
         let times = times.chain(self.doubts.times_ms());
         times.filter(|at| *at > self.now_ms).fold(f64::INFINITY, f64::min)
     }

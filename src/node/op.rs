@@ -73,6 +73,12 @@ impl Op {
         }
     }
 
+    /// When it must have begun, if it is a frame that has not: nobody else has it, nor has the queue.
+    pub fn begins_by_ms(&self) -> Option<f64> {
+        let append = self.append().filter(|append| !append.offered && !append.enqueued);
+        append.map(|append| append.ladder.deadline_ms())
+    }
+
     /// What was tried for it so far.
     pub fn attempts(&self) -> Vec<Attempt> {
         self.append().map(|append| append.ladder.attempts().to_vec()).unwrap_or_default()

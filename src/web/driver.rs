@@ -34,8 +34,18 @@ extern "C" {
     fn clear_timeout(id: &JsValue);
     #[wasm_bindgen(js_namespace = performance, js_name = now)]
     pub fn performance_now() -> f64;
+    #[wasm_bindgen(thread_local_v2, js_namespace = performance, js_name = timeOrigin)]
+    static TIME_ORIGIN: f64;
     #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
     fn get_random_values(bytes: &Uint8Array);
+}
+
+/// When something was said, of which the page's clock says `shared_ms`. Both clocks are monotonic, and know how far apart
+/// they began (W3C High Resolution Time). Not in a page whose clock a test has set: there it was now.
+pub fn said_at_ms(shared_ms: f64) -> f64 {
+    let at_ms = shared_ms - TIME_ORIGIN.with(|origin| *origin);
+    // Longer ago than this worker has been there, but for the time that it took to start.
+    if at_ms < -60_000.0 { performance_now() } else { at_ms }
 }
 
 /// Waits.

@@ -165,7 +165,7 @@ inBrowsers(
           onProgress() {},
         });
         const { args } = (await db.exportFile()).find(({ op }) => op === 'append');
-        return { args, at: Date.now() };
+        return { args, at: performance.timeOrigin + performance.now() };
       });
       const { calledAt, ...sent } = args;
       const options = { retry: { attempts: 7, factor: 3 }, types: { a: 'int64' }, fallback: 'none' };

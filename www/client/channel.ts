@@ -20,7 +20,7 @@ const START_MS = 10_000;
 const PONG_MS = 1000;
 
 /** A message that says that a call was taken in time is under way for no longer. */
-const TAKEN_MS = 100;
+const TAKEN_MS = 250;
 
 /** A call that has no answer this long after its deadline, and was taken, has a worker that does not work. */
 const GUARD_MS = 5000;

@@ -1,6 +1,14 @@
 // Timers that know that a page may sleep: a page that was frozen wakes to find its timers due before its messages
 // have come. Never used for policy; only as the last guard against a worker that does not answer.
 
+const { timeOrigin } = performance;
+
+/** The page's clock, as it was when this was loaded: tests put others in its place. */
+export const now = performance.now.bind(performance);
+
+/** A time of {@link now} on the clock that pages and their workers share (W3C High Resolution Time). */
+export const shared = (ms: number): number => timeOrigin + ms;
+
 /** Later than this and the page was asleep, or throttled in the background. */
 const LATE_MS = 1000;
 /** What a page that was asleep gives its worker to answer. */

@@ -73,7 +73,7 @@ export interface Operations {
       descriptor?: string;
       /** Whether progress messages are wanted. */
       progress: boolean;
-      /** When the call was made, in milliseconds since 1970: its deadline is counted from there. */
+      /** When the call was made, on the clock that pages and workers share: its deadline counts from there. */
       calledAt: number;
     };
     value: AppendReceipt;

@@ -2,6 +2,7 @@
 // both this; they differ in the transaction's number and in when they refuse.
 import { sqlText, tableName, wireParams } from './arguments.js';
 import type { Channel } from './channel.js';
+import { now, shared } from './deadline.js';
 import { aboutTable } from './errors.js';
 import { packFrame } from './frames.js';
 import type { QueryArgs } from './messages.js';
@@ -48,7 +49,7 @@ export class HandleStatements implements Statements {
   }
 
   async appendFrame(table: string, frame: FrameInput, options?: AppendOptions): Promise<AppendReceipt> {
-    const [began, calledAt] = [performance.now(), Date.now()];
+    const began = now();
     const name = tableName(table);
     const { signal, onProgress, ...rest } = aboutTable(name, () =>
       appendOptions(options, this.#host.defaults),
@@ -57,14 +58,14 @@ export class HandleStatements implements Statements {
     const { form, descriptor, buffers } = aboutTable(name, () => packFrame(frame, replaces));
     const packed = descriptor === undefined ? { form } : { form, descriptor };
     const progress = onProgress !== undefined;
-    const inMs = (rest.retry.deadlineMs ?? DEADLINE_MS) - (performance.now() - began);
+    const inMs = (rest.retry.deadlineMs ?? DEADLINE_MS) - (now() - began);
     const receipt = await this.#host.channel.call(
       'append',
-      { table: name, options: rest, ...packed, progress, calledAt, ...this.#joined() },
+      { table: name, options: rest, ...packed, progress, calledAt: shared(began), ...this.#joined() },
       { buffers, signal, onProgress, deadline: { inMs, table: name } },
     );
     // The engine knows neither how long packing took nor how long it was busy with another call.
-    receipt.elapsedMs = performance.now() - began;
+    receipt.elapsedMs = now() - began;
     this.#host.onReceipt(receipt);
     if (this.#tx === undefined) this.#host.onWrite();
     return receipt;
