@@ -3,8 +3,9 @@
 //! told yet that nothing was written.
 //!
 //! The holder's answer ends the doubt, or the news of its commit, or a look at the ids under an exclusive lease of this
-//! node: what was offered to another is forgotten by then. At the deadline the call ends with the error. Until the doubt
-//! is over, later frames of the table stay out of the queue, which is drained before offers are applied.
+//! node. What is not in by then is written here, if there is room now. If not, the doubt goes on: an offer that is late
+//! may yet reach whoever has the lease next. At the deadline the call ends with the error. Until the doubt is over, later
+//! frames of the table are not written, and stay out of the queue, which is drained before offers are applied.
 
 use super::Node;
 use super::op::{Append, Op, Work};
@@ -22,13 +23,15 @@ pub(super) struct Doubt {
     pub append: Box<Append>,
     /// Why it was not taken, or not written.
     error: Error,
+    /// A later frame of its table went into the queue.
+    overtaken: bool,
 }
 
 /// The frames in doubt of a node.
 #[derive(Default)]
 pub(super) struct Doubts {
     pub list: Vec<Doubt>,
-    /// Not before this time are the ids looked at: the database could not be opened, or not be read.
+    /// Not before this time are the ids looked at: they just were, or the database could not be opened.
     look_at_ms: f64,
 }
 
@@ -40,6 +43,12 @@ impl Doubts {
     pub fn times_ms(&self) -> impl Iterator<Item = f64> {
         let deadlines = self.list.iter().map(|doubt| doubt.append.ladder.deadline_ms());
         deadlines.chain((!self.list.is_empty()).then_some(self.look_at_ms))
+    }
+
+    /// A frame of this table goes into the queue, since its time is up. What is in doubt is not written behind it.
+    pub fn overtaken_in(&mut self, table: &str) {
+        let of_table = |doubt: &&mut Doubt| doubt.append.request.table == table;
+        self.list.iter_mut().filter(of_table).for_each(|doubt| doubt.overtaken = true);
     }
 }
 
@@ -56,7 +65,7 @@ impl Node {
 
     pub(super) fn begin_doubt(&mut self, call: CallId, append: Box<Append>, error: Error) {
         self.due_ms = self.due_ms.min(append.ladder.deadline_ms());
-        self.doubts.list.push(Doubt { call, append, error });
+        self.doubts.list.push(Doubt { call, append, error, overtaken: false });
     }
 
     /// Whether an earlier frame of the same table is in doubt.
@@ -98,15 +107,64 @@ impl Node {
         }
     }
 
-    /// Under an exclusive lease, with the queue drained: a frame is in by now, or never will be.
+    /// Under an exclusive lease, with the queue drained: a frame is in by now, or is written, if there is room.
     pub(super) fn resolve_doubts(&mut self) {
-        while let Some(Doubt { append, error, .. }) = self.doubts.list.first() {
-            let outcome = match self.store.find_applied(&append.request.frame_id) {
-                Ok(Some(frame)) if is_of(append, &frame) => Ok((append.repeat, frame.coerced)),
-                Ok(_) => Err(error.clone()),
-                Err(_) => return self.pause_doubts(),
-            };
-            self.end_doubt(0, outcome);
+        let mut at = 0;
+        while at < self.doubts.list.len() {
+            if !self.resolve_doubt(at) {
+                at += 1;
+            }
+        }
+        if at > 0 {
+            self.pause_doubts();
+        }
+    }
+
+    /// Gives whether the doubt is over.
+    fn resolve_doubt(&mut self, at: usize) -> bool {
+        let Doubt { append, overtaken, .. } = &self.doubts.list[at];
+        let of_table = |doubt: &Doubt| doubt.append.request.table == append.request.table;
+        let waits = *overtaken || self.doubts.list[..at].iter().any(of_table);
+        match self.store.find_applied(&append.request.frame_id) {
+            Ok(Some(frame)) if is_of(append, &frame) => {
+                let written = (append.repeat, frame.coerced);
+                self.end_doubt(at, Ok(written));
+                return true;
+            }
+            Ok(_) if !waits => {}
+            _ => return false,
+        }
+        let doubt = self.doubts.list.remove(at);
+        let requests = [&doubt.append.request];
+        let mut outcomes = self.append_each(&requests);
+        self.announce_applied(&requests, &outcomes, &[Some(&self.me())]);
+        match outcomes.pop() {
+            Some(outcome) if !outcome.as_ref().is_err_and(|e| doubt.append.is_in_doubt(e)) => {
+                self.due_ms = f64::NEG_INFINITY;
+                self.settle_append(doubt.call, doubt.append, outcome);
+                true
+            }
+            _ => {
+                self.doubts.list.insert(at, doubt);
+                false
+            }
+        }
+    }
+
+    /// The first call is a frame whose turn has come, and an earlier one of its table is in doubt: that one is tried again,
+    /// and if it cannot be written, neither is this.
+    pub(super) fn run_behind_doubt(&mut self) {
+        self.resolve_doubts();
+        let of_first = |doubt: &&Doubt| {
+            let first = self.ops.front().and_then(Op::append);
+            first.is_some_and(|first| first.request.table == doubt.append.request.table)
+        };
+        let Some(error) = self.doubts.list.iter().find(of_first).map(|doubt| doubt.error.clone())
+        else {
+            return;
+        };
+        if let Some(Op { call, work: Work::Append(append), .. }) = self.ops.pop_front() {
+            self.settle_append(call, append, Err(error));
         }
     }
 

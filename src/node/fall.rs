@@ -57,7 +57,6 @@ impl Node {
         let is_overdue = op.begins_by_ms().is_some_and(|by_ms| now_ms >= by_ms);
         let mut failed = None;
         match &mut op.work {
-            Work::Append(append) if is_overdue => failed = Some(append.ladder.timed_out(now_ms)),
             Work::Append(append) => {
                 let ladder = &mut append.ladder;
                 let mut next = ladder.poll(now_ms, &mut || next_random(&mut random));
@@ -83,6 +82,9 @@ impl Node {
                         };
                     }
                     _ => {}
+                }
+                if is_overdue {
+                    failed = failed.or(Some(append.ladder.timed_out(now_ms)));
                 }
             }
             _ if now_ms >= op.until_ms => {
@@ -357,6 +359,7 @@ impl Node {
             let frame_id = append.request.frame_id.clone();
             match envelope::encode(&append.request) {
                 Ok(bytes) => {
+                    self.doubts.overtaken_in(&table);
                     self.queue.note_queued(&append.request);
                     let call = self.ops[at].call;
                     self.store.os().taken(call);

@@ -64,6 +64,10 @@ impl Node {
                 self.follow_into_queue();
                 return true;
             }
+            Work::Append(append) if self.follows_doubt(append) => {
+                self.run_behind_doubt();
+                return self.unit_done();
+            }
             // A long one shares no transaction.
             Work::Append(append) => {
                 let goes_first = self.is_long(&append.request) && self.own_call_is_due();
@@ -293,6 +297,7 @@ impl Node {
             && let Some(Op { work: Work::Append(append), .. }) = self.ops.front()
             && !append.enqueued
             && !self.queue.is_stuck(&append.request.table)
+            && !self.follows_doubt(append)
             && !self.is_long(&append.request)
             && (group.is_empty() || rows + append.request.content.rows() <= GROUP_ROWS)
         {

@@ -330,7 +330,21 @@ fn a_frame_that_the_full_queue_cannot_take_is_not_called_unwritten_while_the_hol
     let mut world = World::new(COLUMNS);
     in_doubt(&mut world);
     world.free_the_lock();
-    assert_eq!((world.code(1), world.disk.number(COUNT)), (Some(Code::QuotaExceeded), 0));
+    assert_eq!((world.receipt(1).path, world.disk.number(COUNT)), (Path::Direct, 1));
+
+    // There is no room here either: a late offer may yet reach another holder, until there is.
+    let mut world = World::new(COLUMNS);
+    in_doubt(&mut world);
+    world.disk.is_full.set(true);
+    world.free_the_lock();
+    world.run_until(world.now_ms + 5000.0);
+    assert!(!world.is_settled(1) && world.leases_ms.len() < 10);
+    // Nothing overtakes it.
+    world.append(2, row("later", 2), RetryPolicy::default(), Fallback::Handoff);
+    assert_eq!(world.code(2), Some(Code::QuotaExceeded));
+    world.disk.is_full.set(false);
+    world.run_until(world.now_ms + 3000.0);
+    assert_eq!((world.receipt(1).path, world.disk.number(COUNT)), (Path::Direct, 1));
 
     // Until that is known, what comes after it stays out of the queue.
     let mut world = World::new(COLUMNS);

@@ -256,9 +256,9 @@ export const mutations = [
   {
     name: 'timed out though offered',
     what: 'TIMEOUT for a frame that another tab may have',
-    file: 'src/node/fall.rs',
-    find: 'if now_ms >= op.until_ms && !append.offered {',
-    replace: 'if now_ms >= op.until_ms {',
+    file: 'src/node/op.rs',
+    find: 'filter(|append| !append.offered && !append.enqueued)',
+    replace: 'filter(|append| !append.enqueued)',
   },
   {
     name: 'answers of another frame',
