@@ -68,6 +68,9 @@ impl Handle {
                 if op == "exportBlob" {
                     self.driver.export_as_blob(id);
                 }
+                if get(&args, "tell").is_truthy() {
+                    self.driver.tell_when_taken(id);
+                }
                 if let (Call::Append { request, .. } | Call::JoinedAppend { request, .. }, true) =
                     (&call, get(&args, "progress").is_truthy())
                 {

@@ -81,6 +81,8 @@ struct BrowserOs {
 struct Watched {
     /// The appends whose callers want to hear of progress.
     calls: SortedMap<String, u32>,
+    /// The appends whose callers want to hear when they begin.
+    unbegun: BTreeSet<u32>,
     told_ms: f64,
     /// The batches of the stream that is being read.
     batches: VecDeque<Uint8Array>,
@@ -101,7 +103,9 @@ impl Os for BrowserOs {
     }
 
     fn taken(&self, call: u32) {
-        convert::post_taken(&self.post, call);
+        if self.watched.borrow_mut().unbegun.remove(&call) {
+            convert::post_taken(&self.post, call);
+        }
     }
 
     fn progress(&self, frame_id: &str, rows: u64, total_rows: u64) {
@@ -233,6 +237,11 @@ impl Driver {
         self.watched.borrow_mut().calls.insert(frame_id.to_owned(), call);
     }
 
+    /// The caller of an append wants to hear when it begins.
+    pub fn tell_when_taken(&self, call: u32) {
+        self.watched.borrow_mut().unbegun.insert(call);
+    }
+
     /// Somebody listens to an event from now on.
     pub fn listen(&self, event: &str) {
         self.listened.borrow_mut().insert(event.to_owned());
@@ -319,7 +328,11 @@ impl Driver {
 
     fn reply(self: &Rc<Self>, call: u32, outcome: Result<Reply>, attempts: Vec<Attempt>) {
         let export = self.exports.borrow_mut().remove(&call);
-        self.watched.borrow_mut().calls.retain(|_, watching| *watching != call);
+        {
+            let watched = &mut *self.watched.borrow_mut();
+            watched.calls.retain(|_, watching| *watching != call);
+            watched.unbegun.remove(&call);
+        }
         let outcome = match outcome {
             Ok(Reply::Exported) => return self.export_done(call, export),
             Ok(Reply::Batches) => {

@@ -49,7 +49,7 @@ const gzipped = (names) =>
 
 // What was there when the budget was set, and a twentieth more. Raising one is a decision, and is made here.
 const BUDGETS = [
-  { what: 'the page: framelock and all that it imports', names: () => graph('index.js'), bytes: 22_500 },
+  { what: 'the page: framelock and all that it imports', names: () => graph('index.js'), bytes: 22_600 },
   { what: 'the worker and its glue', names: () => graph('worker.js'), bytes: 10_950 },
   // Nobody downloads these two, but somebody may have to upload them to an edge.
   { what: 'the server', names: () => graph('server/index.js'), bytes: 31_400 },

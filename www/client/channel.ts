@@ -2,7 +2,7 @@
 // its end, or by a guard. It knows the protocol's envelopes and nothing of what the operations mean.
 import { watchAlive } from './alive.js';
 import { describe, resolved } from './arguments.js';
-import { guard } from './deadline.js';
+import { guard, GUARD_MS } from './deadline.js';
 import { compileEngine, isFirstUse } from './engine.js';
 import { FramelockError, fromWire, invalidArgument } from './errors.js';
 import type { EventMessage, LifecycleState, Op, Operations, PageMessage } from './messages.js';
@@ -22,9 +22,6 @@ const PONG_MS = 1000;
 /** A message that says that a call was taken in time is under way for no longer. */
 const TAKEN_MS = 250;
 
-/** A call that has no answer this long after its deadline, and was taken, has a worker that does not work. */
-const GUARD_MS = 5000;
-
 /** The errors of workers that did not start. */
 const unstarted = new WeakSet<object>();
 
@@ -39,7 +36,7 @@ export interface CallOptions {
   onProgress?: ((progress: { rows: number; totalRows: number }) => void) | undefined;
   /** When to give the worker up for this call, in milliseconds. Default: never, unless it dies. */
   guardMs?: number;
-  /** In how many milliseconds the deadline of an append is. One that was not taken by then never is. */
+  /** In how many milliseconds the deadline of an append with `tell` is. If it was not taken by then it never is. */
   deadline?: { inMs: number; table: string };
 }
 
@@ -274,6 +271,11 @@ export class Channel {
   /** Asks for an event's messages. */
   listen(event: EventMessage['event']): void {
     if (!this.#ended) this.#post({ kind: 'listen', event });
+  }
+
+  /** Whether calls are under way: the next one may have to wait behind them. */
+  get isBusy(): boolean {
+    return this.#pending.size > 0;
   }
 
   /** Fires when the worker is ended; its reason is the error that every call gets. */

@@ -9,6 +9,9 @@ export const now = performance.now.bind(performance);
 /** A time of {@link now} on the clock that pages and their workers share (W3C High Resolution Time). */
 export const shared = (ms: number): number => timeOrigin + ms;
 
+/** An append that has no answer this long after its deadline has a worker that does not work. */
+export const GUARD_MS = 5000;
+
 /** Later than this and the page was asleep, or throttled in the background. */
 const LATE_MS = 1000;
 /** What a page that was asleep gives its worker to answer. */

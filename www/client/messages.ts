@@ -73,6 +73,8 @@ export interface Operations {
       descriptor?: string;
       /** Whether progress messages are wanted. */
       progress: boolean;
+      /** Whether the page wants to hear when it begins. */
+      tell: boolean;
       /** When the call was made, on the clock that pages and workers share: its deadline counts from there. */
       calledAt: number;
     };
@@ -177,7 +179,7 @@ export type WorkerMessage =
   | { kind: 'done'; value: unknown }
   | { kind: 'reply'; id: number; value: unknown }
   | { kind: 'error'; id: number; error: WireError }
-  /** An append is about to be written, offered or queued. One of which this was not said at its deadline never is. */
+  /** An append with `tell` is about to be written, offered or queued. After its deadline this is said no more. */
   | { kind: 'taken'; id: number }
   | { kind: 'progress'; id: number; rows: number; totalRows: number }
   /** Forwarding needs a token; `refresh`: the server refused the last one. */

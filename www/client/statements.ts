@@ -2,7 +2,7 @@
 // both this; they differ in the transaction's number and in when they refuse.
 import { sqlText, tableName, wireParams } from './arguments.js';
 import type { Channel } from './channel.js';
-import { now, shared } from './deadline.js';
+import { GUARD_MS, now, shared } from './deadline.js';
 import { aboutTable } from './errors.js';
 import { packFrame } from './frames.js';
 import type { QueryArgs } from './messages.js';
@@ -58,11 +58,14 @@ export class HandleStatements implements Statements {
     const { form, descriptor, buffers } = aboutTable(name, () => packFrame(frame, replaces));
     const packed = descriptor === undefined ? { form } : { form, descriptor };
     const progress = onProgress !== undefined;
+    const { channel } = this.#host;
+    const [calledAt, tell] = [shared(began), channel.isBusy];
     const inMs = (rest.retry.deadlineMs ?? DEADLINE_MS) - (now() - began);
-    const receipt = await this.#host.channel.call(
+    const limit = tell ? { deadline: { inMs, table: name } } : { guardMs: inMs + GUARD_MS };
+    const receipt = await channel.call(
       'append',
-      { table: name, options: rest, ...packed, progress, calledAt: shared(began), ...this.#joined() },
-      { buffers, signal, onProgress, deadline: { inMs, table: name } },
+      { table: name, options: rest, ...packed, progress, tell, calledAt, ...this.#joined() },
+      { buffers, signal, onProgress, ...limit },
     );
     // The engine knows neither how long packing took nor how long it was busy with another call.
     receipt.elapsedMs = now() - began;

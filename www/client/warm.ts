@@ -23,7 +23,7 @@ export const PACKED = {
 
 async function warmUp(): Promise<void> {
   let settle: (value: unknown) => void;
-  const post = ({ kind, value }: { kind: string; value?: unknown }) => kind === 'taken' || settle(value);
+  const post = (message: { value?: unknown }) => settle(message.value);
   const handle = await Handle.open('warm-up', { storage: 'memory', durability: 'full' }, post as never);
   let id = 0;
   const call = (op: string, args: object, buffers: Uint8Array[] = []) =>
