@@ -244,15 +244,17 @@ impl Sender {
             // The first frame came. What there is to be told of it, the look tells.
             self.outbox = OutboxState { paused: None, ..state.clone() };
             (self.stale, self.fresh) = (true, true);
-        } else if self.is_on()
-            && state.stream == self.outbox.stream
-            && state.base == self.outbox.base
-        {
+        } else if self.is_on() && self.knows(state) {
             self.outbox.dead_letters = state.dead_letters;
             if state.last > self.outbox.last {
                 (self.outbox.last, self.fresh) = (state.last, true);
             }
         }
+    }
+
+    /// Whether it looked at this stream, and none has taken its place since.
+    pub fn knows(&self, state: &OutboxState) -> bool {
+        state.stream == self.outbox.stream && state.base == self.outbox.base
     }
 
     /// It is this one's turn.

@@ -320,6 +320,8 @@ impl Node {
         }
         Some(match state {
             _ if !forward.sender.is_on() => forward.heard.clone(),
+            // After a fork, before the sender has looked: it knows the old stream.
+            Some(state) if !forward.sender.knows(&state) => forward.heard.clone(),
             // A pause, or its end, is known here before the sender has looked.
             Some(state) => forward.sender.status_while(state.paused),
             // It has just begun.
