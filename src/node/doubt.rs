@@ -39,6 +39,10 @@ pub(super) struct Doubts {
 type Written = (bool, BTreeMap<String, u64>);
 
 impl Doubts {
+    fn of_table(&self, table: &str) -> impl Iterator<Item = &Doubt> {
+        self.list.iter().filter(move |doubt| doubt.append.request.table == table)
+    }
+
     /// When something is to be done about them.
     pub fn times_ms(&self) -> impl Iterator<Item = f64> {
         let deadlines = self.list.iter().map(|doubt| doubt.append.ladder.deadline_ms());
@@ -70,7 +74,7 @@ impl Node {
 
     /// Whether an earlier frame of the same table is in doubt.
     pub(super) fn follows_doubt(&self, append: &Append) -> bool {
-        self.doubts.list.iter().any(|doubt| doubt.append.request.table == append.request.table)
+        self.doubts.of_table(&append.request.table).next().is_some()
     }
 
     /// Whether the lease is wanted for a look at the ids.
@@ -155,15 +159,11 @@ impl Node {
     /// and if it cannot be written, neither is this.
     pub(super) fn run_behind_doubt(&mut self) {
         self.resolve_doubts();
-        let of_first = |doubt: &&Doubt| {
-            let first = self.ops.front().and_then(Op::append);
-            first.is_some_and(|first| first.request.table == doubt.append.request.table)
-        };
-        let Some(error) = self.doubts.list.iter().find(of_first).map(|doubt| doubt.error.clone())
-        else {
-            return;
-        };
-        if let Some(Op { call, work: Work::Append(append), .. }) = self.ops.pop_front() {
+        let first = self.ops.front().and_then(Op::append);
+        let before = first.and_then(|first| self.doubts.of_table(&first.request.table).next());
+        if let Some(error) = before.map(|doubt| doubt.error.clone())
+            && let Some(Op { call, work: Work::Append(append), .. }) = self.ops.pop_front()
+        {
             self.settle_append(call, append, Err(error));
         }
     }

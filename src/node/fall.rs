@@ -54,7 +54,7 @@ impl Node {
         let rests_until_ms = append.map_or(now_ms, |append| self.rests_until_ms(append));
         let mut random = self.random;
         let op = &mut self.ops[at];
-        let is_overdue = op.begins_by_ms().is_some_and(|by_ms| now_ms >= by_ms);
+        let overdue = op.overdue(now_ms);
         let mut failed = None;
         match &mut op.work {
             Work::Append(append) => {
@@ -83,9 +83,7 @@ impl Node {
                     }
                     _ => {}
                 }
-                if is_overdue {
-                    failed = failed.or(Some(append.ladder.timed_out(now_ms)));
-                }
+                failed = failed.or(overdue);
             }
             _ if now_ms >= op.until_ms => {
                 let waited = now_ms - op.since_ms;

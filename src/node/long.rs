@@ -171,10 +171,7 @@ impl Node {
             let waited_ms = self.now_ms - op.since_ms;
             let overdue = match &op.work {
                 _ if Some(op.call) == underway => None,
-                Work::Append(append) => {
-                    let is_overdue = op.begins_by_ms().is_some_and(|by_ms| self.now_ms >= by_ms);
-                    is_overdue.then(|| append.ladder.timed_out(self.now_ms))
-                }
+                Work::Append(_) => op.overdue(self.now_ms),
                 _ if underway.is_none() => None,
                 _ if self.now_ms >= op.until_ms => Some(match self.closing {
                     None => {

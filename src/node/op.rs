@@ -1,6 +1,7 @@
 //! A call that waits, and a frame on its way.
 
 use super::types::{CallId, OutboxCall, Receipt};
+use crate::error::Error;
 use crate::ladder::{Attempt, Ladder, Path};
 use crate::message::FrameName;
 use crate::platform::File;
@@ -77,6 +78,13 @@ impl Op {
     pub fn begins_by_ms(&self) -> Option<f64> {
         let append = self.append().filter(|append| !append.offered && !append.enqueued);
         append.map(|append| append.ladder.deadline_ms())
+    }
+
+    /// The error of a frame that has not begun, and must not any more.
+    pub fn overdue(&self, now_ms: f64) -> Option<Error> {
+        let by_ms = self.begins_by_ms()?;
+        let append = self.append().filter(|_| now_ms >= by_ms)?;
+        Some(append.ladder.timed_out(now_ms))
     }
 
     /// What was tried for it so far.

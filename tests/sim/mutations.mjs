@@ -392,7 +392,7 @@ export const mutations = [
     name: 'begins too late',
     what: 'a frame whose deadline has passed is written when its turn comes, though its caller was told that it is not',
     file: 'src/node/long.rs',
-    find: 'is_overdue.then(|| append.ladder.timed_out(self.now_ms))',
-    replace: '(is_overdue && underway.is_some()).then(|| append.ladder.timed_out(self.now_ms))',
+    find: 'op.overdue(self.now_ms)',
+    replace: 'op.overdue(self.now_ms).filter(|_| underway.is_some())',
   },
 ];
