@@ -193,8 +193,10 @@ class Desk {
 
 /** What is done to tabs. Each gets a desk, and the run; a desk that it ends is replaced. */
 const FAULTS = {
-  async kill({ tab, pid }) {
-    process.kill(pid, 'SIGKILL');
+  async kill({ session, tab, pid }) {
+    // Chromium has a process in reserve, which may be the one that came with the tab.
+    if (isChromium) session.send('Page.crash').catch(() => {});
+    else process.kill(pid, 'SIGKILL');
     for (let i = 0; i < 100 && isChromium && !tab.crashed; i++) await sleep(20);
     tab.crashed = true;
   },

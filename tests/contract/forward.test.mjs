@@ -472,6 +472,7 @@ inBrowsers((context) => {
     const isNew = (status) => status.stream !== stream && status.pending === 0;
     await arrived(copy, (status) => isNew(status) && status.lastAcknowledged === 2);
     assert.ok(await copy.run(() => told.some(({ what }) => what === 'forked')));
+    assert.notEqual((await forwarding(copy)).stream, stream);
     const frames = server.rows('ticks').map(({ frame }) => Number(frame));
     assert.deepEqual([...new Set(frames)], [0, 1, 2, 3, 4]);
     assert.equal(frames.length, 50, 'each once');

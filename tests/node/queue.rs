@@ -343,8 +343,11 @@ fn a_frame_that_the_full_queue_cannot_take_is_not_called_unwritten_while_the_hol
     world.append(2, row("later", 2), RetryPolicy::default(), Fallback::Handoff);
     assert_eq!(world.code(2), Some(Code::QuotaExceeded));
     world.disk.is_full.set(false);
+    world.append(3, row("last", 3), RetryPolicy::default(), Fallback::Handoff);
     world.run_until(world.now_ms + 3000.0);
-    assert_eq!((world.receipt(1).path, world.disk.number(COUNT)), (Path::Direct, 1));
+    assert_eq!([world.receipt(1).path, world.receipt(3).path], [Path::Direct; 2]);
+    let first = "SELECT id FROM t ORDER BY rowid LIMIT 1";
+    assert_eq!((world.disk.number(COUNT), world.disk.number(first)), (2, 1));
 
     // Until that is known, what comes after it stays out of the queue.
     let mut world = World::new(COLUMNS);
